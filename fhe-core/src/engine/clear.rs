@@ -1,0 +1,291 @@
+//! The specification: the engine's arithmetic on phases, in the clear.
+
+use std::sync::Mutex;
+
+use rand::{Rng, RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::engine::{Engine, Term, check};
+use crate::noise::Noise;
+use crate::{Params, Result, Table, to_torus};
+
+/// The engine in the clear: exact, or with Gaussian noise of the predicted variance.
+///
+/// It is what an encrypted program means. It offers no secrecy at all: values, rows and selectors
+/// are plain numbers. It serves tests, documentation and the twin of an encrypted training.
+pub struct Clear {
+    params: Params,
+    noise: Option<(Noise, Mutex<ChaCha8Rng>)>,
+}
+
+impl std::fmt::Debug for Clear {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Clear").field("params", &self.params.name).finish_non_exhaustive()
+    }
+}
+
+/// Phases.
+pub type Values = Vec<u64>;
+
+/// A polynomial of phases; packed constants are kept as such, which makes their products quick.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Row {
+    /// Only coefficient 0 differs from zero.
+    Constant(u64),
+    /// All N coefficients.
+    Full(Vec<u64>),
+}
+
+impl Row {
+    /// Returns all coefficients.
+    #[must_use]
+    pub fn coefficients(&self, n: usize) -> Vec<u64> {
+        match self {
+            Self::Full(x) => x.clone(),
+            Self::Constant(c) => {
+                let mut x = vec![0; n];
+                x[0] = *c;
+                x
+            }
+        }
+    }
+}
+
+/// Polynomials of small integers, N each.
+pub type Selectors = Vec<Vec<i32>>;
+
+impl Clear {
+    /// The exact engine.
+    #[must_use]
+    pub fn exact(params: &Params) -> Self {
+        Self { params: params.clone(), noise: None }
+    }
+
+    /// The engine with noise: every move adds Gaussian noise of the variance that
+    /// [`crate::noise`] predicts, drawn from a ChaCha seed.
+    #[must_use]
+    pub fn noisy(params: &Params, seed: u64) -> Self {
+        let rng = Mutex::new(ChaCha8Rng::seed_from_u64(seed));
+        Self { params: params.clone(), noise: Some((Noise::new(params), rng)) }
+    }
+
+    fn disturb(&self, x: &mut [u64], variance: impl Fn(&Noise) -> f64) {
+        let Some((noise, rng)) = &self.noise else { return };
+        let std_dev = variance(noise).sqrt();
+        // A poisoned lock only means that another thread stopped between two draws.
+        let mut rng = rng.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for x in x {
+            *x = x.wrapping_add(to_torus(std_dev * gaussian(&mut *rng)));
+        }
+    }
+}
+
+/// One sample of the standard normal distribution (Box and Muller 1958).
+fn gaussian(rng: &mut impl Rng) -> f64 {
+    let u: f64 = 1.0 - rng.random::<f64>();
+    let v: f64 = rng.random();
+    (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+}
+
+/// Multiplies a polynomial by X^degree modulo X^N + 1, `degree < 2 N`.
+pub(crate) fn rotate(x: &mut [u64], degree: usize) {
+    let n = x.len();
+    x.rotate_right(degree % n);
+    let (wrapped, rest) = x.split_at_mut(degree % n);
+    let negated = if degree < n { wrapped } else { rest };
+    for c in negated {
+        *c = c.wrapping_neg();
+    }
+}
+
+/// Substitutes 1/X = -X^(N-1) for X.
+pub(crate) fn reflect(x: &mut [u64]) {
+    x[1..].reverse();
+    for c in &mut x[1..] {
+        *c = c.wrapping_neg();
+    }
+}
+
+/// Adds `m * x` modulo X^N + 1.
+fn add_product(out: &mut [u64], m: &[i32], x: &Row) {
+    match x {
+        Row::Constant(c) => {
+            for (o, &m) in out.iter_mut().zip(m) {
+                *o = o.wrapping_add(c.wrapping_mul(i64::from(m) as u64));
+            }
+        }
+        Row::Full(x) => {
+            let n = x.len();
+            for (i, &m) in m.iter().enumerate().filter(|(_, m)| **m != 0) {
+                let m = i64::from(m) as u64;
+                let (low, high) = x.split_at(n - i);
+                for (o, &x) in out[i..].iter_mut().zip(low) {
+                    *o = o.wrapping_add(m.wrapping_mul(x));
+                }
+                for (o, &x) in out[..i].iter_mut().zip(high) {
+                    *o = o.wrapping_sub(m.wrapping_mul(x));
+                }
+            }
+        }
+    }
+}
+
+/// Coefficient 0 of `m * x`: `m_0 x_0 - sum_i m_i x_{N-i}`.
+fn dot(m: &[i32], x: &Row) -> u64 {
+    let times = |m: i32, x: u64| x.wrapping_mul(i64::from(m) as u64);
+    match x {
+        Row::Constant(c) => times(m[0], *c),
+        Row::Full(x) => m[1..]
+            .iter()
+            .zip(x.iter().rev())
+            .fold(times(m[0], x[0]), |sum, (&m, &x)| sum.wrapping_sub(times(m, x))),
+    }
+}
+
+fn squared_norm(m: &[i32]) -> f64 {
+    m.iter().map(|&m| f64::from(m) * f64::from(m)).sum()
+}
+
+impl Engine for Clear {
+    type Values = Values;
+    type Rows = Vec<Row>;
+    type Selectors = Selectors;
+
+    fn params(&self) -> &Params {
+        &self.params
+    }
+
+    fn values_len(&self, x: &Values) -> usize {
+        x.len()
+    }
+
+    fn rows_len(&self, x: &Vec<Row>) -> usize {
+        x.len()
+    }
+
+    fn selectors_len(&self, x: &Selectors) -> usize {
+        x.len()
+    }
+
+    fn zero_rows(&self, count: usize) -> Vec<Row> {
+        vec![Row::Full(vec![0; self.params.row_size]); count]
+    }
+
+    fn products(&self, m: &Selectors, rows: &Vec<Row>, terms: &[Vec<Term>]) -> Result<Vec<Row>> {
+        check::terms(terms, m.len(), rows.len())?;
+        Ok(terms
+            .iter()
+            .map(|terms| {
+                let mut out = vec![0; self.params.row_size];
+                for t in terms {
+                    add_product(&mut out, &m[t.selector], &rows[t.row]);
+                }
+                let norms: f64 = terms.iter().map(|t| squared_norm(&m[t.selector])).sum();
+                self.disturb(&mut out, |noise| noise.products(terms.len(), norms));
+                Row::Full(out)
+            })
+            .collect())
+    }
+
+    fn dots(&self, m: &Selectors, rows: &Vec<Row>) -> Result<Values> {
+        let mut out = Vec::with_capacity(m.len() * rows.len());
+        for m in m {
+            let mut values: Vec<u64> = rows.iter().map(|r| dot(m, r)).collect();
+            self.disturb(&mut values, |noise| noise.products(1, squared_norm(m)));
+            out.extend(values);
+        }
+        Ok(out)
+    }
+
+    fn reflect(&self, rows: &Vec<Row>) -> Result<Vec<Row>> {
+        Ok(rows
+            .iter()
+            .map(|row| {
+                let mut x = row.coefficients(self.params.row_size);
+                reflect(&mut x);
+                self.disturb(&mut x, Noise::reflect);
+                Row::Full(x)
+            })
+            .collect())
+    }
+
+    fn extract(&self, rows: &Vec<Row>, positions: &[(usize, usize)]) -> Result<Values> {
+        check::positions(positions, rows.len(), self.params.row_size)?;
+        Ok(positions
+            .iter()
+            .map(|&(row, c)| match &rows[row] {
+                Row::Constant(x) => {
+                    if c == 0 {
+                        *x
+                    } else {
+                        0
+                    }
+                }
+                Row::Full(x) => x[c],
+            })
+            .collect())
+    }
+
+    fn lookup(&self, x: &Values, tables: &[Table]) -> Result<Values> {
+        check::tables(tables, self.params.row_size)?;
+        let mut input = x.clone();
+        self.disturb(&mut input, |noise| noise.lookup_input(tables.len()));
+        let mut out: Vec<u64> =
+            input.iter().flat_map(|&x| tables.iter().map(move |t| t.at(x))).collect();
+        self.disturb(&mut out, Noise::lookup);
+        Ok(out)
+    }
+
+    fn pack(&self, x: &Values) -> Result<Vec<Row>> {
+        let n = self.params.row_size;
+        check::at_most("pack", x.len(), n)?;
+        let mut row = x.clone();
+        row.resize(n, 0);
+        let len = x.len();
+        self.disturb(&mut row, |noise| noise.pack_list(len));
+        self.disturb(&mut row[..len], Noise::pack_rounding);
+        Ok(vec![Row::Full(row)])
+    }
+
+    fn pack_constants(&self, x: &Values) -> Result<Vec<Row>> {
+        let mut x = x.clone();
+        self.disturb(&mut x, |noise| noise.pack_constant() + noise.pack_rounding());
+        Ok(x.into_iter().map(Row::Constant).collect())
+    }
+
+    fn add_scaled_values(&self, x: &mut Values, y: &Values, k: i64) -> Result<()> {
+        check::same("add_scaled_values", y.len(), x.len())?;
+        for (x, y) in x.iter_mut().zip(y) {
+            *x = x.wrapping_add(y.wrapping_mul(k as u64));
+        }
+        Ok(())
+    }
+
+    fn add_scaled_rows(&self, x: &mut Vec<Row>, y: &Vec<Row>, k: i64) -> Result<()> {
+        check::same("add_scaled_rows", y.len(), x.len())?;
+        let n = self.params.row_size;
+        for (x, y) in x.iter_mut().zip(y) {
+            let mut sum = x.coefficients(n);
+            self.add_scaled_values(&mut sum, &y.coefficients(n), k)?;
+            *x = Row::Full(sum);
+        }
+        Ok(())
+    }
+
+    fn shift_values(&self, x: &mut Values, by: u64) {
+        for x in x {
+            *x = x.wrapping_add(by);
+        }
+    }
+
+    fn rotate_rows(&self, x: &mut Vec<Row>, degree: usize) -> Result<()> {
+        let n = self.params.row_size;
+        check::index("rotate_rows", degree, 2 * n)?;
+        for row in x {
+            let mut coefficients = row.coefficients(n);
+            rotate(&mut coefficients, degree);
+            *row = Row::Full(coefficients);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,220 @@
+//! Lookups: key switch to the short key, modulus switch, blind rotation, extraction.
+//!
+//! Key switch and blind rotation each take several values through one pass over their key, which is
+//! 24 MB and 94 MB: too large for the cache that a single value would need.
+
+use rayon::prelude::*;
+use tfhe::core_crypto::fft_impl::fft64::crypto::bootstrap::{
+    batch_blind_rotate_assign_scratch, blind_rotate_assign_scratch,
+};
+use tfhe::core_crypto::prelude::*;
+
+use super::{Cpu, Values, product};
+use crate::Table;
+
+/// Values that one thread takes through a key at a time.
+const BATCH: usize = 8;
+/// Rows of the key-switching key applied while they are in the nearest cache.
+const KEY_ROWS: usize = 8;
+
+/// A value under the short key, its elements as exponents modulo 2 N.
+struct Exponents {
+    elements: Vec<usize>,
+    log_modulus: CiphertextModulusLog,
+}
+
+impl ModulusSwitchedLweCiphertext<usize> for Exponents {
+    fn log_modulus(&self) -> CiphertextModulusLog {
+        self.log_modulus
+    }
+    fn lwe_dimension(&self) -> LweDimension {
+        LweDimension(self.elements.len() - 1)
+    }
+    fn body(&self) -> usize {
+        self.elements[self.elements.len() - 1]
+    }
+    fn mask(&self) -> impl ExactSizeIterator<Item = usize> + '_ {
+        self.elements[..self.elements.len() - 1].iter().copied()
+    }
+}
+
+pub(super) fn apply(cpu: &Cpu, x: &Values, tables: &[Table]) -> Values {
+    let n = cpu.params.row_size;
+    let test = test_polynomial(n, tables);
+    let mut out = Values::new(n, x.len() * tables.len());
+    out.data
+        .par_chunks_mut((n + 1) * tables.len() * BATCH)
+        .zip(x.data.par_chunks((n + 1) * BATCH))
+        .for_each_init(ComputationBuffers::new, |buffers, (out, x)| {
+            apply_batch(cpu, out, x, &test, tables.len(), buffers);
+        });
+    out
+}
+
+/// Coefficient `i r + t` of the test polynomial is entry i of table t.
+fn test_polynomial(n: usize, tables: &[Table]) -> Vec<u64> {
+    let count = tables.len();
+    (0..n).map(|c| tables[c % count].entries()[c / count]).collect()
+}
+
+fn apply_batch(
+    cpu: &Cpu,
+    out: &mut [u64],
+    x: &[u64],
+    test: &[u64],
+    tables: usize,
+    buffers: &mut ComputationBuffers,
+) {
+    let n = cpu.params.row_size;
+    let size = PolynomialSize(n);
+    let modulus = CiphertextModulus::new_native();
+    let exponents = exponents(cpu, &key_switch(cpu, x), tables);
+    let count = GlweCiphertextCount(exponents.len());
+    let glwe_size = GlweDimension(1).to_glwe_size();
+
+    let mut rows = GlweCiphertextList::new(0u64, glwe_size, size, count, modulus);
+    for row in rows.as_mut().chunks_exact_mut(2 * n) {
+        row[n..].copy_from_slice(test);
+    }
+    let fft = cpu.transform.fft().as_view();
+    let need = batch_blind_rotate_assign_scratch::<u64>(
+        glwe_size,
+        size,
+        CiphertextCount(exponents.len()),
+        fft,
+    );
+    buffers.resize(need.unaligned_bytes_required());
+    cpu.bootstrap.as_view().batch_blind_rotate_assign(
+        rows.as_mut_view(),
+        &exponents,
+        fft,
+        buffers.stack(),
+    );
+    let rows = rows.into_container();
+    for (out, row) in out.chunks_exact_mut((n + 1) * tables).zip(rows.chunks_exact(2 * n)) {
+        for (t, value) in out.chunks_exact_mut(n + 1).enumerate() {
+            product::extract_one(value, row, t);
+        }
+    }
+}
+
+/// Switches values to the short key, with 32-bit elements: `(0, b) - sum_ij d_ij K_ij`.
+fn key_switch(cpu: &Cpu, x: &[u64]) -> Vec<u32> {
+    let n = cpu.params.row_size;
+    let short = cpu.params.short_dimension + 1;
+    let gadget = cpu.params.key_switch;
+    let levels = gadget.levels as usize;
+    let count = x.len() / (n + 1);
+
+    // The key has the levels of one bit from the least significant; `decompose` the other way.
+    let mut digits = vec![0u32; count * n * levels];
+    let mut by_level = vec![0u64; n * levels];
+    for (value, digits) in x.chunks_exact(n + 1).zip(digits.chunks_exact_mut(n * levels)) {
+        super::fourier::decompose(&mut by_level, &value[..n], gadget);
+        for (i, digits) in digits.chunks_exact_mut(levels).enumerate() {
+            for (j, digit) in digits.iter_mut().enumerate() {
+                *digit = by_level[(levels - 1 - j) * n + i] as u32;
+            }
+        }
+    }
+    let mut out = vec![0u32; count * short];
+    for (value, out) in x.chunks_exact(n + 1).zip(out.chunks_exact_mut(short)) {
+        out[short - 1] = (value[n].wrapping_add(1 << 31) >> 32) as u32;
+    }
+    for (block, key) in cpu.key_switch.chunks(short * KEY_ROWS).enumerate() {
+        for (v, out) in out.chunks_exact_mut(short).enumerate() {
+            let start = v * n * levels + block * KEY_ROWS;
+            for (row, &digit) in key.chunks_exact(short).zip(&digits[start..]) {
+                for (out, &k) in out.iter_mut().zip(row) {
+                    *out = out.wrapping_sub(digit.wrapping_mul(k));
+                }
+            }
+        }
+    }
+    out
+}
+
+/// Rounds to exponents modulo 2 N that are multiples of the number of tables, after adding 1/4 so
+/// that the table's range starts at exponent 0.
+fn exponents(cpu: &Cpu, short: &[u32], tables: usize) -> Vec<Exponents> {
+    let log_modulus = cpu.params.row_size.ilog2() + 1;
+    let kept = log_modulus - tables.ilog2();
+    let shift = 32 - kept;
+    short
+        .chunks_exact(cpu.params.short_dimension + 1)
+        .map(|value| {
+            let last = value.len() - 1;
+            let elements = value
+                .iter()
+                .enumerate()
+                .map(|(i, &e)| {
+                    let e = if i == last { e.wrapping_add(1 << 30) } else { e };
+                    ((e.wrapping_add(1 << (shift - 1)) >> shift) as usize) << tables.ilog2()
+                })
+                .collect();
+            let log_modulus = CiphertextModulusLog(log_modulus as usize);
+            Exponents { elements, log_modulus }
+        })
+        .collect()
+}
+
+/// One value's key switch and bootstrap by tfhe's own functions, buffers allocated beforehand.
+pub struct RawBootstrap<'a> {
+    cpu: &'a Cpu,
+    key_switch: LweKeyswitchKeyOwned<u64>,
+    input: LweCiphertextOwned<u64>,
+    short: LweCiphertextOwned<u64>,
+    output: LweCiphertextOwned<u64>,
+    test: GlweCiphertextOwned<u64>,
+    buffers: ComputationBuffers,
+}
+
+pub(super) fn raw(cpu: &Cpu) -> RawBootstrap<'_> {
+    let p = &cpu.params;
+    let modulus = CiphertextModulus::new_native();
+    let n = LweDimension(p.row_size).to_lwe_size();
+    let short = LweDimension(p.short_dimension);
+    let glwe_size = GlweDimension(1).to_glwe_size();
+    let size = PolynomialSize(p.row_size);
+    let key: Vec<u64> = cpu.key_switch.iter().map(|&k| u64::from(k) << 32).collect();
+    let fft = cpu.transform.fft().as_view();
+    let mut buffers = ComputationBuffers::new();
+    let need = blind_rotate_assign_scratch::<u64>(glwe_size, size, fft)
+        .and(StackReq::new_aligned::<u64>(2 * p.row_size, 128));
+    buffers.resize(need.unaligned_bytes_required());
+    let mut input = LweCiphertext::new(0u64, n, modulus);
+    // Any elements will do: the time does not depend on them, as long as they are not all zero.
+    for (i, e) in input.as_mut().iter_mut().enumerate() {
+        *e = (i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+    RawBootstrap {
+        cpu,
+        key_switch: LweKeyswitchKey::from_container(
+            key,
+            DecompositionBaseLog(p.key_switch.base_log as usize),
+            DecompositionLevelCount(p.key_switch.levels as usize),
+            short.to_lwe_size(),
+            modulus,
+        ),
+        input,
+        short: LweCiphertext::new(0u64, short.to_lwe_size(), modulus),
+        output: LweCiphertext::new(0u64, n, modulus),
+        test: GlweCiphertext::new(1u64 << 60, glwe_size, size, modulus),
+        buffers,
+    }
+}
+
+impl RawBootstrap<'_> {
+    /// Runs both once.
+    pub fn run(&mut self) {
+        keyswitch_lwe_ciphertext(&self.key_switch, &self.input, &mut self.short);
+        programmable_bootstrap_lwe_ciphertext_mem_optimized(
+            &self.short,
+            &mut self.output,
+            &self.test,
+            &self.cpu.bootstrap,
+            self.cpu.transform.fft().as_view(),
+            self.buffers.stack(),
+        );
+    }
+}

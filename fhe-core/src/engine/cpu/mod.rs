@@ -1,0 +1,333 @@
+//! The engine on ciphertexts: tfhe's key material and transforms, our products and packing.
+
+pub(crate) mod fourier;
+mod lookup;
+mod pack;
+mod product;
+
+use tfhe::core_crypto::commons::math::random::Seed as Seed128;
+use tfhe::core_crypto::fft_impl::fft64::c64;
+use tfhe::core_crypto::prelude::*;
+
+use crate::engine::{Engine, Term, check};
+use crate::server::{EvaluationKeys, SeededRows};
+use crate::{Params, Result, Table, to_torus};
+use fourier::Transform;
+
+/// A list of LWE ciphertexts: masks and bodies in turn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Values {
+    dimension: usize,
+    data: Vec<u64>,
+}
+
+impl Values {
+    pub(crate) fn new(dimension: usize, count: usize) -> Self {
+        Self { dimension, data: vec![0; (dimension + 1) * count] }
+    }
+
+    /// Returns the number of mask elements of each value.
+    #[must_use]
+    pub fn dimension(&self) -> usize {
+        self.dimension
+    }
+
+    /// Returns the number of values.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.data.len() / (self.dimension + 1)
+    }
+
+    /// Returns whether the list is empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.data.is_empty()
+    }
+
+    /// Returns the values, each as its mask followed by its body.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u64]> {
+        self.data.chunks_exact(self.dimension + 1)
+    }
+}
+
+/// A list of GLWE ciphertexts of one mask polynomial: mask and body in turn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rows {
+    size: usize,
+    data: Vec<u64>,
+}
+
+impl Rows {
+    pub(crate) fn new(size: usize, count: usize) -> Self {
+        Self { size, data: vec![0; 2 * size * count] }
+    }
+
+    /// Takes ciphertexts as they lie in memory; `None` if the length is no multiple of `2 size`.
+    #[must_use]
+    pub fn from_elements(size: usize, data: Vec<u64>) -> Option<Self> {
+        data.len().is_multiple_of(2 * size).then_some(Self { size, data })
+    }
+
+    /// Returns the ciphertexts as they lie in memory.
+    #[must_use]
+    pub fn elements(&self) -> &[u64] {
+        &self.data
+    }
+
+    /// Returns the number of coefficients of a row.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Returns the number of rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.data.len() / (2 * self.size)
+    }
+
+    /// Returns whether the list is empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.data.is_empty()
+    }
+
+    /// Returns the rows, each as its mask followed by its body.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u64]> {
+        self.data.chunks_exact(2 * self.size)
+    }
+}
+
+/// A list of GGSW ciphertexts in the Fourier domain.
+pub struct Selectors {
+    data: Vec<c64>,
+    /// Complex numbers of one selector.
+    stride: usize,
+}
+
+/// The engine on ciphertexts.
+pub struct Cpu {
+    params: Params,
+    key_id: String,
+    transform: Transform,
+    key_switch: Vec<u32>,
+    bootstrap: FourierLweBootstrapKeyOwned,
+    pack: pack::PackKey,
+    reflect: Vec<c64>,
+}
+
+impl std::fmt::Debug for Cpu {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cpu").field("params", &self.params.name).finish_non_exhaustive()
+    }
+}
+
+impl Cpu {
+    /// Expands evaluation keys to the forms that the moves use.
+    #[must_use]
+    pub fn new(keys: &EvaluationKeys) -> Self {
+        let params = keys.params.clone();
+        let n = params.row_size;
+        let transform = Transform::new(n);
+        let modulus = CiphertextModulus::new_native();
+
+        let seeded = SeededLweKeyswitchKey::from_container(
+            &keys.key_switch.bodies[..],
+            DecompositionBaseLog(params.key_switch.base_log as usize),
+            DecompositionLevelCount(params.key_switch.levels as usize),
+            LweDimension(params.short_dimension).to_lwe_size(),
+            Seed128(keys.key_switch.seed).into(),
+            modulus,
+        );
+        let mut full = LweKeyswitchKey::new(
+            0u64,
+            seeded.decomposition_base_log(),
+            seeded.decomposition_level_count(),
+            LweDimension(n),
+            LweDimension(params.short_dimension),
+            modulus,
+        );
+        decompress_seeded_lwe_keyswitch_key::<_, _, _, DefaultRandomGenerator>(&mut full, &seeded);
+        // 32 bits are enough for a noise of 2^-15; rounding to them adds 2^-33 at most.
+        let key_switch =
+            full.as_ref().iter().map(|&x| (x.wrapping_add(1 << 31) >> 32) as u32).collect();
+
+        let seeded = SeededLweBootstrapKey::from_container(
+            &keys.bootstrap.bodies[..],
+            GlweDimension(1).to_glwe_size(),
+            PolynomialSize(n),
+            DecompositionBaseLog(params.lookup.base_log as usize),
+            DecompositionLevelCount(params.lookup.levels as usize),
+            Seed128(keys.bootstrap.seed).into(),
+            modulus,
+        );
+        let mut full = LweBootstrapKey::new(
+            0u64,
+            seeded.glwe_size(),
+            seeded.polynomial_size(),
+            seeded.decomposition_base_log(),
+            seeded.decomposition_level_count(),
+            LweDimension(params.short_dimension),
+            modulus,
+        );
+        par_decompress_seeded_lwe_bootstrap_key::<_, _, _, DefaultRandomGenerator>(
+            &mut full, &seeded,
+        );
+        let mut bootstrap = FourierLweBootstrapKey::new(
+            full.input_lwe_dimension(),
+            full.glwe_size(),
+            full.polynomial_size(),
+            full.decomposition_base_log(),
+            full.decomposition_level_count(),
+        );
+        par_convert_standard_lwe_bootstrap_key_to_fourier(&full, &mut bootstrap);
+
+        let mut scratch = transform.scratch();
+        let rows = keys.reflect.expand_rows(n);
+        let mut reflect = vec![c64::new(0.0, 0.0); rows.len() / 2];
+        for (out, x) in reflect.chunks_exact_mut(n / 2).zip(rows.chunks_exact(n)) {
+            transform.forward_torus(out, x, &mut scratch);
+        }
+        let pack = pack::PackKey::new(&params, &keys.pack);
+        let key_id = keys.key_id.clone();
+        Self { params, key_id, transform, key_switch, bootstrap, pack, reflect }
+    }
+
+    /// Returns the public name of the client key that this engine's keys belong to.
+    #[must_use]
+    pub fn key_id(&self) -> &str {
+        &self.key_id
+    }
+
+    /// Expands stored selectors and transforms them.
+    #[must_use]
+    pub fn open_selectors(&self, stored: &[SeededRows]) -> Selectors {
+        product::open(self, stored)
+    }
+
+    /// Expands stored values.
+    #[must_use]
+    pub fn open_values(&self, stored: &[SeededRows]) -> Values {
+        let n = self.params.row_size;
+        let data = stored.iter().flat_map(|s| s.expand_values(n)).collect();
+        Values { dimension: n, data }
+    }
+
+    /// Applies one table to one value by tfhe's own key switch and programmable bootstrap, on the
+    /// calling thread: the cost that efficiency is measured against.
+    #[must_use]
+    pub fn raw_bootstrap(&self) -> RawBootstrap<'_> {
+        lookup::raw(self)
+    }
+}
+
+pub use lookup::RawBootstrap;
+
+impl Engine for Cpu {
+    type Values = Values;
+    type Rows = Rows;
+    type Selectors = Selectors;
+
+    fn params(&self) -> &Params {
+        &self.params
+    }
+
+    fn values_len(&self, x: &Values) -> usize {
+        x.len()
+    }
+
+    fn rows_len(&self, x: &Rows) -> usize {
+        x.len()
+    }
+
+    fn selectors_len(&self, x: &Selectors) -> usize {
+        x.data.len() / x.stride
+    }
+
+    fn zero_rows(&self, count: usize) -> Rows {
+        Rows::new(self.params.row_size, count)
+    }
+
+    fn products(&self, selectors: &Selectors, rows: &Rows, terms: &[Vec<Term>]) -> Result<Rows> {
+        check::terms(terms, self.selectors_len(selectors), rows.len())?;
+        Ok(product::sums(self, selectors, rows, terms))
+    }
+
+    fn dots(&self, selectors: &Selectors, rows: &Rows) -> Result<Values> {
+        Ok(product::dots(self, selectors, rows))
+    }
+
+    fn reflect(&self, rows: &Rows) -> Result<Rows> {
+        Ok(product::reflect(self, rows))
+    }
+
+    fn extract(&self, rows: &Rows, positions: &[(usize, usize)]) -> Result<Values> {
+        check::positions(positions, rows.len(), rows.size)?;
+        let mut out = Values::new(rows.size, positions.len());
+        let chunks = out.data.chunks_exact_mut(rows.size + 1);
+        for (value, &(row, coefficient)) in chunks.zip(positions) {
+            let start = 2 * rows.size * row;
+            product::extract_one(value, &rows.data[start..start + 2 * rows.size], coefficient);
+        }
+        Ok(out)
+    }
+
+    fn lookup(&self, x: &Values, tables: &[Table]) -> Result<Values> {
+        check::tables(tables, self.params.row_size)?;
+        Ok(lookup::apply(self, x, tables))
+    }
+
+    fn pack(&self, x: &Values) -> Result<Rows> {
+        check::at_most("pack", x.len(), self.params.row_size)?;
+        Ok(pack::list(self, x))
+    }
+
+    fn pack_constants(&self, x: &Values) -> Result<Rows> {
+        Ok(pack::constants(self, x))
+    }
+
+    fn add_scaled_values(&self, x: &mut Values, y: &Values, k: i64) -> Result<()> {
+        check::same("add_scaled_values", y.len(), x.len())?;
+        add_scaled(&mut x.data, &y.data, k);
+        Ok(())
+    }
+
+    fn add_scaled_rows(&self, x: &mut Rows, y: &Rows, k: i64) -> Result<()> {
+        check::same("add_scaled_rows", y.len(), x.len())?;
+        add_scaled(&mut x.data, &y.data, k);
+        Ok(())
+    }
+
+    fn shift_values(&self, x: &mut Values, by: u64) {
+        for value in x.data.chunks_exact_mut(x.dimension + 1) {
+            value[x.dimension] = value[x.dimension].wrapping_add(by);
+        }
+    }
+
+    fn rotate_rows(&self, x: &mut Rows, degree: usize) -> Result<()> {
+        check::index("rotate_rows", degree, 2 * x.size)?;
+        for polynomial in x.data.chunks_exact_mut(x.size) {
+            crate::engine::clear::rotate(polynomial, degree);
+        }
+        Ok(())
+    }
+}
+
+fn add_scaled(x: &mut [u64], y: &[u64], k: i64) {
+    for (x, y) in x.iter_mut().zip(y) {
+        *x = x.wrapping_add(y.wrapping_mul(k as u64));
+    }
+}
+
+impl Cpu {
+    /// Encrypts public torus elements trivially: no mask, no noise, no secrecy.
+    #[must_use]
+    pub fn public_values(&self, values: &[f64]) -> Values {
+        let mut out = Values::new(self.params.row_size, values.len());
+        let size = self.params.row_size + 1;
+        for (value, &x) in out.data.chunks_exact_mut(size).zip(values) {
+            value[size - 1] = to_torus(x);
+        }
+        out
+    }
+}

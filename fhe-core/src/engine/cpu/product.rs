@@ -1,0 +1,161 @@
+//! Products of selectors and rows: the external product of TFHE (Chillotti, Gama, Georgieva,
+//! Izabachene, Journal of Cryptology 2020, definition 3.12), with sums kept in the Fourier domain.
+
+use rayon::prelude::*;
+use tfhe::core_crypto::fft_impl::fft64::c64;
+
+use super::fourier::{Scratch, decompose, multiply_add};
+use super::{Cpu, Rows, Selectors, Values};
+use crate::engine::Term;
+use crate::params::Gadget;
+use crate::server::SeededRows;
+
+const ZERO: c64 = c64::new(0.0, 0.0);
+
+/// Expands and transforms; for level j the rows of `-S m` and of `m`, each mask then body.
+pub(super) fn open(cpu: &Cpu, stored: &[SeededRows]) -> Selectors {
+    let n = cpu.params.row_size;
+    let points = cpu.transform.points();
+    let stride = 4 * cpu.params.selector.levels as usize * points;
+    let mut data = vec![ZERO; stride * stored.len()];
+    data.par_chunks_exact_mut(stride).zip(stored).for_each_init(
+        || cpu.transform.scratch(),
+        |scratch, (out, seeded)| {
+            let rows = seeded.expand_rows(n);
+            for (out, x) in out.chunks_exact_mut(points).zip(rows.chunks_exact(n)) {
+                cpu.transform.forward_torus(out, x, scratch);
+            }
+        },
+    );
+    Selectors { data, stride }
+}
+
+/// Transformed digits of each row: for level j those of the mask, then those of the body.
+fn transform_digits(cpu: &Cpu, rows: &Rows) -> Vec<c64> {
+    let n = cpu.params.row_size;
+    let points = cpu.transform.points();
+    let gadget = cpu.params.selector;
+    let levels = gadget.levels as usize;
+    let mut out = vec![ZERO; rows.len() * 2 * levels * points];
+    out.par_chunks_exact_mut(2 * levels * points)
+        .zip(rows.data.par_chunks_exact(2 * n))
+        .for_each_init(
+            || (cpu.transform.scratch(), vec![0u64; levels * n]),
+            |(scratch, digits), (out, row)| {
+                for (part, x) in row.chunks_exact(n).enumerate() {
+                    decompose(digits, x, gadget);
+                    for (level, digits) in digits.chunks_exact(n).enumerate() {
+                        let at = (2 * level + part) * points;
+                        cpu.transform.forward_integer(&mut out[at..at + points], digits, scratch);
+                    }
+                }
+            },
+        );
+    out
+}
+
+/// Adds one product to `sum`, which holds mask and body.
+fn add_product(sum: &mut [c64], digits: &[c64], selector: &[c64], points: usize) {
+    let (mask, body) = sum.split_at_mut(points);
+    for (digit, key) in digits.chunks_exact(points).zip(selector.chunks_exact(2 * points)) {
+        multiply_add(mask, digit, &key[..points]);
+        multiply_add(body, digit, &key[points..]);
+    }
+}
+
+fn to_row(cpu: &Cpu, out: &mut [u64], sum: &[c64], scratch: &mut Scratch) {
+    let halves = out.chunks_exact_mut(cpu.params.row_size);
+    for (out, sum) in halves.zip(sum.chunks_exact(cpu.transform.points())) {
+        cpu.transform.backward(out, sum, scratch);
+    }
+}
+
+pub(super) fn sums(cpu: &Cpu, selectors: &Selectors, rows: &Rows, terms: &[Vec<Term>]) -> Rows {
+    let points = cpu.transform.points();
+    let digits = transform_digits(cpu, rows);
+    let stride = 2 * cpu.params.selector.levels as usize * points;
+    let mut out = Rows::new(rows.size, terms.len());
+    out.data.par_chunks_exact_mut(2 * rows.size).zip(terms).for_each_init(
+        || (cpu.transform.scratch(), vec![ZERO; 2 * points]),
+        |(scratch, sum), (out, terms)| {
+            sum.fill(ZERO);
+            for t in terms {
+                let digits = &digits[t.row * stride..][..stride];
+                let selector = &selectors.data[t.selector * selectors.stride..][..selectors.stride];
+                add_product(sum, digits, selector, points);
+            }
+            to_row(cpu, out, sum, scratch);
+        },
+    );
+    out
+}
+
+pub(super) fn dots(cpu: &Cpu, selectors: &Selectors, rows: &Rows) -> Values {
+    let n = cpu.params.row_size;
+    let points = cpu.transform.points();
+    let digits = transform_digits(cpu, rows);
+    let stride = 2 * cpu.params.selector.levels as usize * points;
+    let count = rows.len();
+    let mut out = Values::new(n, selectors.data.len() / selectors.stride * count);
+    out.data
+        .par_chunks_exact_mut((n + 1) * count)
+        .zip(selectors.data.par_chunks_exact(selectors.stride))
+        .for_each_init(
+            || (cpu.transform.scratch(), vec![ZERO; 2 * points], vec![0u64; 2 * n]),
+            |(scratch, sum, row), (out, selector)| {
+                let digits = digits.chunks_exact(stride);
+                for (out, digits) in out.chunks_exact_mut(n + 1).zip(digits) {
+                    sum.fill(ZERO);
+                    add_product(sum, digits, selector, points);
+                    to_row(cpu, row, sum, scratch);
+                    extract_one(out, row, 0);
+                }
+            },
+        );
+    out
+}
+
+/// Sample extraction (ibid., definition 4.1): coefficient c as a value of dimension N.
+pub(super) fn extract_one(value: &mut [u64], row: &[u64], c: usize) {
+    let n = value.len() - 1;
+    let (mask, body) = row.split_at(n);
+    for (i, v) in value[..n].iter_mut().enumerate() {
+        *v = if i <= c { mask[c - i] } else { mask[n + c - i].wrapping_neg() };
+    }
+    value[n] = body[c];
+}
+
+/// `r(1/X)`: of both polynomials, then a key switch from S(1/X) back to S.
+pub(super) fn reflect(cpu: &Cpu, rows: &Rows) -> Rows {
+    let n = rows.size;
+    let points = cpu.transform.points();
+    let gadget: Gadget = cpu.params.reflect;
+    let mut out = Rows::new(n, rows.len());
+    out.data.par_chunks_exact_mut(2 * n).zip(rows.data.par_chunks_exact(2 * n)).for_each_init(
+        || {
+            let digits = vec![0u64; gadget.levels as usize * n];
+            (cpu.transform.scratch(), digits, vec![ZERO; 2 * points], vec![ZERO; points])
+        },
+        |(scratch, digits, sum, fourier), (out, row)| {
+            let mut flipped = row.to_vec();
+            flipped.chunks_exact_mut(n).for_each(crate::engine::clear::reflect);
+            let (mask, body) = flipped.split_at(n);
+            decompose(digits, mask, gadget);
+            sum.fill(ZERO);
+            for (digits, key) in digits.chunks_exact(n).zip(cpu.reflect.chunks_exact(2 * points)) {
+                cpu.transform.forward_integer(fourier, digits, scratch);
+                let (mask, body) = sum.split_at_mut(points);
+                multiply_add(mask, fourier, &key[..points]);
+                multiply_add(body, fourier, &key[points..]);
+            }
+            to_row(cpu, out, sum, scratch);
+            for x in out.iter_mut() {
+                *x = x.wrapping_neg();
+            }
+            for (out, b) in out[n..].iter_mut().zip(body) {
+                *out = out.wrapping_add(*b);
+            }
+        },
+    );
+    out
+}

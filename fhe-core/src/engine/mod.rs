@@ -1,0 +1,202 @@
+//! One program, several interpreters.
+//!
+//! A layer, a loss or an optimizer is generic over one parameter, `E: Engine`, and sees only
+//! [`Engine::Values`], [`Engine::Rows`] and [`Engine::Selectors`]:
+//!
+//! | kind | holds |
+//! |---|---|
+//! | `Values` | single torus elements |
+//! | `Rows` | polynomials of N torus elements modulo X^N + 1 |
+//! | `Selectors` | polynomials of N small integers, which can multiply rows |
+//!
+//! [`Clear`] is the specification: the same torus arithmetic on phases. [`Cpu`] computes on
+//! ciphertexts. [`Meter`] holds nothing and counts.
+
+pub mod clear;
+pub mod cpu;
+pub mod meter;
+
+pub use clear::Clear;
+pub use cpu::Cpu;
+pub use meter::Meter;
+
+use crate::{Error, Params, Result, Table};
+
+/// One term of a sum of products: which selector times which row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Term {
+    /// Index into the selectors.
+    pub selector: usize,
+    /// Index into the rows.
+    pub row: usize,
+}
+
+/// Evaluates lists of hidden torus elements.
+///
+/// # Noise
+/// Every method but the linear ones adds noise; [`crate::noise`] has the formulas.
+pub trait Engine: Send + Sync {
+    /// A list of single values.
+    type Values: Send + Sync;
+    /// A list of polynomials.
+    type Rows: Send + Sync;
+    /// A list of polynomials of small integers that can multiply rows.
+    type Selectors: Send + Sync;
+
+    /// Returns the parameter set.
+    fn params(&self) -> &Params;
+
+    /// Returns the number of values.
+    fn values_len(&self, x: &Self::Values) -> usize;
+
+    /// Returns the number of rows.
+    fn rows_len(&self, x: &Self::Rows) -> usize;
+
+    /// Returns the number of selectors.
+    fn selectors_len(&self, x: &Self::Selectors) -> usize;
+
+    /// Returns rows of zeros: public constants, without noise.
+    fn zero_rows(&self, count: usize) -> Self::Rows;
+
+    /// Returns the sums of products `out[o] = sum_t selectors[t.selector] * rows[t.row]` modulo
+    /// X^N + 1, one row for each list of terms.
+    ///
+    /// # Cost
+    /// One gadget product a term; no lookup.
+    ///
+    /// # Errors
+    /// [`Error::Index`] if a term points outside a list.
+    fn products(
+        &self,
+        selectors: &Self::Selectors,
+        rows: &Self::Rows,
+        terms: &[Vec<Term>],
+    ) -> Result<Self::Rows>;
+
+    /// Returns coefficient 0 of the product of every selector with every row: value
+    /// `s * rows + r` is `(selectors[s] * rows[r])_0`.
+    ///
+    /// With a [reflected](Engine::reflect) row, `w(1/X)`, this is the inner product of the two
+    /// coefficient vectors.
+    ///
+    /// # Cost
+    /// One gadget product a pair; no lookup.
+    ///
+    /// # Errors
+    /// None for lists of this engine.
+    fn dots(&self, selectors: &Self::Selectors, rows: &Self::Rows) -> Result<Self::Values>;
+
+    /// Returns `r(1/X)` of each row: the automorphism X -> X^-1, then a key switch.
+    ///
+    /// # Errors
+    /// None for lists of this engine.
+    fn reflect(&self, rows: &Self::Rows) -> Result<Self::Rows>;
+
+    /// Returns single coefficients, `(row, coefficient)`. Free, and exact.
+    ///
+    /// # Errors
+    /// [`Error::Index`] if a position does not exist.
+    fn extract(&self, rows: &Self::Rows, positions: &[(usize, usize)]) -> Result<Self::Values>;
+
+    /// Applies tables to each value, with fresh noise: output `i * tables + t` is table `t` of
+    /// value `i`. All tables of a value cost one blind rotation; with r tables the input is read at
+    /// N / r slots of the half torus.
+    ///
+    /// # Cost
+    /// One lookup a value.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the number of tables is no power of two, or a table does not have N / r
+    /// slots.
+    fn lookup(&self, x: &Self::Values, tables: &[Table]) -> Result<Self::Values>;
+
+    /// Packs a list of at most N values into one row: value i becomes coefficient i.
+    ///
+    /// # Cost
+    /// One pass over the packing key in the Fourier domain, whatever the number of values.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if there are more than N values.
+    fn pack(&self, x: &Self::Values) -> Result<Self::Rows>;
+
+    /// Packs each value into a constant row of its own: `x[i] + 0 X + 0 X^2 + ...`.
+    ///
+    /// # Cost
+    /// `N * levels * 2 N` integer multiply-adds a value; the key is streamed once for the list.
+    ///
+    /// # Errors
+    /// None for lists of this engine.
+    fn pack_constants(&self, x: &Self::Values) -> Result<Self::Rows>;
+
+    /// Adds value by value: `x[i] += k * y[i]`, with a public integer k.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the lists differ in length.
+    fn add_scaled_values(&self, x: &mut Self::Values, y: &Self::Values, k: i64) -> Result<()>;
+
+    /// Adds row by row: `x[i] += k * y[i]`, with a public integer k.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the lists differ in length.
+    fn add_scaled_rows(&self, x: &mut Self::Rows, y: &Self::Rows, k: i64) -> Result<()>;
+
+    /// Adds a public torus element to every value.
+    fn shift_values(&self, x: &mut Self::Values, by: u64);
+
+    /// Multiplies each row by the monomial `X^degree`, `0 <= degree < 2 N`.
+    ///
+    /// # Errors
+    /// [`Error::Index`] if the degree is out of range.
+    fn rotate_rows(&self, x: &mut Self::Rows, degree: usize) -> Result<()>;
+}
+
+/// The checks that every engine makes, so that all refuse the same programs alike.
+pub(crate) mod check {
+    use super::*;
+
+    pub(crate) fn terms(terms: &[Vec<Term>], selectors: usize, rows: usize) -> Result<()> {
+        for t in terms.iter().flatten() {
+            index("products (selector)", t.selector, selectors)?;
+            index("products (row)", t.row, rows)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn index(op: &'static str, index: usize, len: usize) -> Result<()> {
+        if index < len { Ok(()) } else { Err(Error::Index { op, index, len }) }
+    }
+
+    pub(crate) fn same(op: &'static str, got: usize, expected: usize) -> Result<()> {
+        let what = "elements";
+        if got == expected { Ok(()) } else { Err(Error::Shape { op, what, got, expected }) }
+    }
+
+    pub(crate) fn at_most(op: &'static str, got: usize, expected: usize) -> Result<()> {
+        let what = "elements at most";
+        if got <= expected { Ok(()) } else { Err(Error::Shape { op, what, got, expected }) }
+    }
+
+    pub(crate) fn positions(positions: &[(usize, usize)], rows: usize, n: usize) -> Result<()> {
+        for &(row, coefficient) in positions {
+            index("extract (row)", row, rows)?;
+            index("extract (coefficient)", coefficient, n)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn tables(tables: &[Table], n: usize) -> Result<()> {
+        let count = tables.len();
+        if !count.is_power_of_two() || count > n {
+            let what = "tables (a power of two is needed)";
+            let expected = count.next_power_of_two();
+            return Err(Error::Shape { op: "lookup", what, got: count, expected });
+        }
+        for table in tables {
+            if table.slots() != n / count {
+                let (got, expected) = (table.slots(), n / count);
+                return Err(Error::Shape { op: "lookup", what: "slots a table", got, expected });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,91 @@
+use std::path::PathBuf;
+
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong: always the world or the caller's data, never a hidden value.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Two operands, or an operand and a list of indices, do not fit.
+    #[error("{op}: got {got} {what}, expected {expected}")]
+    Shape {
+        /// The operation that refused.
+        op: &'static str,
+        /// What was counted.
+        what: &'static str,
+        /// The count found.
+        got: usize,
+        /// The count that would fit.
+        expected: usize,
+    },
+    /// An index lies outside a list.
+    #[error("{op}: index {index} is outside a list of {len}")]
+    Index {
+        /// The operation that refused.
+        op: &'static str,
+        /// The offending index.
+        index: usize,
+        /// The length of the list.
+        len: usize,
+    },
+    /// A parameter set breaks one of its rules.
+    #[error("parameter set {name}: {field} is {got}, {rule}")]
+    Params {
+        /// The set.
+        name: String,
+        /// The field at fault.
+        field: &'static str,
+        /// Its value.
+        got: u64,
+        /// The rule it breaks.
+        rule: &'static str,
+    },
+    /// A name that no parameter set has.
+    #[error("no parameter set is called {name:?}; known: {known}")]
+    UnknownParams {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+    /// The system refused to read or write a file.
+    #[error("{op} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        op: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A file is not what its name promises, or was cut or changed.
+    #[error("{}: {field}: {problem}", path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// The part of the file.
+        field: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A file was made under other keys or parameters.
+    #[error("{}: {field} is {got}, expected {expected}", path.display())]
+    Mismatch {
+        /// The file.
+        path: PathBuf,
+        /// The part of the file.
+        field: &'static str,
+        /// What the file says.
+        got: String,
+        /// What was needed.
+        expected: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(op: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Io { op, path, source }
+    }
+}

@@ -1,0 +1,20 @@
+#![doc = include_str!("../README.md")]
+
+pub mod client;
+pub mod engine;
+pub mod noise;
+pub mod params;
+pub mod server;
+
+
+mod error;
+mod seed;
+mod table;
+mod torus;
+
+pub use engine::{Clear, Cpu, Engine, Meter, Term};
+pub use error::{Error, Result};
+pub use params::{Params, ParamsSpec};
+pub use seed::Seed;
+pub use table::Table;
+pub use torus::{from_torus, to_torus};

@@ -1,0 +1,140 @@
+//! Predicted noise of every move, as variances in units of the torus squared.
+//!
+//! Notation: N the row size, n the short dimension, B = 2^b and l the base and the levels of a
+//! gadget, V_row and V_short the variances of fresh rows and of the short key's noise. Keys are
+//! uniform binary: a key bit has mean square 1/2. Balanced digits have variance (B^2 + 2) / 12.
+//! The formulas are those of Chillotti, Gama, Georgieva, Izabachene ("TFHE", Journal of Cryptology
+//! 2020) in the variance form of Chillotti, Ligier, Orfila, Tap (eprint 2021/729, section 2),
+//! written out for k = 1.
+
+use crate::Params;
+use crate::params::Gadget;
+
+/// The noise formulas of one parameter set.
+#[derive(Clone, Debug)]
+pub struct Noise {
+    params: Params,
+}
+
+/// Variance of TUniform(b): uniform on [-2^b, 2^b], the ends with half weight, over 2^64.
+fn t_uniform(bits: u32) -> f64 {
+    (2f64.powi(2 * bits as i32 + 1) + 1.0) / 6.0 / 2f64.powi(128)
+}
+
+/// Variance of one digit of a balanced decomposition.
+fn digit(g: Gadget) -> f64 {
+    (4f64.powi(g.base_log as i32) + 2.0) / 12.0
+}
+
+/// Variance of what a gadget does not see: uniform rounding to `b l` bits.
+fn rounding(g: Gadget) -> f64 {
+    4f64.powi(-((g.base_log * g.levels) as i32)) / 12.0
+}
+
+impl Noise {
+    /// The formulas of a set.
+    #[must_use]
+    pub fn new(params: &Params) -> Self {
+        Self { params: params.clone() }
+    }
+
+    fn size(&self) -> f64 {
+        self.params.row_size as f64
+    }
+
+    /// Of a fresh row, selector row or value.
+    #[must_use]
+    pub fn fresh(&self) -> f64 {
+        t_uniform(self.params.row_noise_bits)
+    }
+
+    /// That a sum of products adds to each coefficient; `squared_norms` is the sum of `|m|^2` over
+    /// the terms: `terms 2 l N V_row (B^2+2)/12 + squared_norms (1 + N/2) / (12 B^2l)`.
+    ///
+    /// The noise of the rows themselves is multiplied by the selector, which is not counted here.
+    /// The transform's own rounding is in [`Noise::transform`].
+    #[must_use]
+    pub fn products(&self, terms: usize, squared_norms: f64) -> f64 {
+        let g = self.params.selector;
+        let gadget = 2.0 * f64::from(g.levels) * self.size() * self.fresh() * digit(g);
+        terms as f64 * (gadget + self.transform(g, 2.0 * f64::from(g.levels)))
+            + squared_norms * rounding(g) * (1.0 + self.size() / 2.0)
+    }
+
+    /// Rounding of the double-precision transform: `polynomials` digit polynomials times rows whose
+    /// coefficients fill the torus. Each product coefficient is a sum of N terms of standard
+    /// deviation `B/sqrt(12) / sqrt(12)`, computed with a relative error of about
+    /// `2^-53 sqrt(log2 N)` of its root mean square; the body adds once, the mask times S.
+    #[must_use]
+    pub fn transform(&self, g: Gadget, polynomials: f64) -> f64 {
+        let unit = 2f64.powi(-53);
+        let sum = polynomials * self.size() * digit(g) / 12.0;
+        sum * unit * unit * self.size().log2() * (1.0 + self.size() / 2.0)
+    }
+
+    /// That reflection adds: `l N V_row (B^2+2)/12 + N / (24 B^2l)`.
+    #[must_use]
+    pub fn reflect(&self) -> f64 {
+        let g = self.params.reflect;
+        f64::from(g.levels) * self.size() * self.fresh() * digit(g)
+            + rounding(g) * self.size() / 2.0
+            + self.transform(g, f64::from(g.levels))
+    }
+
+    /// That packing adds to every coefficient of a constant row: `l N V_row (B^2+2)/12`.
+    #[must_use]
+    pub fn pack_constant(&self) -> f64 {
+        let g = self.params.pack;
+        f64::from(g.levels) * self.size() * self.fresh() * digit(g)
+    }
+
+    /// That packing a list of `len` values adds to every coefficient: a constant row's noise for
+    /// each value, and the transform's.
+    #[must_use]
+    pub fn pack_list(&self, len: usize) -> f64 {
+        let g = self.params.pack;
+        let transform = self.transform(g, self.size() * f64::from(g.levels));
+        len as f64 * (self.pack_constant() + transform / self.size())
+    }
+
+    /// That packing adds to the coefficients that hold values: `N / (24 B^2l)`.
+    #[must_use]
+    pub fn pack_rounding(&self) -> f64 {
+        rounding(self.params.pack) * self.size() / 2.0
+    }
+
+    /// Of the key switch: `l N V_short (B^2+2)/12 + N / (24 B^2l)`.
+    #[must_use]
+    pub fn key_switch(&self) -> f64 {
+        let g = self.params.key_switch;
+        let short = t_uniform(self.params.short_noise_bits);
+        f64::from(g.levels) * self.size() * short * digit(g) + rounding(g) * self.size() / 2.0
+    }
+
+    /// Of the switch to 2 N / tables exponents: `(1 + n/2) (tables / 2N)^2 / 12`.
+    #[must_use]
+    pub fn modulus_switch(&self, tables: usize) -> f64 {
+        let step = tables as f64 / (2.0 * self.size());
+        (1.0 + self.params.short_dimension as f64 / 2.0) * step * step / 12.0
+    }
+
+    /// With which a lookup reads its input, on top of the input's own noise. The rounding of the
+    /// body to a slot is done by the table itself and not counted.
+    #[must_use]
+    pub fn lookup_input(&self, tables: usize) -> f64 {
+        let step = tables as f64 / (2.0 * self.size());
+        self.key_switch() + self.modulus_switch(tables) - step * step / 12.0
+    }
+
+    /// Of a lookup's output: `n (2 l N V_row (B^2+2)/12 + (1 + N/2) / (12 B^2l))`, with the
+    /// transform's rounding.
+    #[must_use]
+    pub fn lookup(&self) -> f64 {
+        let g = self.params.lookup;
+        let gadget = 2.0 * f64::from(g.levels) * self.size() * self.fresh() * digit(g);
+        // The key bit is 0 half of the time, and what is not decomposed is multiplied by it.
+        let rounding = 0.5 * rounding(g) * (1.0 + self.size() / 2.0);
+        let transform = self.transform(g, 2.0 * f64::from(g.levels));
+        self.params.short_dimension as f64 * (gadget + rounding + transform)
+    }
+}

@@ -1,0 +1,201 @@
+//! Parameter sets as checked data.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// How a torus element is cut into small signed digits: `levels` digits of `base_log` bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gadget {
+    /// Bits of a digit.
+    pub base_log: u32,
+    /// Number of digits, from the most significant one.
+    pub levels: u32,
+}
+
+/// A parameter set as plain data; [`Params::new`] checks it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ParamsSpec {
+    /// Name with version; a set never changes under its name.
+    pub name: String,
+    /// Bits of security that the two noise pairs are published for; 0 for a toy.
+    pub security_bits: u32,
+    /// Dimension n of the short key inside a lookup.
+    pub short_dimension: usize,
+    /// The short key's noise is uniform in `[-2^b, 2^b] / 2^64` (TUniform); this is b.
+    pub short_noise_bits: u32,
+    /// Number N of coefficients of a row, and dimension of the values' key.
+    pub row_size: usize,
+    /// The noise of rows, as b of TUniform.
+    pub row_noise_bits: u32,
+    /// Key switch from values to the short key.
+    pub key_switch: Gadget,
+    /// Blind rotation.
+    pub lookup: Gadget,
+    /// Selectors that the client encrypts.
+    pub selector: Gadget,
+    /// Packing of single values into constant rows.
+    pub pack: Gadget,
+    /// The automorphism X -> 1/X.
+    pub reflect: Gadget,
+}
+
+/// A checked parameter set, cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Params(Arc<ParamsSpec>);
+
+impl std::ops::Deref for Params {
+    type Target = ParamsSpec;
+    fn deref(&self) -> &ParamsSpec {
+        &self.0
+    }
+}
+
+const fn gadget(base_log: u32, levels: u32) -> Gadget {
+    Gadget { base_log, levels }
+}
+
+impl Params {
+    /// Checks a specification.
+    ///
+    /// # Errors
+    /// [`Error::Params`] names the first field that breaks a rule.
+    pub fn new(spec: ParamsSpec) -> Result<Self> {
+        let fail = |field, got: u64, rule| {
+            Err(Error::Params { name: spec.name.clone(), field, got, rule })
+        };
+        if !spec.row_size.is_power_of_two() || !(32..=1 << 14).contains(&spec.row_size) {
+            return fail("row_size", spec.row_size as u64, "must be a power of two in 32..=16384");
+        }
+        if spec.short_dimension == 0 || spec.short_dimension > spec.row_size {
+            let got = spec.short_dimension as u64;
+            return fail("short_dimension", got, "must be in 1..=row_size");
+        }
+        for (field, bits) in
+            [("short_noise_bits", spec.short_noise_bits), ("row_noise_bits", spec.row_noise_bits)]
+        {
+            if bits > 60 {
+                return fail(field, u64::from(bits), "must be at most 60");
+            }
+        }
+        for (field, g) in [
+            ("key_switch", spec.key_switch),
+            ("lookup", spec.lookup),
+            ("selector", spec.selector),
+            ("pack", spec.pack),
+            ("reflect", spec.reflect),
+        ] {
+            if g.base_log == 0 || g.levels == 0 || g.base_log * g.levels > 52 {
+                let bits = u64::from(g.base_log * g.levels);
+                return fail(field, bits, "must keep 1 to 52 bits in all");
+            }
+        }
+        if spec.key_switch.base_log * spec.key_switch.levels > 31 {
+            let bits = u64::from(spec.key_switch.base_log * spec.key_switch.levels);
+            return fail("key_switch", bits, "must keep at most 31 bits (32-bit arithmetic)");
+        }
+        Ok(Self(Arc::new(spec)))
+    }
+
+    /// The default set: 128 bits.
+    ///
+    /// The two noise pairs, (n = 720, TUniform(50)) and (k N = 2048, TUniform(17)), are those of
+    /// tfhe-rs 1.8 (`shortint/parameters/v1_8/classic/tuniform/p_fail_2_minus_128`), published
+    /// there as at least 128 bits secure. The gadgets are ours; `docs/src/parameters.md` derives
+    /// them.
+    ///
+    /// # Errors
+    /// None in practice: the set passes its own check, and a test says so.
+    pub fn secure128() -> Result<Self> {
+        Self::new(ParamsSpec {
+            name: "secure128-head-v1".into(),
+            security_bits: 128,
+            short_dimension: 720,
+            short_noise_bits: 50,
+            row_size: 2048,
+            row_noise_bits: 17,
+            key_switch: gadget(3, 4),
+            lookup: gadget(15, 2),
+            selector: gadget(18, 2),
+            pack: gadget(13, 2),
+            reflect: gadget(13, 3),
+        })
+    }
+
+    /// A small set with **no security at all**, for tests.
+    ///
+    /// # Errors
+    /// None in practice, as for [`Params::secure128`].
+    #[cfg(feature = "toy-params")]
+    pub fn toy_insecure() -> Result<Self> {
+        Self::new(ParamsSpec {
+            name: "toy-insecure-v1".into(),
+            security_bits: 0,
+            short_dimension: 64,
+            short_noise_bits: 40,
+            row_size: 512,
+            row_noise_bits: 17,
+            key_switch: gadget(4, 5),
+            lookup: gadget(15, 2),
+            selector: gadget(18, 2),
+            pack: gadget(13, 2),
+            reflect: gadget(13, 3),
+        })
+    }
+
+    /// Returns the set of a name.
+    ///
+    /// # Errors
+    /// [`Error::UnknownParams`] lists the names there are.
+    pub fn named(name: &str) -> Result<Self> {
+        let mut known = vec![Self::secure128()?];
+        #[cfg(feature = "toy-params")]
+        known.push(Self::toy_insecure()?);
+        let names: Vec<_> = known.iter().map(|p| p.name.clone()).collect();
+        known.into_iter().find(|p| p.name == name).ok_or_else(|| Error::UnknownParams {
+            name: name.into(),
+            known: names.join(", "),
+        })
+    }
+
+    /// Returns the first 16 hexadecimal digits of the blake3 hash of the set's JSON form.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        let json = serde_json::to_vec(&*self.0).unwrap_or_default();
+        blake3::hash(&json).to_hex()[..16].to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shipped_sets_pass_their_check() {
+        assert_eq!(Params::named("secure128-head-v1").unwrap().row_size, 2048);
+        assert_eq!(Params::toy_insecure().unwrap().security_bits, 0);
+    }
+
+    #[test]
+    fn each_broken_rule_is_named() {
+        let good = (*Params::secure128().unwrap()).clone();
+        let cases: [(&str, fn(&mut ParamsSpec)); 5] = [
+            ("row_size", |s| s.row_size = 1000),
+            ("short_dimension", |s| s.short_dimension = 0),
+            ("row_noise_bits", |s| s.row_noise_bits = 61),
+            ("lookup", |s| s.lookup = gadget(30, 2)),
+            ("key_switch", |s| s.key_switch = gadget(8, 4)),
+        ];
+        for (field, break_it) in cases {
+            let mut spec = good.clone();
+            break_it(&mut spec);
+            let message = Params::new(spec).unwrap_err().to_string();
+            assert!(message.contains(field), "{message}");
+        }
+        assert!(Params::named("nope").unwrap_err().to_string().contains("secure128-head-v1"));
+    }
+}

@@ -1,0 +1,86 @@
+//! The server's side: evaluation keys. Nothing here can decrypt.
+
+use tfhe::core_crypto::commons::math::random::Seed as Seed128;
+use tfhe::core_crypto::prelude::*;
+
+use crate::Params;
+
+/// Ciphertexts as they are stored: the masks as a public seed, the bodies in full.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeededRows {
+    pub(crate) seed: u128,
+    pub(crate) bodies: Vec<u64>,
+}
+
+impl SeededRows {
+    /// Expands to rows of `(mask, body)`, each of `n` coefficients.
+    pub(crate) fn expand_rows(&self, n: usize) -> Vec<u64> {
+        let size = GlweDimension(1).to_glwe_size();
+        let modulus = CiphertextModulus::new_native();
+        let seeded = SeededGlweCiphertextList::from_container(
+            &self.bodies[..],
+            size,
+            PolynomialSize(n),
+            Seed128(self.seed).into(),
+            modulus,
+        );
+        let count = GlweCiphertextCount(self.bodies.len() / n);
+        let mut list = GlweCiphertextList::new(0u64, size, PolynomialSize(n), count, modulus);
+        decompress_seeded_glwe_ciphertext_list::<_, _, _, DefaultRandomGenerator>(
+            &mut list, &seeded,
+        );
+        list.into_container()
+    }
+
+    /// Expands to values of `n` mask elements and a body.
+    pub(crate) fn expand_values(&self, n: usize) -> Vec<u64> {
+        let modulus = CiphertextModulus::new_native();
+        let size = LweDimension(n).to_lwe_size();
+        let seeded = SeededLweCiphertextList::from_container(
+            &self.bodies[..],
+            size,
+            Seed128(self.seed).into(),
+            modulus,
+        );
+        let count = LweCiphertextCount(self.bodies.len());
+        let mut list = LweCiphertextList::new(0u64, size, count, modulus);
+        decompress_seeded_lwe_ciphertext_list::<_, _, _, DefaultRandomGenerator>(
+            &mut list, &seeded,
+        );
+        list.into_container()
+    }
+}
+
+/// Everything that a server needs to evaluate, in its stored (seeded) form.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EvaluationKeys {
+    pub(crate) params: Params,
+    pub(crate) key_id: String,
+    pub(crate) key_switch: SeededRows,
+    pub(crate) bootstrap: SeededRows,
+    pub(crate) pack: Vec<SeededRows>,
+    pub(crate) reflect: SeededRows,
+}
+
+impl std::fmt::Debug for EvaluationKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EvaluationKeys")
+            .field("params", &self.params.name)
+            .field("key_id", &self.key_id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl EvaluationKeys {
+    /// Returns the parameter set.
+    #[must_use]
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// Returns the public name of the client key that these belong to.
+    #[must_use]
+    pub fn key_id(&self) -> &str {
+        &self.key_id
+    }
+}

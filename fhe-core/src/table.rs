@@ -1,0 +1,52 @@
+use crate::torus::to_torus;
+
+/// A function from the half torus to the torus, as a lookup applies it.
+///
+/// A lookup reads its input as one of `N` slots of the half torus `[-1/4, 1/4)` and returns the
+/// slot's entry. Outside it, every table continues *negacyclically*: `f(x + 1/2) = -f(x)`. An odd
+/// function that saturates at the ends therefore reads an input just outside the range correctly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    entries: Vec<u64>,
+}
+
+impl Table {
+    /// Samples `f` at the middle of `slots` slots of `[-1/4, 1/4)`; `f` returns torus fractions.
+    ///
+    /// ```
+    /// // The sign, with outputs +-1/8.
+    /// let sign = fhe_core::Table::new(2048, |x| if x < 0.0 { -0.125 } else { 0.125 });
+    /// assert_eq!(sign.at(fhe_core::to_torus(0.1)), fhe_core::to_torus(0.125));
+    /// assert_eq!(sign.at(fhe_core::to_torus(0.4)), fhe_core::to_torus(-0.125).wrapping_neg());
+    /// ```
+    #[must_use]
+    pub fn new(slots: usize, f: impl Fn(f64) -> f64) -> Self {
+        let entries = (0..slots)
+            .map(|i| to_torus(f(-0.25 + 0.5 * (i as f64) / (slots as f64))))
+            .collect();
+        Self { entries }
+    }
+
+    /// Returns the number of slots of the half torus.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Returns the entries from `-1/4` upwards.
+    #[must_use]
+    pub fn entries(&self) -> &[u64] {
+        &self.entries
+    }
+
+    /// Returns the table's value at a phase, with the slot nearest to it and the negacyclic rule.
+    #[must_use]
+    pub fn at(&self, phase: u64) -> u64 {
+        let slots = self.entries.len();
+        let shift = 63 - slots.ilog2();
+        // Adding 1/4 makes the range start at slot 0; adding half a slot rounds to the nearest.
+        let rounded = phase.wrapping_add(1 << 62).wrapping_add(1 << (shift - 1)) >> shift;
+        let index = rounded as usize;
+        if index < slots { self.entries[index] } else { self.entries[index - slots].wrapping_neg() }
+    }
+}

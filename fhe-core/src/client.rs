@@ -118,6 +118,34 @@ impl ClientKey {
         SeededRows { seed: mask_seed.0, bodies: list.into_container() }
     }
 
+    /// Encrypts polynomials of torus elements, one after another, as rows for the server.
+    #[must_use]
+    pub fn encrypt_list_of_rows(
+        &self,
+        phases: &[u64],
+        purpose: &str,
+        index: u64,
+    ) -> crate::engine::cpu::Rows {
+        let data = self.encrypt_rows(phases, purpose, index).expand_rows(self.params.row_size);
+        let mut rows = crate::engine::cpu::Rows::new(self.params.row_size, 0);
+        rows.extend(data);
+        rows
+    }
+
+    /// Encrypts single torus elements in their stored form. `purpose` and `index` name the use;
+    /// the same use with the same values gives the same ciphertext.
+    #[must_use]
+    pub fn encrypt_list_of_values(&self, phases: &[u64], purpose: &str, index: u64) -> SeededRows {
+        self.encrypt_values(phases, purpose, index)
+    }
+
+    /// Encrypts a polynomial of small integers as a selector, in its stored form.
+    #[must_use]
+    pub fn encrypt_selector_of(&self, m: &[i32], purpose: &str, index: u64) -> SeededRows {
+        let m: Zeroizing<Vec<u64>> = Zeroizing::new(m.iter().map(|&m| i64::from(m) as u64).collect());
+        self.encrypt_selector(&m, purpose, index)
+    }
+
     /// Encrypts a selector: for each level j the row of `-S m q / B^j`, then that of `m q / B^j`.
     pub(crate) fn encrypt_selector(&self, m: &[u64], purpose: &str, index: u64) -> SeededRows {
         let n = self.params.row_size;

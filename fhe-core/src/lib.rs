@@ -5,6 +5,7 @@ pub mod engine;
 pub mod noise;
 pub mod params;
 pub mod server;
+pub mod store;
 
 
 mod error;

@@ -62,6 +62,10 @@ impl Rows {
         Self { size, data: vec![0; 2 * size * count] }
     }
 
+    pub(crate) fn extend(&mut self, data: Vec<u64>) {
+        self.data.extend(data);
+    }
+
     /// Takes ciphertexts as they lie in memory; `None` if the length is no multiple of `2 size`.
     #[must_use]
     pub fn from_elements(size: usize, data: Vec<u64>) -> Option<Self> {

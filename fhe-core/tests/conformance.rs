@@ -1,0 +1,274 @@
+//! Every engine means the same: the moves on ciphertexts against the specification.
+//!
+//! Toy keys, quick, seeds fixed. Phases are compared after decryption, within eight predicted
+//! standard deviations: a false alarm has a probability below 1e-11 for all comparisons together,
+//! and none at all as long as the seeds stay.
+
+use fhe_core::client::ClientKey;
+use fhe_core::noise::Noise;
+use fhe_core::{Clear, Cpu, Engine, Error, Params, Seed, Table, Term, from_torus, to_torus};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+struct Bench {
+    key: ClientKey,
+    cpu: Cpu,
+    clear: Clear,
+    noise: Noise,
+    rng: ChaCha8Rng,
+}
+
+fn bench(params: &Params) -> Bench {
+    let key = ClientKey::new(params, Seed::from_number(7));
+    Bench {
+        cpu: Cpu::new(&key.evaluation_keys()),
+        clear: Clear::exact(params),
+        noise: Noise::new(params),
+        rng: ChaCha8Rng::seed_from_u64(3),
+        key,
+    }
+}
+
+impl Bench {
+    fn n(&self) -> usize {
+        self.key.params().row_size
+    }
+
+    fn integers(&mut self, count: usize, bound: i32) -> Vec<Vec<i32>> {
+        let n = self.n();
+        (0..count)
+            .map(|_| (0..n).map(|_| self.rng.random_range(-bound..=bound)).collect())
+            .collect()
+    }
+
+    fn phases(&mut self, count: usize) -> Vec<u64> {
+        (0..count).map(|_| self.rng.random()).collect()
+    }
+
+    fn cpu_rows(&self, phases: &[u64]) -> fhe_core::engine::cpu::Rows {
+        self.key.encrypt_list_of_rows(phases, "test rows", 0)
+    }
+
+    fn clear_rows(&self, phases: &[u64]) -> Vec<fhe_core::engine::clear::Row> {
+        phases
+            .chunks_exact(self.n())
+            .map(|x| fhe_core::engine::clear::Row::Full(x.to_vec()))
+            .collect()
+    }
+
+    fn selectors(&self, m: &[Vec<i32>]) -> fhe_core::engine::cpu::Selectors {
+        let stored: Vec<_> = (0u64..)
+            .zip(m)
+            .map(|(i, m)| self.key.encrypt_selector_of(m, "test selector", i))
+            .collect();
+        self.cpu.open_selectors(&stored)
+    }
+
+    /// Compares decrypted phases with the specification, and returns the measured variance.
+    fn compare(&self, what: &str, got: &[u64], want: &[u64], variance: f64) -> f64 {
+        assert_eq!(got.len(), want.len(), "{what}");
+        let mut sum = 0.0;
+        for (i, (g, w)) in got.iter().zip(want).enumerate() {
+            let error = from_torus(g.wrapping_sub(*w));
+            assert!(
+                error.abs() <= 8.0 * variance.sqrt(),
+                "{what}[{i}]: off by {error:e}, predicted std {:e}",
+                variance.sqrt()
+            );
+            sum += error * error;
+        }
+        let measured = sum / got.len() as f64;
+        println!(
+            "{what:>18}: std 2^{:6.2} measured, 2^{:6.2} predicted",
+            measured.log2() / 2.0,
+            variance.log2() / 2.0
+        );
+        measured
+    }
+}
+
+/// Rows, as all their coefficients.
+fn flat(rows: &[fhe_core::engine::clear::Row], n: usize) -> Vec<u64> {
+    rows.iter().flat_map(|r| r.coefficients(n)).collect()
+}
+
+/// Runs every move; `tolerance` bounds the ratio of measured and predicted standard deviation.
+fn all_moves(params: &Params, tolerance: f64) {
+    let mut b = bench(params);
+    let n = b.n();
+    let near = |what: &str, measured: f64, predicted: f64| {
+        let ratio = (measured / predicted).sqrt();
+        assert!(
+            (1.0 / tolerance..=tolerance).contains(&ratio),
+            "{what}: measured std is {ratio:.2} of the predicted"
+        );
+    };
+
+    let phases = b.phases(3 * n);
+    let (rows, clear_rows) = (b.cpu_rows(&phases), b.clear_rows(&phases));
+    let fresh = b.noise.fresh();
+    let measured = b.compare("fresh", &b.key.decrypt_rows(&rows).unwrap(), &phases, fresh);
+    near("fresh", measured, fresh);
+
+    let m = b.integers(4, 3);
+    let norm = |m: &[i32]| m.iter().map(|m| f64::from(m * m)).sum::<f64>();
+    let selectors = b.selectors(&m);
+    let terms =
+        vec![vec![Term { selector: 0, row: 1 }], (0..4).map(|s| Term { selector: s, row: s % 3 }).collect()];
+    let got = b.cpu.products(&selectors, &rows, &terms).unwrap();
+    let want = flat(&b.clear.products(&m, &clear_rows, &terms).unwrap(), n);
+    let got = b.key.decrypt_rows(&got).unwrap();
+    let norms = [norm(&m[0]), m.iter().map(|m| norm(m)).sum()];
+    for (o, norm) in norms.into_iter().enumerate() {
+        let predicted = b.noise.products(terms[o].len(), norm) + norm * fresh;
+        let range = o * n..(o + 1) * n;
+        let what = ["product", "sum of 4 products"][o];
+        let measured = b.compare(what, &got[range.clone()], &want[range], predicted);
+        near(what, measured, predicted);
+    }
+
+    let got = b.cpu.dots(&selectors, &rows).unwrap();
+    let want = b.clear.dots(&m, &clear_rows).unwrap();
+    let predicted = b.noise.products(1, norms[1] / 2.0) + norms[1] / 2.0 * fresh;
+    b.compare("dots", &b.key.decrypt_values(&got).unwrap(), &want, predicted);
+
+    let got = b.key.decrypt_rows(&b.cpu.reflect(&rows).unwrap()).unwrap();
+    let want = flat(&b.clear.reflect(&clear_rows).unwrap(), n);
+    let predicted = b.noise.reflect() + fresh;
+    let measured = b.compare("reflect", &got, &want, predicted);
+    near("reflect", measured, predicted);
+
+    let positions: Vec<_> = (0..64).map(|i| (i % 3, (i * 37) % n)).collect();
+    let values = b.cpu.extract(&rows, &positions).unwrap();
+    let clear_values = b.clear.extract(&clear_rows, &positions).unwrap();
+    b.compare("extract", &b.key.decrypt_values(&values).unwrap(), &clear_values, fresh);
+
+    let got = b.key.decrypt_rows(&b.cpu.pack_constants(&values).unwrap()).unwrap();
+    let want = flat(&b.clear.pack_constants(&clear_values).unwrap(), n);
+    let constants = |i: usize| i % n == 0;
+    let pick = |x: &[u64], first: bool| -> Vec<u64> {
+        x.iter().enumerate().filter(|(i, _)| constants(*i) == first).map(|(_, x)| *x).collect()
+    };
+    let predicted = b.noise.pack_constant() + b.noise.pack_rounding() + fresh;
+    let (g, w) = (pick(&got, true), pick(&want, true));
+    b.compare("pack constant: it", &g, &w, predicted);
+    let (g, w) = (pick(&got, false), pick(&want, false));
+    let measured = b.compare("pack constant: 0", &g, &w, b.noise.pack_constant());
+    near("pack constant", measured, b.noise.pack_constant());
+
+    let got = b.key.decrypt_rows(&b.cpu.pack(&values).unwrap()).unwrap();
+    let want = flat(&b.clear.pack(&clear_values).unwrap(), n);
+    let predicted = b.noise.pack_list(64);
+    let held = predicted + b.noise.pack_rounding() + fresh;
+    b.compare("pack list: values", &got[..64], &want[..64], held);
+    let measured = b.compare("pack list: rest", &got[64..], &want[64..], predicted);
+    near("pack list", measured, predicted);
+
+    // Steps so wide that no input near a step's middle leaves it: an exact lookup.
+    let steps = 8;
+    let step = |x: f64| ((x + 0.25) * 2.0 * f64::from(steps)).floor();
+    for tables in [1usize, 2, 4] {
+        let slots = n / tables;
+        let list: Vec<_> =
+            (0..tables).map(|t| Table::new(slots, |x| (step(x) - 3.0 + t as f64) / 64.0)).collect();
+        let inputs: Vec<u64> = (0..steps)
+            .flat_map(|s| [s, s + steps])
+            .map(|s| to_torus(-0.25 + (f64::from(s) + 0.5) / (2.0 * f64::from(steps))))
+            .collect();
+        let encrypted = b.key.encrypt_list_of_values(&inputs, "test inputs", tables as u64);
+        let encrypted = b.cpu.open_values(&[encrypted]);
+        let got = b.key.decrypt_values(&b.cpu.lookup(&encrypted, &list).unwrap()).unwrap();
+        let want = b.clear.lookup(&inputs, &list).unwrap();
+        let measured = b.compare("lookup", &got, &want, b.noise.lookup());
+        near("lookup", measured, b.noise.lookup());
+    }
+
+    // A fine ramp shows the noise with which the input is read.
+    let ramp = Table::new(n, |x| x / 2.0);
+    let inputs: Vec<u64> = (0..256).map(|i| to_torus(-0.1 + 0.2 * f64::from(i) / 256.0)).collect();
+    let encrypted = b.cpu.open_values(&[b.key.encrypt_list_of_values(&inputs, "test ramp", 0)]);
+    let got = b.key.decrypt_values(&b.cpu.lookup(&encrypted, std::slice::from_ref(&ramp)).unwrap());
+    let want: Vec<u64> = inputs.iter().map(|&x| to_torus(from_torus(x) / 2.0)).collect();
+    let slot = 0.25 / n as f64;
+    let predicted = b.noise.lookup() + (b.noise.lookup_input(1) + slot * slot / 3.0) / 4.0;
+    let measured = b.compare("lookup input / 2", &got.unwrap(), &want, predicted);
+    near("lookup input", measured, predicted);
+}
+
+/// 256 samples at least a move: the ratio of standard deviations stays within 1.35 with a
+/// probability above 1 - 1e-10 if the formula is right (16 samples for the coarsest lookup: 2).
+#[test]
+fn moves_on_toy_keys_equal_the_specification_within_predicted_noise() {
+    all_moves(&Params::toy_insecure().unwrap(), 2.0);
+}
+
+#[test]
+fn moves_on_secure_keys_equal_the_specification_within_predicted_noise() {
+    all_moves(&Params::secure128().unwrap(), 2.0);
+}
+
+/// A program of products and two exact lookups in turn: after rounding to the table's three levels,
+/// ciphertexts and specification agree bit for bit.
+#[test]
+fn an_exact_program_is_bit_equal() {
+    let mut b = bench(&Params::secure128().unwrap());
+    let n = b.n();
+    // Levels 1/8 apart: half a level is 7.8 standard deviations of a lookup's input, so that a
+    // reading is wrong with a probability of 6e-15.
+    let unit = 0.125;
+    let mut m = vec![vec![0i32; n]; 5];
+    for m in &mut m {
+        let at = b.rng.random_range(0..n);
+        m[at] = 1 - 2 * b.rng.random_range(0..=1);
+    }
+    let phases: Vec<u64> =
+        (0..2 * n).map(|_| to_torus(unit * f64::from(b.rng.random_range(-1..=1)))).collect();
+    let (rows, clear_rows) = (b.cpu_rows(&phases), b.clear_rows(&phases));
+    let table = Table::new(n, |x| {
+        // -1, 0, 1 to 0, 1, -1: no symmetry that a wrong sign could hide behind.
+        let level = (x / unit).round() as i32;
+        unit * [0.0, 1.0, -1.0][(level.clamp(-1, 1) + 1) as usize]
+    });
+    let tables = [table];
+    let run = |values: Vec<u64>| -> Vec<i64> {
+        values.iter().map(|&x| (from_torus(x) / unit).round() as i64).collect()
+    };
+    let selectors = b.selectors(&m);
+    let got = b.cpu.lookup(&b.cpu.dots(&selectors, &rows).unwrap(), &tables).unwrap();
+    let got = b.cpu.lookup(&got, &tables).unwrap();
+    let want = b.clear.lookup(&b.clear.dots(&m, &clear_rows).unwrap(), &tables).unwrap();
+    let want = b.clear.lookup(&want, &tables).unwrap();
+    assert_eq!(run(b.key.decrypt_values(&got).unwrap()), run(want));
+}
+
+#[test]
+fn engines_refuse_the_same_programs() {
+    let params = Params::toy_insecure().unwrap();
+    let mut b = bench(&params);
+    let n = b.n();
+    let phases = b.phases(n);
+    let (rows, clear_rows) = (b.cpu_rows(&phases), b.clear_rows(&phases));
+    let m = b.integers(1, 1);
+    let selectors = b.selectors(&m);
+    let terms = [vec![Term { selector: 0, row: 1 }]];
+    let short = Table::new(n / 2, |_| 0.0);
+    let same = |x: Error, y: Error| assert_eq!(x.to_string(), y.to_string());
+    same(
+        b.cpu.products(&selectors, &rows, &terms).unwrap_err(),
+        b.clear.products(&m, &clear_rows, &terms).unwrap_err(),
+    );
+    same(
+        b.cpu.extract(&rows, &[(0, n)]).unwrap_err(),
+        b.clear.extract(&clear_rows, &[(0, n)]).unwrap_err(),
+    );
+    let values = b.cpu.extract(&rows, &[(0, 0)]).unwrap();
+    same(
+        b.cpu.lookup(&values, std::slice::from_ref(&short)).unwrap_err(),
+        b.clear.lookup(&vec![0], std::slice::from_ref(&short)).unwrap_err(),
+    );
+    let three = vec![Table::new(n, |_| 0.0); 3];
+    same(
+        b.cpu.lookup(&values, &three).unwrap_err(),
+        b.clear.lookup(&vec![0], &three).unwrap_err(),
+    );
+}

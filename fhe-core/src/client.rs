@@ -26,7 +26,9 @@ pub struct ClientKey {
 
 impl std::fmt::Debug for ClientKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ClientKey").field("params", &self.params.name).finish_non_exhaustive()
+        f.debug_struct("ClientKey")
+            .field("params", &self.params.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -78,7 +80,12 @@ impl ClientKey {
     /// under the key carry it, so that a mix-up is an error and not noise.
     #[must_use]
     pub fn id(&self) -> String {
-        format!("{:032x}", self.seed.derive("key id", 0, self.params.hash().as_bytes()).0)
+        format!(
+            "{:032x}",
+            self.seed
+                .derive("key id", 0, self.params.hash().as_bytes())
+                .0
+        )
     }
 
     pub(crate) fn seed(&self) -> &Seed {
@@ -115,7 +122,10 @@ impl ClientKey {
             self.row_noise(),
             &mut Once(noise_seed),
         );
-        SeededRows { seed: mask_seed.0, bodies: list.into_container() }
+        SeededRows {
+            seed: mask_seed.0,
+            bodies: list.into_container(),
+        }
     }
 
     /// Encrypts polynomials of torus elements, one after another, as rows for the server.
@@ -126,7 +136,9 @@ impl ClientKey {
         purpose: &str,
         index: u64,
     ) -> crate::engine::cpu::Rows {
-        let data = self.encrypt_rows(phases, purpose, index).expand_rows(self.params.row_size);
+        let data = self
+            .encrypt_rows(phases, purpose, index)
+            .expand_rows(self.params.row_size);
         let mut rows = crate::engine::cpu::Rows::new(self.params.row_size, 0);
         rows.extend(data);
         rows
@@ -142,7 +154,8 @@ impl ClientKey {
     /// Encrypts a polynomial of small integers as a selector, in its stored form.
     #[must_use]
     pub fn encrypt_selector_of(&self, m: &[i32], purpose: &str, index: u64) -> SeededRows {
-        let m: Zeroizing<Vec<u64>> = Zeroizing::new(m.iter().map(|&m| i64::from(m) as u64).collect());
+        let m: Zeroizing<Vec<u64>> =
+            Zeroizing::new(m.iter().map(|&m| i64::from(m) as u64).collect());
         self.encrypt_selector(&m, purpose, index)
     }
 
@@ -157,7 +170,12 @@ impl ClientKey {
         let mut rows = Zeroizing::new(Vec::with_capacity(2 * gadget.levels as usize * n));
         for level in 1..=gadget.levels {
             let shift = 64 - gadget.base_log * level;
-            rows.extend(times_key.as_ref().iter().map(|&c| c.wrapping_neg() << shift));
+            rows.extend(
+                times_key
+                    .as_ref()
+                    .iter()
+                    .map(|&c| c.wrapping_neg() << shift),
+            );
             rows.extend(m.iter().map(|&c| c << shift));
         }
         self.encrypt_rows(&rows, purpose, index)
@@ -183,7 +201,10 @@ impl ClientKey {
             self.row_noise(),
             &mut Once(noise_seed),
         );
-        SeededRows { seed: mask_seed.0, bodies: list.into_container() }
+        SeededRows {
+            seed: mask_seed.0,
+            bodies: list.into_container(),
+        }
     }
 
     /// Makes everything that a server needs, and nothing that decrypts.
@@ -210,8 +231,10 @@ impl ClientKey {
             Noise::new_t_uniform(p.short_noise_bits),
             &mut Once(self.seed.derive("key switch noise", 0, &[])),
         );
-        let key_switch =
-            SeededRows { seed: mask_seed.0, bodies: key_switch.into_container() };
+        let key_switch = SeededRows {
+            seed: mask_seed.0,
+            bodies: key_switch.into_container(),
+        };
 
         let mask_seed = self.seed.derive("bootstrap mask", 0, &[]);
         let mut bootstrap = SeededLweBootstrapKey::new(
@@ -231,7 +254,10 @@ impl ClientKey {
             self.row_noise(),
             &mut Once(self.seed.derive("bootstrap noise", 0, &[])),
         );
-        let bootstrap = SeededRows { seed: mask_seed.0, bodies: bootstrap.into_container() };
+        let bootstrap = SeededRows {
+            seed: mask_seed.0,
+            bodies: bootstrap.into_container(),
+        };
 
         // Level j of key bit i: the constant row s_i q / B^j.
         let chunk = Layout::KEY_CHUNK.min(n);
@@ -243,7 +269,8 @@ impl ClientKey {
                 for i in 0..chunk {
                     for level in 0..levels {
                         let shift = 64 - p.pack.base_log * (level as u32 + 1);
-                        messages[(i * levels + level) * n] = self.row_key[part * chunk + i] << shift;
+                        messages[(i * levels + level) * n] =
+                            self.row_key[part * chunk + i] << shift;
                     }
                 }
                 self.encrypt_rows(&messages, "pack", part as u64)
@@ -260,7 +287,14 @@ impl ClientKey {
         }
         let reflect = self.encrypt_rows(&messages, "reflect", 0);
 
-        EvaluationKeys { params: p.clone(), key_id: self.id(), key_switch, bootstrap, pack, reflect }
+        EvaluationKeys {
+            params: p.clone(),
+            key_id: self.id(),
+            key_switch,
+            bootstrap,
+            pack,
+            reflect,
+        }
     }
 
     /// Decrypts values given as `(mask, body)` vectors of N + 1 elements, to phases with noise.
@@ -279,9 +313,10 @@ impl ClientKey {
         }
         let dot = |v: &[u64]| {
             let (mask, body) = v.split_at(n);
-            let sum = mask.iter().zip(self.row_key.iter()).fold(0u64, |sum, (a, s)| {
-                sum.wrapping_add(a.wrapping_mul(*s))
-            });
+            let sum = mask
+                .iter()
+                .zip(self.row_key.iter())
+                .fold(0u64, |sum, (a, s)| sum.wrapping_add(a.wrapping_mul(*s)));
             body[0].wrapping_sub(sum)
         };
         Ok(values.iter().map(dot).collect())

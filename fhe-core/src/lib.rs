@@ -7,7 +7,6 @@ pub mod params;
 pub mod server;
 pub mod store;
 
-
 mod error;
 mod seed;
 mod table;

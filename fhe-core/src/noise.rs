@@ -35,7 +35,9 @@ impl Noise {
     /// The formulas of a set.
     #[must_use]
     pub fn new(params: &Params) -> Self {
-        Self { params: params.clone() }
+        Self {
+            params: params.clone(),
+        }
     }
 
     fn size(&self) -> f64 {

@@ -66,18 +66,28 @@ impl Params {
     /// [`Error::Params`] names the first field that breaks a rule.
     pub fn new(spec: ParamsSpec) -> Result<Self> {
         let fail = |field, got: u64, rule| {
-            Err(Error::Params { name: spec.name.clone(), field, got, rule })
+            Err(Error::Params {
+                name: spec.name.clone(),
+                field,
+                got,
+                rule,
+            })
         };
         if !spec.row_size.is_power_of_two() || !(32..=1 << 14).contains(&spec.row_size) {
-            return fail("row_size", spec.row_size as u64, "must be a power of two in 32..=16384");
+            return fail(
+                "row_size",
+                spec.row_size as u64,
+                "must be a power of two in 32..=16384",
+            );
         }
         if spec.short_dimension == 0 || spec.short_dimension > spec.row_size {
             let got = spec.short_dimension as u64;
             return fail("short_dimension", got, "must be in 1..=row_size");
         }
-        for (field, bits) in
-            [("short_noise_bits", spec.short_noise_bits), ("row_noise_bits", spec.row_noise_bits)]
-        {
+        for (field, bits) in [
+            ("short_noise_bits", spec.short_noise_bits),
+            ("row_noise_bits", spec.row_noise_bits),
+        ] {
             if bits > 60 {
                 return fail(field, u64::from(bits), "must be at most 60");
             }
@@ -96,7 +106,11 @@ impl Params {
         }
         if spec.key_switch.base_log * spec.key_switch.levels > 31 {
             let bits = u64::from(spec.key_switch.base_log * spec.key_switch.levels);
-            return fail("key_switch", bits, "must keep at most 31 bits (32-bit arithmetic)");
+            return fail(
+                "key_switch",
+                bits,
+                "must keep at most 31 bits (32-bit arithmetic)",
+            );
         }
         Ok(Self(Arc::new(spec)))
     }
@@ -152,14 +166,19 @@ impl Params {
     /// # Errors
     /// [`Error::UnknownParams`] lists the names there are.
     pub fn named(name: &str) -> Result<Self> {
-        let mut known = vec![Self::secure128()?];
-        #[cfg(feature = "toy-params")]
-        known.push(Self::toy_insecure()?);
+        let known = [
+            Self::secure128()?,
+            #[cfg(feature = "toy-params")]
+            Self::toy_insecure()?,
+        ];
         let names: Vec<_> = known.iter().map(|p| p.name.clone()).collect();
-        known.into_iter().find(|p| p.name == name).ok_or_else(|| Error::UnknownParams {
-            name: name.into(),
-            known: names.join(", "),
-        })
+        known
+            .into_iter()
+            .find(|p| p.name == name)
+            .ok_or_else(|| Error::UnknownParams {
+                name: name.into(),
+                known: names.join(", "),
+            })
     }
 
     /// Returns the first 16 hexadecimal digits of the blake3 hash of the set's JSON form.
@@ -196,6 +215,11 @@ mod tests {
             let message = Params::new(spec).unwrap_err().to_string();
             assert!(message.contains(field), "{message}");
         }
-        assert!(Params::named("nope").unwrap_err().to_string().contains("secure128-head-v1"));
+        assert!(
+            Params::named("nope")
+                .unwrap_err()
+                .to_string()
+                .contains("secure128-head-v1")
+        );
     }
 }

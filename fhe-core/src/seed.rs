@@ -26,7 +26,10 @@ impl Seed {
     /// Takes a number as the seed. For tests and for runs to be reproduced: it is no secret.
     #[must_use]
     pub fn from_number(number: u64) -> Self {
-        Self(blake3::derive_key("fhe-core 2026 reproducible seed v1", &number.to_le_bytes()))
+        Self(blake3::derive_key(
+            "fhe-core 2026 reproducible seed v1",
+            &number.to_le_bytes(),
+        ))
     }
 
     pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {

@@ -47,6 +47,10 @@ impl Table {
         // Adding 1/4 makes the range start at slot 0; adding half a slot rounds to the nearest.
         let rounded = phase.wrapping_add(1 << 62).wrapping_add(1 << (shift - 1)) >> shift;
         let index = rounded as usize;
-        if index < slots { self.entries[index] } else { self.entries[index - slots].wrapping_neg() }
+        if index < slots {
+            self.entries[index]
+        } else {
+            self.entries[index - slots].wrapping_neg()
+        }
     }
 }

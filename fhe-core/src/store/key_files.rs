@@ -18,7 +18,12 @@ impl ClientKey {
     /// # Errors
     /// [`Error::Io`].
     pub fn save(&self, path: &Path) -> Result<()> {
-        let header = Header::new(CLIENT_KEY, self.params(), &self.id(), serde_json::Value::Null);
+        let header = Header::new(
+            CLIENT_KEY,
+            self.params(),
+            &self.id(),
+            serde_json::Value::Null,
+        );
         write_file(path, header, Secrecy::Secret, self.seed().bytes())
     }
 
@@ -37,7 +42,12 @@ impl ClientKey {
         let key = Self::new(&Params::new(header.params)?, Seed::from_bytes(bytes));
         if key.id() != header.key_id {
             let (path, field) = (path.into(), "key");
-            return Err(Error::Mismatch { path, field, got: header.key_id, expected: key.id() });
+            return Err(Error::Mismatch {
+                path,
+                field,
+                got: header.key_id,
+                expected: key.id(),
+            });
         }
         Ok(key)
     }
@@ -45,7 +55,9 @@ impl ClientKey {
 
 impl EvaluationKeys {
     fn parts(&self) -> impl Iterator<Item = &SeededRows> {
-        [&self.key_switch, &self.bootstrap, &self.reflect].into_iter().chain(&self.pack)
+        [&self.key_switch, &self.bootstrap, &self.reflect]
+            .into_iter()
+            .chain(&self.pack)
     }
 
     /// Writes the keys.
@@ -54,8 +66,12 @@ impl EvaluationKeys {
     /// [`Error::Io`].
     pub fn save(&self, path: &Path) -> Result<()> {
         let lengths: Vec<_> = self.parts().map(|p| p.bodies.len()).collect();
-        let header =
-            Header::new(EVALUATION_KEYS, &self.params, &self.key_id, serde_json::json!(lengths));
+        let header = Header::new(
+            EVALUATION_KEYS,
+            &self.params,
+            &self.key_id,
+            serde_json::json!(lengths),
+        );
         let mut payload = Vec::new();
         for part in self.parts() {
             payload.extend(part.seed.to_le_bytes());
@@ -100,6 +116,13 @@ impl EvaluationKeys {
         let mut take = || parts.next().ok_or_else(|| bad("payload"));
         let (key_switch, bootstrap, reflect) = (take()?, take()?, take()?);
         let pack = parts.collect();
-        Ok(Self { params, key_id: header.key_id, key_switch, bootstrap, pack, reflect })
+        Ok(Self {
+            params,
+            key_id: header.key_id,
+            key_switch,
+            bootstrap,
+            pack,
+            reflect,
+        })
     }
 }

@@ -23,7 +23,25 @@ pub struct Values {
 
 impl Values {
     pub(crate) fn new(dimension: usize, count: usize) -> Self {
-        Self { dimension, data: vec![0; (dimension + 1) * count] }
+        Self {
+            dimension,
+            data: vec![0; (dimension + 1) * count],
+        }
+    }
+
+    /// Takes ciphertexts as they lie in memory; `None` if the length is no multiple of
+    /// `dimension + 1`.
+    #[must_use]
+    pub fn from_elements(dimension: usize, data: Vec<u64>) -> Option<Self> {
+        data.len()
+            .is_multiple_of(dimension + 1)
+            .then_some(Self { dimension, data })
+    }
+
+    /// Returns the ciphertexts as they lie in memory.
+    #[must_use]
+    pub fn elements(&self) -> &[u64] {
+        &self.data
     }
 
     /// Returns the number of mask elements of each value.
@@ -59,7 +77,10 @@ pub struct Rows {
 
 impl Rows {
     pub(crate) fn new(size: usize, count: usize) -> Self {
-        Self { size, data: vec![0; 2 * size * count] }
+        Self {
+            size,
+            data: vec![0; 2 * size * count],
+        }
     }
 
     pub(crate) fn extend(&mut self, data: Vec<u64>) {
@@ -69,7 +90,9 @@ impl Rows {
     /// Takes ciphertexts as they lie in memory; `None` if the length is no multiple of `2 size`.
     #[must_use]
     pub fn from_elements(size: usize, data: Vec<u64>) -> Option<Self> {
-        data.len().is_multiple_of(2 * size).then_some(Self { size, data })
+        data.len()
+            .is_multiple_of(2 * size)
+            .then_some(Self { size, data })
     }
 
     /// Returns the ciphertexts as they lie in memory.
@@ -122,7 +145,9 @@ pub struct Cpu {
 
 impl std::fmt::Debug for Cpu {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cpu").field("params", &self.params.name).finish_non_exhaustive()
+        f.debug_struct("Cpu")
+            .field("params", &self.params.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -153,8 +178,11 @@ impl Cpu {
         );
         decompress_seeded_lwe_keyswitch_key::<_, _, _, DefaultRandomGenerator>(&mut full, &seeded);
         // 32 bits are enough for a noise of 2^-15; rounding to them adds 2^-33 at most.
-        let key_switch =
-            full.as_ref().iter().map(|&x| (x.wrapping_add(1 << 31) >> 32) as u32).collect();
+        let key_switch = full
+            .as_ref()
+            .iter()
+            .map(|&x| (x.wrapping_add(1 << 31) >> 32) as u32)
+            .collect();
 
         let seeded = SeededLweBootstrapKey::from_container(
             &keys.bootstrap.bodies[..],
@@ -194,7 +222,15 @@ impl Cpu {
         }
         let pack = pack::PackKey::new(&params, &keys.pack);
         let key_id = keys.key_id.clone();
-        Self { params, key_id, transform, key_switch, bootstrap, pack, reflect }
+        Self {
+            params,
+            key_id,
+            transform,
+            key_switch,
+            bootstrap,
+            pack,
+            reflect,
+        }
     }
 
     /// Returns the public name of the client key that this engine's keys belong to.

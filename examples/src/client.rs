@@ -1,0 +1,283 @@
+//! The client's side of a run: `RUN/client`, the secret key and the data in the clear.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use fhe_core::client::ClientKey;
+use fhe_core::store::{DatasetShape, DatasetWriter};
+use fhe_core::{Clear, from_torus};
+use fhe_data::{Encoded, Encoder};
+use fhe_train::{Checkpoint, ClearSource, Head, Recipe, Source};
+use serde::{Deserialize, Serialize};
+
+use crate::progress;
+
+/// The files of `RUN/client`.
+#[derive(Clone, Debug)]
+pub struct ClientFolder(PathBuf);
+
+/// Features and labels in the clear.
+#[derive(Clone, Debug)]
+pub struct Labelled {
+    /// Encoded images.
+    pub features: Encoded,
+    /// Their classes.
+    pub labels: Vec<u8>,
+}
+
+/// What `setup` was asked for; a later `setup` on the same folder must ask for the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setup {
+    /// Preset.
+    pub preset: String,
+    /// Seed.
+    pub seed: u64,
+    /// Class names.
+    pub classes: Vec<String>,
+}
+
+impl ClientFolder {
+    /// Of a run.
+    #[must_use]
+    pub fn of(run: &Path) -> Self {
+        Self(run.join("client"))
+    }
+
+    /// Returns the folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The secret key.
+    #[must_use]
+    pub fn key(&self) -> PathBuf {
+        self.0.join("client.key")
+    }
+
+    /// The encoder.
+    #[must_use]
+    pub fn encoder(&self) -> PathBuf {
+        self.0.join("encoder.safetensors")
+    }
+
+    /// What the run was set up for.
+    #[must_use]
+    pub fn setup(&self) -> PathBuf {
+        self.0.join("setup.json")
+    }
+
+    /// Reads the secret key.
+    ///
+    /// # Errors
+    /// Those of the file.
+    pub fn read_key(&self) -> Result<ClientKey> {
+        ClientKey::load(&self.key()).context("the client needs the secret key that `setup` writes")
+    }
+
+    /// Saves features and labels of a part, "train" or "test".
+    ///
+    /// # Errors
+    /// Those of the files.
+    pub fn save(&self, part: &str, data: &Labelled) -> Result<()> {
+        data.features
+            .save(&self.0.join(format!("{part}.features")))?;
+        let path = self.0.join(format!("{part}.labels"));
+        std::fs::write(&path, &data.labels).with_context(|| format!("writing {}", path.display()))
+    }
+
+    /// Reads features and labels of a part.
+    ///
+    /// # Errors
+    /// Those of the files.
+    pub fn load(&self, part: &str) -> Result<Labelled> {
+        let features = Encoded::load(&self.0.join(format!("{part}.features")))?;
+        let path = self.0.join(format!("{part}.labels"));
+        let labels = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        ensure!(
+            labels.len() == features.len(),
+            "{}: {} labels for {} images",
+            path.display(),
+            labels.len(),
+            features.len()
+        );
+        Ok(Labelled { features, labels })
+    }
+}
+
+impl Labelled {
+    /// Encodes a set of images.
+    ///
+    /// # Errors
+    /// Those of the encoder.
+    pub fn encode(encoder: &Encoder, images: &fhe_data::ImageSet) -> Result<Self> {
+        let features = encoder.encode(images.images(), &progress::encoder_bars())?;
+        Ok(Self {
+            features,
+            labels: images.labels().to_vec(),
+        })
+    }
+
+    /// Returns sample i as integers.
+    #[must_use]
+    pub fn row(&self, i: usize) -> Vec<i32> {
+        self.features.row(i).iter().map(|&x| i32::from(x)).collect()
+    }
+}
+
+/// Encrypts a labelled set into the file from which a server trains.
+///
+/// # Errors
+/// Those of the file.
+pub fn encrypt(
+    path: &Path,
+    key: &ClientKey,
+    name: &str,
+    data: &Labelled,
+    classes: usize,
+    batch: usize,
+) -> Result<()> {
+    let samples = data.labels.len();
+    let shape = DatasetShape {
+        name: name.into(),
+        samples,
+        values: classes,
+        batch,
+    };
+    let mut writer = DatasetWriter::resume(path, key, &shape)?;
+    let bar = progress::bar("encrypting images", samples as u64, "images");
+    while writer.next_sample() < samples {
+        let first = writer.next_sample();
+        let batch: Vec<_> = (first..(first + batch).min(samples))
+            .map(|i| {
+                (
+                    data.row(i),
+                    ClearSource::label_values(data.labels[i], classes),
+                )
+            })
+            .collect();
+        writer.write_batch(&batch)?;
+        bar.set_position(writer.next_sample() as u64);
+    }
+    writer.finish()?;
+    bar.finish();
+    Ok(())
+}
+
+/// Encrypts one image's features as a query.
+///
+/// # Errors
+/// Those of the file.
+pub fn encrypt_query(path: &Path, key: &ClientKey, features: Vec<i32>) -> Result<()> {
+    let name = format!("query {}", path.display());
+    let shape = DatasetShape {
+        name,
+        samples: 1,
+        values: 0,
+        batch: 1,
+    };
+    let mut writer = DatasetWriter::resume(path, key, &shape)?;
+    if writer.next_sample() == 0 {
+        writer.write_batch(&[(features, Vec::new())])?;
+    }
+    Ok(writer.finish()?)
+}
+
+/// Weights in the clear, in logits: a vector a class.
+pub type Weights = Vec<Vec<f64>>;
+
+fn to_weights(phases: &[u64], n: usize) -> Weights {
+    phases
+        .chunks_exact(n)
+        .map(|row| row.iter().map(|&x| from_torus(x)).collect())
+        .collect()
+}
+
+/// Decrypts a model.
+///
+/// # Errors
+/// Those of the checkpoint.
+pub fn decrypt(key: &ClientKey, checkpoint: &Checkpoint) -> Result<Weights> {
+    Ok(to_weights(
+        &key.decrypt_rows(&checkpoint.weights)?,
+        key.params().row_size,
+    ))
+}
+
+/// Returns the class with the largest score.
+#[must_use]
+pub fn classify(weights: &Weights, features: &[i8]) -> usize {
+    let score = |w: &[f64]| {
+        w.iter()
+            .zip(features)
+            .map(|(w, &x)| w * f64::from(x))
+            .sum::<f64>()
+    };
+    let scores: Vec<f64> = weights.iter().map(|w| score(w)).collect();
+    largest(&scores)
+}
+
+/// Returns the index of the largest score.
+#[must_use]
+pub fn largest(scores: &[f64]) -> usize {
+    let mut best = 0;
+    for (k, s) in scores.iter().enumerate() {
+        if *s > scores[best] {
+            best = k;
+        }
+    }
+    best
+}
+
+/// Returns how many samples of each class (row) were taken for each class (column).
+#[must_use]
+pub fn confusion(weights: &Weights, data: &Labelled) -> Vec<Vec<u32>> {
+    let mut counts = vec![vec![0; weights.len()]; weights.len()];
+    for (i, &label) in data.labels.iter().enumerate() {
+        counts[usize::from(label)][classify(weights, data.features.row(i))] += 1;
+    }
+    counts
+}
+
+/// Returns the share of samples on the diagonal.
+#[must_use]
+pub fn accuracy(confusion: &[Vec<u32>]) -> f64 {
+    let right: u32 = confusion.iter().enumerate().map(|(k, row)| row[k]).sum();
+    let all: u32 = confusion.iter().flatten().sum();
+    f64::from(right) / f64::from(all.max(1))
+}
+
+/// Trains the exact clear twin: the same steps, data, order and tables, without noise.
+///
+/// # Errors
+/// Those of the recipe.
+pub fn twin(
+    params: &fhe_core::Params,
+    recipe: &Recipe,
+    data: &Labelled,
+    batch: usize,
+) -> Result<Weights> {
+    let engine = Clear::exact(params);
+    let source = ClearSource {
+        batch,
+        classes: recipe.classes,
+        features: (0..data.labels.len()).map(|i| data.row(i)).collect(),
+        labels: data.labels.clone(),
+    };
+    let mut head = Head::new(&engine, recipe)?;
+    let steps = source.batches() * recipe.passes;
+    let bar = progress::bar("clear twin", steps as u64, "steps");
+    for _ in 0..steps {
+        head.train_step(&engine, &source)?;
+        bar.inc(1);
+    }
+    bar.finish();
+    let n = params.row_size;
+    let phases: Vec<u64> = head
+        .layer()
+        .weights()
+        .iter()
+        .flat_map(|r| r.coefficients(n))
+        .collect();
+    Ok(to_weights(&phases, n))
+}

@@ -1,0 +1,199 @@
+//! The settings of an encoder.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result, SIDE_PIXELS};
+
+/// Coefficients of an encoded image: one polynomial's worth.
+pub const WIDTH: usize = 2048;
+/// Learned coefficients at most; the last one is the constant.
+pub const MAX_COMPONENTS: usize = WIDTH - 1;
+/// Coefficients lie in `-LIMIT..=LIMIT`, so that they fit 4 bits.
+pub const LIMIT: i8 = 7;
+
+/// Settings of the label-free patch encoder.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct EncoderConfig {
+    /// Rows, and columns, of a patch in pixels.
+    pub patch: usize,
+    /// Patches in the dictionary; each gives two features a pool.
+    pub dictionary: usize,
+    /// Responses between `-threshold` and `threshold` are dropped (whitened patches have variance
+    /// one in every direction).
+    pub threshold: f32,
+    /// Rows, and columns, of the pooled map.
+    pub pool_grid: usize,
+    /// Rows, and columns, of positions that one pool averages over; pools may overlap.
+    pub pool_window: usize,
+    /// Whether pooled features enter by their square root.
+    pub square_root: bool,
+    /// Whether features are averaged with those of the mirror image.
+    pub mirror: bool,
+    /// Principal components to keep, at most 2047; the rest are zero.
+    pub components: usize,
+    /// A component of variance `v` is scaled by `1 / sqrt(v + damping)`, where the features' mean
+    /// variance is 1.
+    pub damping: f32,
+    /// Mean squared norm of an encoded image, before rounding and without the constant.
+    pub mean_square_norm: f32,
+    /// The last coefficient, the same for all images: the classifier's bias.
+    pub bias: i8,
+    /// Added to the variance of a patch (in squared grey levels) before contrast is divided out.
+    pub contrast_floor: f32,
+    /// Added to the variance of each direction before patches are whitened.
+    pub whitening_floor: f32,
+    /// Patches that the whitening and the dictionary are fitted on.
+    pub fit_patches: usize,
+    /// Images at most that the components are fitted on.
+    pub fit_images: usize,
+    /// Rounds of k-means.
+    pub dictionary_rounds: usize,
+    /// Rounds of subspace iteration, where the components are too many for an exact solution.
+    pub subspace_rounds: usize,
+    /// Seed of every choice.
+    pub seed: u64,
+}
+
+impl EncoderConfig {
+    /// The preset for a linear head on natural images: 2047 components of `8 * dictionary`
+    /// features.
+    #[must_use]
+    pub fn head(dictionary: usize) -> Self {
+        Self {
+            patch: 6,
+            dictionary,
+            threshold: 0.5,
+            pool_grid: 2,
+            pool_window: 14,
+            square_root: true,
+            mirror: true,
+            components: MAX_COMPONENTS,
+            damping: 0.03,
+            mean_square_norm: 5000.0,
+            bias: 4,
+            contrast_floor: 10.0,
+            whitening_floor: 0.1,
+            fit_patches: 200_000,
+            fit_images: 12_000,
+            dictionary_rounds: 10,
+            subspace_rounds: 4,
+            seed: 0,
+        }
+    }
+
+    /// The preset for trials in seconds: 128 patches, 255 components, 2,000 images.
+    #[must_use]
+    pub fn small() -> Self {
+        Self {
+            dictionary: 128,
+            components: 255,
+            fit_patches: 40_000,
+            fit_images: 2_000,
+            ..Self::head(128)
+        }
+    }
+
+    /// Returns the positions of a patch along one side of the image.
+    pub(crate) fn positions(&self) -> usize {
+        SIDE_PIXELS + 1 - self.patch
+    }
+
+    /// Returns the numbers that make up a patch.
+    pub(crate) fn patch_values(&self) -> usize {
+        crate::CHANNELS * self.patch * self.patch
+    }
+
+    /// Returns the number of features of an image, before the components.
+    pub(crate) fn features(&self) -> usize {
+        2 * self.dictionary * self.pool_grid * self.pool_grid
+    }
+
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the first setting that is out of range.
+    pub fn check(&self) -> Result<()> {
+        let counts = [
+            ("patch", self.patch, 2, 16, "2 to 16"),
+            ("dictionary", self.dictionary, 1, 8192, "1 to 8192"),
+            ("pool_grid", self.pool_grid, 1, 8, "1 to 8"),
+            (
+                "components",
+                self.components,
+                1,
+                MAX_COMPONENTS,
+                "1 to 2047",
+            ),
+            (
+                "fit_patches",
+                self.fit_patches,
+                2,
+                10_000_000,
+                "2 to 10,000,000",
+            ),
+            ("fit_images", self.fit_images, 2, usize::MAX, "2 or more"),
+            (
+                "dictionary_rounds",
+                self.dictionary_rounds,
+                1,
+                1000,
+                "1 to 1000",
+            ),
+            ("subspace_rounds", self.subspace_rounds, 1, 100, "1 to 100"),
+        ];
+        for (field, got, least, most, wanted) in counts {
+            if !(least..=most).contains(&got) {
+                return Err(Error::Config {
+                    field,
+                    got: got as f64,
+                    wanted,
+                });
+            }
+        }
+        let window = self.pool_window;
+        if window == 0 || window > self.positions() || window * self.pool_grid < self.positions() {
+            let wanted = "at most the patch positions of a side, and the pools must cover them";
+            return Err(Error::Config {
+                field: "pool_window",
+                got: window as f64,
+                wanted,
+            });
+        }
+        if self.components > self.features() {
+            let wanted = "at most 2 * dictionary * pool_grid^2";
+            let got = self.components as f64;
+            return Err(Error::Config {
+                field: "components",
+                got,
+                wanted,
+            });
+        }
+        if !(-LIMIT..=LIMIT).contains(&self.bias) {
+            let got = f64::from(self.bias);
+            return Err(Error::Config {
+                field: "bias",
+                got,
+                wanted: "-7 to 7",
+            });
+        }
+        let reals = [
+            ("threshold", self.threshold, 0.0),
+            ("damping", self.damping, 1e-6),
+            ("mean_square_norm", self.mean_square_norm, 1.0),
+            ("contrast_floor", self.contrast_floor, 1e-6),
+            ("whitening_floor", self.whitening_floor, 1e-6),
+        ];
+        for (field, got, least) in reals {
+            if !(got.is_finite() && got >= least) {
+                let wanted = "finite and positive";
+                return Err(Error::Config {
+                    field,
+                    got: f64::from(got),
+                    wanted,
+                });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,115 @@
+//! Encoded images.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::store::Tensors;
+use crate::{Error, Result};
+
+/// Identifies stored encodings.
+const KIND: &str = "fhe-data encoded";
+
+/// Images as rows of small integers, `[n, width]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    width: usize,
+    values: Vec<i8>,
+}
+
+/// What is stored beside the values.
+#[derive(Deserialize, Serialize)]
+struct Shape {
+    width: usize,
+    rows: usize,
+}
+
+impl Encoded {
+    /// Takes `values` as rows of `width` numbers.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the length is not a multiple of `width`.
+    pub fn new(width: usize, values: Vec<i8>) -> Result<Self> {
+        if width == 0 || !values.len().is_multiple_of(width) {
+            let wanted = "a divisor of the number of values";
+            return Err(Error::Config {
+                field: "width",
+                got: width as f64,
+                wanted,
+            });
+        }
+        Ok(Self { width, values })
+    }
+
+    /// Returns the numbers of a row.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Returns the number of rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.values.len() / self.width
+    }
+
+    /// Returns whether there are no rows.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// Returns all values, row by row.
+    #[must_use]
+    pub fn values(&self) -> &[i8] {
+        &self.values
+    }
+
+    /// Returns the encoding of image `i`.
+    ///
+    /// # Panics
+    /// If `i >= len()`, as indexing a slice does.
+    #[must_use]
+    pub fn row(&self, i: usize) -> &[i8] {
+        &self.values[i * self.width..(i + 1) * self.width]
+    }
+
+    /// Returns the mean over rows of the sum of squares; 0 without rows.
+    #[must_use]
+    pub fn mean_square_norm(&self) -> f64 {
+        let sum: i64 = self
+            .values
+            .iter()
+            .map(|&v| i64::from(v) * i64::from(v))
+            .sum();
+        sum as f64 / self.len().max(1) as f64
+    }
+
+    /// Writes the encodings to a file that only its owner can read.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let mut tensors = Tensors::default();
+        tensors.push_i8("values", [self.len(), self.width], &self.values);
+        tensors.save(
+            path,
+            KIND,
+            &Shape {
+                width: self.width,
+                rows: self.len(),
+            },
+        )
+    }
+
+    /// Reads encodings that [`Encoded::save`] wrote.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Malformed`], [`Error::Version`] or [`Error::Checksum`] for a file
+    /// that is unreadable, truncated, of another version or changed.
+    pub fn load(path: &Path) -> Result<Self> {
+        let (tensors, shape): (_, Shape) = Tensors::load(path, KIND)?;
+        let values = tensors.i8(path, "values", [shape.rows, shape.width])?;
+        Self::new(shape.width, values)
+    }
+}

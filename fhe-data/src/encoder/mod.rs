@@ -1,0 +1,200 @@
+//! The label-free patch encoder: images to vectors of small integers.
+//!
+//! Patches are whitened and compared with a dictionary; responses are rectified, pooled, turned
+//! into damped principal components and rounded to `-7..=7`. Nothing here sees a label.
+
+mod component;
+mod config;
+mod encoded;
+mod feature;
+mod matrix;
+mod patch;
+mod store;
+
+pub use config::{EncoderConfig, LIMIT, MAX_COMPONENTS, WIDTH};
+pub use encoded::Encoded;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::path::Path;
+
+use crate::{Error, IMAGE_BYTES, ImageSet, Progress, Result};
+use component::{Components, Moments};
+use matrix::{columns, product};
+use patch::Filters;
+use store::Tensors;
+
+/// Images that are worked on at a time.
+const BLOCK_IMAGES: usize = 512;
+/// Identifies a stored encoder.
+const KIND: &str = "fhe-data encoder";
+
+/// A fitted encoder.
+///
+/// # Shapes
+/// `[n, 3, 32, 32] -> [n, 2048]`
+///
+/// # Values
+/// Input `0..=255`; output `-7..=7`. Coefficients from `components` to 2046 are 0, the last one is
+/// the configured constant.
+#[derive(Debug)]
+pub struct Encoder {
+    config: EncoderConfig,
+    filters: Filters,
+    components: Components,
+}
+
+impl Encoder {
+    /// Fits whitening, dictionary and components to images; labels are not read.
+    ///
+    /// The result depends on the configuration and the images only, not on the number of threads.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a setting out of range, [`Error::TooFewImages`] for less than two
+    /// images, [`Error::Eigen`] if an eigendecomposition does not converge.
+    pub fn fit(
+        config: EncoderConfig,
+        images: &ImageSet,
+        progress: &dyn Fn(Progress),
+    ) -> Result<Self> {
+        config.check()?;
+        if images.len() < 2 {
+            return Err(Error::TooFewImages {
+                op: "Encoder::fit",
+                got: images.len(),
+                wanted: 2,
+            });
+        }
+        let filters = patch::fit(&config, images.images(), progress)?;
+        let chosen = choose(images, config.fit_images, config.seed);
+        let mut moments = Moments::new(config.features());
+        let total = (chosen.len() / IMAGE_BYTES) as u64;
+        let mut done = 0;
+        for block in chosen.chunks(BLOCK_IMAGES * IMAGE_BYTES) {
+            moments.add(&mut feature::features(&config, &filters, block));
+            done += (block.len() / IMAGE_BYTES) as u64;
+            progress(Progress {
+                stage: "features",
+                done,
+                total,
+            });
+        }
+        let components = moments.components(&config, progress)?;
+        Ok(Self {
+            config,
+            filters,
+            components,
+        })
+    }
+
+    /// Returns the configuration.
+    #[must_use]
+    pub fn config(&self) -> &EncoderConfig {
+        &self.config
+    }
+
+    /// Encodes images of 3072 bytes each.
+    ///
+    /// # Errors
+    /// [`Error::PixelCount`] if `images` is not a whole number of images.
+    pub fn encode(&self, images: &[u8], progress: &dyn Fn(Progress)) -> Result<Encoded> {
+        let count = images.len() / IMAGE_BYTES;
+        let wanted = count * IMAGE_BYTES;
+        if images.len() != wanted {
+            return Err(Error::PixelCount {
+                op: "Encoder::encode",
+                got: images.len(),
+                wanted,
+            });
+        }
+        let (kept, features) = (self.config.components, self.config.features());
+        let mut values = Vec::with_capacity(count * WIDTH);
+        for block in images.chunks(BLOCK_IMAGES * IMAGE_BYTES) {
+            let pooled = feature::features(&self.config, &self.filters, block);
+            let map = columns(&self.components.map, kept);
+            for row in product(map, columns(&pooled, features)).chunks_exact(kept) {
+                let start = values.len();
+                values.extend(
+                    row.iter()
+                        .zip(&self.components.offset)
+                        .map(|(y, o)| round(y - o)),
+                );
+                values.resize(start + WIDTH - 1, 0);
+                values.push(self.config.bias);
+            }
+            let done = (values.len() / WIDTH) as u64;
+            progress(Progress {
+                stage: "encoding",
+                done,
+                total: count as u64,
+            });
+        }
+        Encoded::new(WIDTH, values)
+    }
+
+    /// Writes the encoder to a file that only its owner can read.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let (entries, kept) = (self.config.dictionary, self.config.components);
+        let (size, features) = (self.config.patch_values(), self.config.features());
+        let mut tensors = Tensors::default();
+        tensors.push_f32("filters", [size, entries], &self.filters.matrix);
+        tensors.push_f32("filter_offset", [1, entries], &self.filters.offset);
+        tensors.push_f32("components", [features, kept], &self.components.map);
+        tensors.push_f32("component_offset", [1, kept], &self.components.offset);
+        tensors.save(path, KIND, &self.config)
+    }
+
+    /// Reads an encoder that [`Encoder::save`] wrote.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Malformed`], [`Error::Version`] or [`Error::Checksum`] for a file
+    /// that is unreadable, truncated, of another version or changed; [`Error::Config`] for
+    /// settings out of range.
+    pub fn load(path: &Path) -> Result<Self> {
+        let (tensors, config): (_, EncoderConfig) = Tensors::load(path, KIND)?;
+        config.check()?;
+        let (entries, kept) = (config.dictionary, config.components);
+        let (size, features) = (config.patch_values(), config.features());
+        let filters = Filters {
+            matrix: tensors.f32(path, "filters", [size, entries])?,
+            offset: tensors.f32(path, "filter_offset", [1, entries])?,
+        };
+        let components = Components {
+            map: tensors.f32(path, "components", [features, kept])?,
+            offset: tensors.f32(path, "component_offset", [1, kept])?,
+        };
+        Ok(Self {
+            config,
+            filters,
+            components,
+        })
+    }
+}
+
+/// Rounds to the nearest integer of the range; what is not a number becomes 0.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "clamped to the range of 4 bits before"
+)]
+fn round(value: f32) -> i8 {
+    value.round().clamp(-f32::from(LIMIT), f32::from(LIMIT)) as i8
+}
+
+/// Returns the pixels of `count` images, drawn without repetition.
+fn choose(images: &ImageSet, count: usize, seed: u64) -> Vec<u8> {
+    let mut order: Vec<usize> = (0..images.len()).collect();
+    let count = count.min(order.len());
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x5eed_c405);
+    for i in 0..count {
+        let j = rng.random_range(i..order.len());
+        order.swap(i, j);
+    }
+    order[..count]
+        .iter()
+        .flat_map(|&i| images.image(i))
+        .copied()
+        .collect()
+}

@@ -1,0 +1,169 @@
+//! What can go wrong with data.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Shorthand for results of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The reasons why data cannot be read, encoded or stored.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused a file operation.
+    #[error("{op}: {path}: {source}", path = file.display())]
+    Io {
+        /// The operation.
+        op: &'static str,
+        /// The file or folder.
+        file: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A file of a data set is not in the folder or archive.
+    #[error("{path}: no file {field}", path = place.display())]
+    MissingFile {
+        /// The folder or archive.
+        place: PathBuf,
+        /// The file that is missing.
+        field: String,
+    },
+    /// The file's name does not tell a format that is known.
+    #[error("{path}: expected a folder, .tar.gz or .tar.xz", path = file.display())]
+    UnknownFormat {
+        /// The file.
+        file: PathBuf,
+    },
+    /// The file ends within a record.
+    #[error("{path}: {got} bytes are no multiple of a record's {record_bytes} bytes", path = file.display())]
+    Truncated {
+        /// The file.
+        file: PathBuf,
+        /// Its length in bytes.
+        got: usize,
+        /// The length of a record in bytes.
+        record_bytes: usize,
+    },
+    /// The file holds another number of records than its format says.
+    #[error("{path}: {got} records, expected {wanted}", path = file.display())]
+    RecordCount {
+        /// The file.
+        file: PathBuf,
+        /// The number of records found.
+        got: usize,
+        /// The number of records expected.
+        wanted: usize,
+    },
+    /// A label is not one of the ten classes.
+    #[error("{path}: record {record}: label {got} is above 9", path = file.display())]
+    Label {
+        /// The file, or the name of the set.
+        file: PathBuf,
+        /// The record's index, from 0.
+        record: usize,
+        /// The label found.
+        got: u8,
+    },
+    /// A pixel buffer has the wrong length.
+    #[error("{op}: {got} pixel bytes, expected {wanted}")]
+    PixelCount {
+        /// The operation.
+        op: &'static str,
+        /// The length found, in bytes.
+        got: usize,
+        /// The length expected, in bytes.
+        wanted: usize,
+    },
+    /// An image file cannot be decoded.
+    #[error("{path}: {source}", path = file.display())]
+    Image {
+        /// The file.
+        file: PathBuf,
+        /// The cause.
+        source: image::ImageError,
+    },
+    /// A setting of the encoder is outside its range.
+    #[error("encoder setting {field}: {got}, expected {wanted}")]
+    Config {
+        /// The setting.
+        field: &'static str,
+        /// The value found.
+        got: f64,
+        /// The values allowed.
+        wanted: &'static str,
+    },
+    /// Too few images to fit an encoder.
+    #[error("{op}: {got} images, expected at least {wanted}")]
+    TooFewImages {
+        /// The operation.
+        op: &'static str,
+        /// The number of images found.
+        got: usize,
+        /// The number of images needed.
+        wanted: usize,
+    },
+    /// A factorisation did not converge.
+    #[error("{op}: the eigendecomposition of a {size} x {size} matrix did not converge")]
+    Eigen {
+        /// The operation.
+        op: &'static str,
+        /// Rows of the matrix.
+        size: usize,
+    },
+    /// A stored file is no file of the kind expected.
+    #[error("{path}: field {field} is missing or malformed", path = file.display())]
+    Malformed {
+        /// The file.
+        file: PathBuf,
+        /// The part that is wrong.
+        field: &'static str,
+    },
+    /// A stored file is of another version of the format.
+    #[error("{path}: format version {got}, expected {wanted}", path = file.display())]
+    Version {
+        /// The file.
+        file: PathBuf,
+        /// The version found.
+        got: u32,
+        /// The version this crate writes.
+        wanted: u32,
+    },
+    /// The contents of a file are not those that were written or published.
+    #[error("{path}: {algorithm} checksum {got}, expected {wanted}", path = file.display())]
+    Checksum {
+        /// The file.
+        file: PathBuf,
+        /// The hash function.
+        algorithm: &'static str,
+        /// The checksum of the contents, in hexadecimal.
+        got: String,
+        /// The checksum expected, in hexadecimal.
+        wanted: String,
+    },
+    /// A download failed.
+    #[cfg(feature = "download")]
+    #[error("downloading {url}: {source}")]
+    Http {
+        /// The address.
+        url: String,
+        /// The cause.
+        source: Box<ureq::Error>,
+    },
+    /// The server sent something else than what was asked for.
+    #[cfg(feature = "download")]
+    #[error("downloading {url}: status {got}")]
+    HttpStatus {
+        /// The address.
+        url: String,
+        /// The status code.
+        got: u16,
+    },
+}
+
+impl Error {
+    /// Returns a closure for `map_err` that names the operation and the file.
+    pub(crate) fn io(op: &'static str, file: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let file = file.into();
+        move |source| Self::Io { op, file, source }
+    }
+}

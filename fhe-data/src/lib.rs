@@ -1,0 +1,30 @@
+#![doc = include_str!("../README.md")]
+#![deny(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod builtin;
+pub mod cifar10;
+#[cfg(feature = "download")]
+pub mod download;
+pub mod encoder;
+mod error;
+pub mod image_file;
+mod image_set;
+
+pub use builtin::builtin;
+pub use encoder::{Encoded, Encoder, EncoderConfig};
+pub use error::{Error, Result};
+pub use image_set::{
+    CHANNELS, IMAGE_BYTES, ImageSet, NUM_CLASSES, PLANE_BYTES, SIDE_PIXELS, Split,
+};
+
+/// How far a long operation has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The stage that is running, in a word or two.
+    pub stage: &'static str,
+    /// Units of the stage that are finished (images, iterations or bytes).
+    pub done: u64,
+    /// Units of the stage in all; 0 if unknown.
+    pub total: u64,
+}

@@ -1,0 +1,227 @@
+//! Fitting, encoding and storing.
+
+use std::fs;
+use std::path::Path;
+
+use fhe_data::{Encoded, Encoder, EncoderConfig, Error, IMAGE_BYTES, ImageSet, builtin};
+
+fn tiny() -> EncoderConfig {
+    EncoderConfig {
+        dictionary: 16,
+        components: 20,
+        fit_patches: 2_000,
+        dictionary_rounds: 3,
+        ..EncoderConfig::small()
+    }
+}
+
+fn fit(config: EncoderConfig, set: &ImageSet) -> Encoder {
+    Encoder::fit(config, set, &|_| ()).unwrap()
+}
+
+fn encode(encoder: &Encoder, set: &ImageSet) -> Encoded {
+    encoder.encode(set.images(), &|_| ()).unwrap()
+}
+
+fn threads<T: Send>(count: usize, run: impl FnOnce() -> T + Send) -> T {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(count)
+        .build()
+        .unwrap()
+        .install(run)
+}
+
+#[test]
+fn the_thread_count_changes_nothing() {
+    let set = builtin(5, 600, 0).train;
+    // Wide enough for subspace iteration.
+    let wide = EncoderConfig {
+        dictionary: 140,
+        subspace_rounds: 2,
+        ..tiny()
+    };
+    for config in [tiny(), wide] {
+        let run = || encode(&fit(config.clone(), &set), &set.head(50));
+        let one = threads(1, run);
+        assert_eq!(one, threads(3, run));
+        assert_eq!(one.len(), 50);
+    }
+}
+
+#[test]
+fn values_are_as_documented() {
+    let split = builtin(5, 300, 40);
+    let encoder = fit(tiny(), &split.train);
+    let encoded = encode(&encoder, &split.train);
+    assert_eq!(encoded.width(), 2048);
+    for row in (0..encoded.len()).map(|i| encoded.row(i)) {
+        assert!(row.iter().all(|v| (-7..=7).contains(v)));
+        assert!(row[20..2047].iter().all(|&v| v == 0));
+        assert_eq!(row[2047], 4);
+    }
+    // An image is encoded alike alone and among others.
+    let alone = encoder.encode(split.train.image(7), &|_| ()).unwrap();
+    assert_eq!(alone.row(0), encoded.row(7));
+    let error = encoder.encode(&[0; IMAGE_BYTES - 1], &|_| ()).unwrap_err();
+    assert!(matches!(error, Error::PixelCount { got: 3071, .. }));
+}
+
+#[test]
+fn the_norm_is_as_configured() {
+    let set = builtin(5, 1000, 0).train;
+    // Many components and a small norm, so that hardly a value is clipped.
+    let config = EncoderConfig {
+        components: 120,
+        mean_square_norm: 400.0,
+        ..tiny()
+    };
+    let norm = encode(&fit(config, &set), &set).mean_square_norm();
+    assert!((380.0..460.0).contains(&norm), "{norm}");
+}
+
+#[test]
+fn flat_images_are_no_trouble() {
+    let set = ImageSet::new("flat", vec![128; 4 * IMAGE_BYTES], vec![0; 4]).unwrap();
+    let encoded = encode(&fit(tiny(), &set), &set);
+    assert!(encoded.row(0)[..2047].iter().all(|&v| v == 0));
+}
+
+#[test]
+fn bad_settings_are_named() {
+    let set = builtin(5, 10, 0).train;
+    let settings = [
+        ("patch", EncoderConfig { patch: 1, ..tiny() }),
+        (
+            "pool_window",
+            EncoderConfig {
+                pool_window: 28,
+                ..tiny()
+            },
+        ),
+        (
+            "components",
+            EncoderConfig {
+                components: 129,
+                ..tiny()
+            },
+        ),
+        ("bias", EncoderConfig { bias: 8, ..tiny() }),
+        (
+            "threshold",
+            EncoderConfig {
+                threshold: f32::NAN,
+                ..tiny()
+            },
+        ),
+    ];
+    for (wanted, config) in settings {
+        let error = Encoder::fit(config, &set, &|_| ()).unwrap_err();
+        assert!(
+            matches!(error, Error::Config { field, .. } if field == wanted),
+            "{error}"
+        );
+    }
+    let error = Encoder::fit(tiny(), &set.head(1), &|_| ()).unwrap_err();
+    assert!(matches!(error, Error::TooFewImages { got: 1, .. }));
+}
+
+#[test]
+fn files_give_back_what_was_saved() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = builtin(5, 100, 0).train;
+    let encoder = fit(tiny(), &set);
+    let encoded = encode(&encoder, &set);
+    let (a, b) = (folder.path().join("encoder"), folder.path().join("encoded"));
+    encoder.save(&a).unwrap();
+    encoded.save(&b).unwrap();
+    let loaded = Encoder::load(&a).unwrap();
+    assert_eq!(loaded.config(), encoder.config());
+    assert_eq!(encode(&loaded, &set), encoded);
+    assert_eq!(Encoded::load(&b).unwrap(), encoded);
+    assert!(matches!(
+        Encoded::load(&a),
+        Err(Error::Malformed { field: "kind", .. })
+    ));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(
+            fs::metadata(&b).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+    }
+}
+
+fn load_changed(file: &Path, change: impl FnOnce(&mut Vec<u8>)) -> Error {
+    let mut bytes = fs::read(file).unwrap();
+    change(&mut bytes);
+    let changed = file.with_extension("changed");
+    fs::write(&changed, bytes).unwrap();
+    Encoded::load(&changed).unwrap_err()
+}
+
+#[test]
+fn damaged_files_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("encoded");
+    let values = (0..4096).map(|i| (i % 15 - 7) as i8).collect();
+    Encoded::new(2048, values).unwrap().save(&file).unwrap();
+    let flipped = load_changed(&file, |bytes| bytes[3000] ^= 1);
+    assert!(
+        matches!(
+            flipped,
+            Error::Checksum {
+                algorithm: "blake3",
+                ..
+            }
+        ),
+        "{flipped}"
+    );
+    let truncated = load_changed(&file, |bytes| bytes.truncate(3000));
+    assert!(matches!(
+        truncated,
+        Error::Malformed {
+            field: "tensors" | "safetensors header",
+            ..
+        }
+    ));
+    let empty = load_changed(&file, Vec::clear);
+    assert!(
+        matches!(
+            empty,
+            Error::Malformed {
+                field: "safetensors header",
+                ..
+            }
+        ),
+        "{empty}"
+    );
+    let newer = load_changed(&file, |bytes| {
+        let wanted = br#""version":"1""#;
+        let at = bytes
+            .windows(wanted.len())
+            .position(|w| w == wanted)
+            .unwrap();
+        bytes[at + wanted.len() - 2] = b'2';
+    });
+    assert!(
+        matches!(
+            newer,
+            Error::Version {
+                got: 2,
+                wanted: 1,
+                ..
+            }
+        ),
+        "{newer}"
+    );
+    // Every byte of the file counts: none can change unnoticed.
+    for at in (0..fs::read(&file).unwrap().len()).step_by(97) {
+        load_changed(&file, |bytes| bytes[at] ^= 4);
+    }
+    assert!(matches!(
+        Encoded::load(&folder.path().join("none")),
+        Err(Error::Io { .. })
+    ));
+}

@@ -1,0 +1,5 @@
+#![doc = include_str!("../README.md")]
+
+mod dense;
+
+pub use dense::Dense;

@@ -1,0 +1,14 @@
+#![doc = include_str!("../README.md")]
+
+pub mod head;
+pub mod loss;
+pub mod schedule;
+pub mod trainer;
+
+mod error;
+
+pub use error::{Error, Result};
+pub use head::{ClearSource, Head, Source};
+pub use loss::OneVsAll;
+pub use schedule::Recipe;
+pub use trainer::{Checkpoint, Event, Part, Report, Trainer, TrainerOptions};

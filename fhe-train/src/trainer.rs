@@ -1,0 +1,370 @@
+//! A training run in a folder of the server: resume, checkpoints, report.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use fhe_core::engine::cpu::Rows;
+use fhe_core::store::{ChunkReader, Dataset, Header, Secrecy, write_file};
+use fhe_core::{Cpu, Engine};
+use serde::{Deserialize, Serialize};
+
+use crate::head::Head;
+use crate::{Error, Recipe, Result};
+
+const KIND: &str = "encrypted model";
+
+/// An encrypted model at one step of its training.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    /// The encrypted weights, a row a class.
+    pub weights: Rows,
+    /// What is public about it.
+    pub state: State,
+}
+
+/// The public state of a training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// The recipe.
+    pub recipe: Recipe,
+    /// Name of the data set.
+    pub dataset: String,
+    /// Steps made.
+    pub step: usize,
+    /// Steps in all.
+    pub steps: usize,
+    /// Samples seen.
+    pub images: u64,
+    /// Lookups made.
+    pub lookups: u64,
+    /// The stretches of work that led here.
+    pub parts: Vec<Part>,
+}
+
+/// One uninterrupted stretch of a training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Part {
+    /// First step.
+    pub from_step: usize,
+    /// Step after the last.
+    pub to_step: usize,
+    /// Threads.
+    pub threads: usize,
+    /// Seconds of training, without the measurements of the raw cost.
+    pub wall_seconds: f64,
+    /// Lookups.
+    pub lookups: u64,
+    /// Seconds of one raw key switch and bootstrap on one thread while all threads do the same,
+    /// mean of the measurements made during this part.
+    pub raw_seconds: f64,
+    /// Number of those measurements.
+    pub raw_measurements: usize,
+}
+
+/// What a finished training reports.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// The public state.
+    #[serde(flatten)]
+    pub state: State,
+    /// Name of the parameter set.
+    pub parameter_set: String,
+    /// Seconds of training of all parts.
+    pub wall_seconds: f64,
+    /// Wall time over `lookups * raw / threads`: 1 means that nothing but lookups costs time.
+    pub efficiency: f64,
+    /// Threads of the last part.
+    pub threads: usize,
+}
+
+impl Checkpoint {
+    /// Writes the checkpoint atomically.
+    ///
+    /// # Errors
+    /// [`fhe_core::Error::Io`]; the former file is then as it was.
+    pub fn save(&self, path: &Path, engine: &Cpu) -> Result<()> {
+        let meta = serde_json::json!(self.state);
+        let header = Header::new(KIND, engine.params(), engine.key_id(), meta);
+        let payload: Vec<u8> = self
+            .weights
+            .elements()
+            .iter()
+            .flat_map(|x| x.to_le_bytes())
+            .collect();
+        Ok(write_file(path, header, Secrecy::Public, &payload)?)
+    }
+
+    /// Reads a checkpoint, and checks that it was made under a key.
+    ///
+    /// # Errors
+    /// [`fhe_core::Error::Io`], [`fhe_core::Error::Corrupt`], [`fhe_core::Error::Mismatch`].
+    pub fn load(path: &Path, params: &fhe_core::Params, key_id: &str) -> Result<Self> {
+        let reader = ChunkReader::open(path, KIND)?;
+        reader.expect_key(params, key_id)?;
+        let bad = |field: &str| fhe_core::Error::Corrupt {
+            path: path.into(),
+            field: field.into(),
+            problem: "it does not fit the parameter set",
+        };
+        let state: State = serde_json::from_value(reader.header().meta.clone())
+            .map_err(|_| bad("training state"))?;
+        let elements = reader
+            .read_all()?
+            .chunks_exact(8)
+            .map(|b| b.iter().rev().fold(0, |x, &b| x << 8 | u64::from(b)))
+            .collect();
+        let weights = Rows::from_elements(params.row_size, elements)
+            .filter(|rows| rows.len() == state.recipe.classes)
+            .ok_or_else(|| bad("weights"))?;
+        Ok(Self { weights, state })
+    }
+}
+
+/// How a run behaves; nothing here changes the model.
+#[derive(Clone, Debug)]
+pub struct TrainerOptions {
+    /// Time between checkpoints.
+    pub checkpoint_every: Duration,
+    /// Number of checkpoints kept along the way, for a learning curve.
+    pub snapshots: usize,
+    /// Stop after so many steps of this part; the run can be resumed.
+    pub stop_after: Option<usize>,
+    /// Lookups of each thread in one measurement of the raw cost.
+    pub raw_lookups: usize,
+}
+
+impl Default for TrainerOptions {
+    fn default() -> Self {
+        let checkpoint_every = Duration::from_secs(60);
+        Self {
+            checkpoint_every,
+            snapshots: 20,
+            stop_after: None,
+            raw_lookups: 16,
+        }
+    }
+}
+
+/// What a run tells while it goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Event {
+    /// Steps made.
+    pub step: usize,
+    /// Steps in all.
+    pub steps: usize,
+    /// Lookups of this part.
+    pub lookups: u64,
+    /// Seconds of this part.
+    pub seconds: f64,
+}
+
+/// A run in a folder: `model.ckpt` is the latest checkpoint, `snapshots/` the curve.
+#[derive(Debug)]
+pub struct Trainer<'a> {
+    engine: &'a Cpu,
+    dataset: &'a Dataset,
+    folder: PathBuf,
+    options: TrainerOptions,
+    state: State,
+    head: Head<Cpu>,
+    // Held for the lifetime of the run; the system releases it whatever ends the process.
+    _lock: File,
+}
+
+fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+    let path = path.to_path_buf();
+    move |source| Error::Io { path, source }
+}
+
+impl<'a> Trainer<'a> {
+    /// Opens a run, and resumes it if there is a checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::Locked`], [`Error::Resume`] if the checkpoint belongs to another recipe or data
+    /// set, [`Error::Recipe`], [`Error::Io`] and those of the files.
+    pub fn open(
+        folder: &Path,
+        engine: &'a Cpu,
+        dataset: &'a Dataset,
+        recipe: &Recipe,
+        options: TrainerOptions,
+    ) -> Result<Self> {
+        recipe.check()?;
+        std::fs::create_dir_all(folder.join("snapshots")).map_err(io(folder))?;
+        let path = folder.join("lock");
+        let lock = File::create(&path).map_err(io(&path))?;
+        lock.try_lock().map_err(|_| Error::Locked { path })?;
+
+        let name = &dataset.shape().name;
+        let steps = dataset.batches() * recipe.passes;
+        let path = folder.join("model.ckpt");
+        let (state, head) = if path.exists() {
+            let saved = Checkpoint::load(&path, engine.params(), engine.key_id())?;
+            let differs = |field, got: String, expected: String| {
+                let path = path.clone();
+                if got == expected {
+                    Ok(())
+                } else {
+                    Err(Error::Resume {
+                        path,
+                        field,
+                        got,
+                        expected,
+                    })
+                }
+            };
+            let text = |r: &Recipe| serde_json::to_string(r).unwrap_or_default();
+            differs("recipe", text(&saved.state.recipe), text(recipe))?;
+            differs("data set", saved.state.dataset.clone(), name.clone())?;
+            differs("steps", saved.state.steps.to_string(), steps.to_string())?;
+            let head = Head::resume(recipe, saved.weights, saved.state.step)?;
+            (saved.state, head)
+        } else {
+            let state = State {
+                recipe: recipe.clone(),
+                dataset: name.clone(),
+                step: 0,
+                steps,
+                images: 0,
+                lookups: 0,
+                parts: Vec::new(),
+            };
+            (state, Head::new(engine, recipe)?)
+        };
+        Ok(Self {
+            engine,
+            dataset,
+            folder: folder.into(),
+            options,
+            state,
+            head,
+            _lock: lock,
+        })
+    }
+
+    /// Returns the public state.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Trains to the end, or to `stop_after`, and returns the report; `None` if stopped before.
+    ///
+    /// # Errors
+    /// Those of the files and the data.
+    pub fn run(mut self, mut progress: impl FnMut(Event)) -> Result<Option<Report>> {
+        let steps = self.state.steps;
+        let first = self.state.step;
+        let last = self
+            .options
+            .stop_after
+            .map_or(steps, |s| steps.min(first + s));
+        let snapshot_every = steps.div_ceil(self.options.snapshots.max(1)).max(1);
+        let mut part = Part {
+            from_step: first,
+            to_step: first,
+            threads: rayon::current_num_threads(),
+            wall_seconds: 0.0,
+            lookups: 0,
+            raw_seconds: 0.0,
+            raw_measurements: 0,
+        };
+        let mut since_checkpoint = Duration::ZERO;
+        if first < last {
+            self.measure(&mut part);
+        }
+        while self.head.step() < last {
+            let start = Instant::now();
+            let lookups = self.head.train_step(self.engine, self.dataset)? as u64;
+            let took = start.elapsed();
+            since_checkpoint += took;
+            part.wall_seconds += took.as_secs_f64();
+            part.lookups += lookups;
+            part.to_step = self.head.step();
+            self.state.step = self.head.step();
+            self.state.lookups += lookups;
+            self.state.images += lookups / self.state.recipe.classes as u64;
+            let (step, lookups, seconds) = (self.state.step, part.lookups, part.wall_seconds);
+            progress(Event {
+                step,
+                steps,
+                lookups,
+                seconds,
+            });
+
+            let snapshot = step % snapshot_every == 0 || step == steps;
+            if snapshot || step == last || since_checkpoint >= self.options.checkpoint_every {
+                self.measure(&mut part);
+                let start = Instant::now();
+                self.checkpoint(&part, snapshot)?;
+                part.wall_seconds += start.elapsed().as_secs_f64();
+                since_checkpoint = Duration::ZERO;
+            }
+        }
+        if self.state.step < steps {
+            return Ok(None);
+        }
+        if part.lookups > 0 {
+            self.state.parts.push(part);
+        }
+        let report = report(&self.state, self.engine.params().name.clone());
+        let path = self.folder.join("report.json");
+        let json = serde_json::to_vec_pretty(&report).unwrap_or_default();
+        let part = path.with_extension("json.part");
+        std::fs::write(&part, json).map_err(io(&part))?;
+        std::fs::rename(&part, &path).map_err(io(&path))?;
+        Ok(Some(report))
+    }
+
+    fn checkpoint(&self, part: &Part, snapshot: bool) -> Result<()> {
+        let mut state = self.state.clone();
+        state.parts.push(part.clone());
+        let weights = self.head.layer().weights().clone();
+        let checkpoint = Checkpoint { weights, state };
+        checkpoint.save(&self.folder.join("model.ckpt"), self.engine)?;
+        if snapshot {
+            let name = format!("step-{:07}.ckpt", self.state.step);
+            checkpoint.save(&self.folder.join("snapshots").join(name), self.engine)?;
+        }
+        Ok(())
+    }
+
+    /// Adds one measurement of the raw cost, all threads at once, to the part's mean.
+    fn measure(&self, part: &mut Part) {
+        let runs = self.options.raw_lookups;
+        let seconds: Vec<f64> = rayon::broadcast(|_| {
+            let mut raw = self.engine.raw_bootstrap();
+            raw.run();
+            let start = Instant::now();
+            for _ in 0..runs {
+                raw.run();
+            }
+            start.elapsed().as_secs_f64() / runs.max(1) as f64
+        });
+        let mean = seconds.iter().sum::<f64>() / seconds.len() as f64;
+        let count = part.raw_measurements as f64;
+        part.raw_seconds = (part.raw_seconds * count + mean) / (count + 1.0);
+        part.raw_measurements += 1;
+    }
+}
+
+fn report(state: &State, parameter_set: String) -> Report {
+    let wall_seconds = state.parts.iter().map(|p| p.wall_seconds).sum::<f64>();
+    let ideal = state
+        .parts
+        .iter()
+        .map(|p| p.lookups as f64 * p.raw_seconds / p.threads as f64)
+        .sum::<f64>();
+    let threads = state.parts.last().map_or(0, |p| p.threads);
+    let efficiency = wall_seconds / ideal;
+    Report {
+        state: state.clone(),
+        parameter_set,
+        wall_seconds,
+        efficiency,
+        threads,
+    }
+}

@@ -97,10 +97,7 @@ fn decrypt(run: &Path, results: Option<&Path>) -> Result<()> {
         .map(|entry| entry.map(|e| e.path()))
         .collect::<Result<_, _>>()?;
     paths.sort();
-    for path in paths
-        .iter()
-        .filter(|p| p.extension().is_some_and(|e| e == "ckpt"))
-    {
+    for path in paths.iter().filter(|p| p.extension().is_some_and(|e| e == "ckpt")) {
         let saved = Checkpoint::load(path, key.params(), &key.id())?;
         let share = client::accuracy(&client::confusion(&client::decrypt(&key, &saved)?, &test));
         curve.push((saved.state.images, share));
@@ -134,10 +131,7 @@ fn encrypt(run: &Path, index: usize, image: Option<&Path>, out: &Path) -> Result
     } else {
         let test = client.load("test")?;
         if index >= test.labels.len() {
-            bail!(
-                "--index {index}: the test set has {} images",
-                test.labels.len()
-            );
+            bail!("--index {index}: the test set has {} images", test.labels.len());
         }
         test.row(index)
     };
@@ -161,16 +155,9 @@ fn read(run: &Path, scores: &Path) -> Result<()> {
     let text = std::fs::read_to_string(client.setup()).context("reading setup.json")?;
     let setup: Setup = serde_json::from_str(&text).context("reading setup.json")?;
     let scores = server::read_scores(scores, key.params(), &key.id())?;
-    let scores: Vec<f64> = key
-        .decrypt_values(&scores)?
-        .into_iter()
-        .map(from_torus)
-        .collect();
+    let scores: Vec<f64> = key.decrypt_values(&scores)?.into_iter().map(from_torus).collect();
     let class = client::largest(&scores);
-    println!(
-        "class {class}: {}",
-        setup.classes.get(class).map_or("?", String::as_str)
-    );
+    println!("class {class}: {}", setup.classes.get(class).map_or("?", String::as_str));
     Ok(())
 }
 
@@ -188,11 +175,7 @@ fn check(run: &Path, count: usize) -> Result<()> {
         let scores = server::score(&engine, &folder.model(), &query)?;
         seconds += start.elapsed().as_secs_f64();
         std::fs::remove_file(&query).with_context(|| format!("removing {}", query.display()))?;
-        let scores: Vec<f64> = key
-            .decrypt_values(&scores)?
-            .into_iter()
-            .map(from_torus)
-            .collect();
+        let scores: Vec<f64> = key.decrypt_values(&scores)?.into_iter().map(from_torus).collect();
         same += usize::from(
             client::largest(&scores) == client::classify(&weights, test.features.row(i)),
         );

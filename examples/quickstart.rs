@@ -28,31 +28,17 @@ fn main() -> Result<()> {
     let test = Labelled::encode(&encoder, &images.test)?;
     let data = folder.join("train.data");
     let recipe = preset.recipe();
-    client::encrypt(
-        &data,
-        &key,
-        "quickstart",
-        &train,
-        recipe.classes,
-        preset.batch(),
-    )?;
+    client::encrypt(&data, &key, "quickstart", &train, recipe.classes, preset.batch())?;
 
     // The server: evaluation keys and ciphertexts only.
     let engine = Cpu::new(&keys);
     let dataset = Dataset::open(&data, engine.params(), engine.key_id())?;
-    let options = TrainerOptions {
-        raw_lookups: 4,
-        snapshots: 1,
-        ..TrainerOptions::default()
-    };
+    let options = TrainerOptions { raw_lookups: 4, snapshots: 1, ..TrainerOptions::default() };
     let trainer = Trainer::open(&folder, &engine, &dataset, &recipe, options)?;
     let bar = progress::bar("training, encrypted", trainer.state().steps as u64, "steps");
     let report = trainer.run(|event| {
         bar.set_position(event.step as u64);
-        bar.set_message(format!(
-            "{:.1} lookups/s",
-            event.lookups as f64 / event.seconds
-        ));
+        bar.set_message(format!("{:.1} lookups/s", event.lookups as f64 / event.seconds));
     })?;
     bar.finish();
     let report = report.context("the training did not finish")?;
@@ -68,11 +54,7 @@ fn main() -> Result<()> {
     let query = folder.join("query.enc");
     client::encrypt_query(&query, &key, test.row(0))?;
     let scores = server::score(&engine, &model, &query)?;
-    let scores: Vec<f64> = key
-        .decrypt_values(&scores)?
-        .into_iter()
-        .map(from_torus)
-        .collect();
+    let scores: Vec<f64> = key.decrypt_values(&scores)?.into_iter().map(from_torus).collect();
     let name = |class: usize| images.class_names.get(class).copied().unwrap_or("?");
 
     println!(
@@ -84,19 +66,13 @@ fn main() -> Result<()> {
         "encrypted training   {} images, {} lookups, {:.0} s, efficiency {:.3}",
         report.state.images, report.state.lookups, report.wall_seconds, report.efficiency
     );
-    println!(
-        "accuracy, decrypted  {accuracy:.3} on {} test images",
-        test.labels.len()
-    );
+    println!("accuracy, decrypted  {accuracy:.3} on {} test images", test.labels.len());
     println!("accuracy, clear twin {twin:.3}");
     println!(
         "encrypted inference  test image 0 is a {}, scored as {}",
         name(test.labels[0].into()),
         name(client::largest(&scores))
     );
-    println!(
-        "all in all           {:.0} s",
-        start.elapsed().as_secs_f64()
-    );
+    println!("all in all           {:.0} s", start.elapsed().as_secs_f64());
     std::fs::remove_dir_all(&folder).with_context(|| format!("removing {}", folder.display()))
 }

@@ -47,22 +47,14 @@ fn main() -> Result<()> {
     }
     let images = args.preset.images(args.data.as_deref(), args.seed)?;
     let setup = Setup {
-        preset: format!(
-            "{:?} {:?}",
-            args.preset,
-            args.preset.encoder(args.dictionary)
-        ),
+        preset: format!("{:?} {:?}", args.preset, args.preset.encoder(args.dictionary)),
         seed: args.seed,
         classes: images.class_names.map(String::from).to_vec(),
     };
     if let Ok(text) = std::fs::read_to_string(client.setup()) {
         let old: Setup = serde_json::from_str(&text)
             .with_context(|| format!("{} is damaged", client.setup().display()))?;
-        ensure!(
-            old == setup,
-            "{} was set up for {old:?}",
-            args.run.display()
-        );
+        ensure!(old == setup, "{} was set up for {old:?}", args.run.display());
     }
     std::fs::write(client.setup(), serde_json::to_vec_pretty(&setup)?)
         .with_context(|| format!("writing {}", client.setup().display()))?;
@@ -70,11 +62,8 @@ fn main() -> Result<()> {
     let key = if client.key().exists() {
         client.read_key()?
     } else {
-        let seed = if args.reproducible_key {
-            Seed::from_number(args.seed)
-        } else {
-            Seed::random()
-        };
+        let seed =
+            if args.reproducible_key { Seed::from_number(args.seed) } else { Seed::random() };
         let key = ClientKey::new(&Params::secure128()?, seed);
         key.save(&client.key())?;
         key

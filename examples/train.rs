@@ -61,10 +61,7 @@ fn main() -> Result<()> {
     bar.reset_eta();
     let report = trainer.run(|event| {
         bar.set_position(event.step as u64);
-        bar.set_message(format!(
-            "{:.1} lookups/s",
-            event.lookups as f64 / event.seconds
-        ));
+        bar.set_message(format!("{:.1} lookups/s", event.lookups as f64 / event.seconds));
     })?;
     bar.abandon();
     match report {

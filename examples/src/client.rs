@@ -80,8 +80,7 @@ impl ClientFolder {
     /// # Errors
     /// Those of the files.
     pub fn save(&self, part: &str, data: &Labelled) -> Result<()> {
-        data.features
-            .save(&self.0.join(format!("{part}.features")))?;
+        data.features.save(&self.0.join(format!("{part}.features")))?;
         let path = self.0.join(format!("{part}.labels"));
         std::fs::write(&path, &data.labels).with_context(|| format!("writing {}", path.display()))
     }
@@ -112,10 +111,7 @@ impl Labelled {
     /// Those of the encoder.
     pub fn encode(encoder: &Encoder, images: &fhe_data::ImageSet) -> Result<Self> {
         let features = encoder.encode(images.images(), &progress::encoder_bars())?;
-        Ok(Self {
-            features,
-            labels: images.labels().to_vec(),
-        })
+        Ok(Self { features, labels: images.labels().to_vec() })
     }
 
     /// Returns sample i as integers.
@@ -138,23 +134,13 @@ pub fn encrypt(
     batch: usize,
 ) -> Result<()> {
     let samples = data.labels.len();
-    let shape = DatasetShape {
-        name: name.into(),
-        samples,
-        values: classes,
-        batch,
-    };
+    let shape = DatasetShape { name: name.into(), samples, values: classes, batch };
     let mut writer = DatasetWriter::resume(path, key, &shape)?;
     let bar = progress::bar("encrypting images", samples as u64, "images");
     while writer.next_sample() < samples {
         let first = writer.next_sample();
         let batch: Vec<_> = (first..(first + batch).min(samples))
-            .map(|i| {
-                (
-                    data.row(i),
-                    ClearSource::label_values(data.labels[i], classes),
-                )
-            })
+            .map(|i| (data.row(i), ClearSource::label_values(data.labels[i], classes)))
             .collect();
         writer.write_batch(&batch)?;
         bar.set_position(writer.next_sample() as u64);
@@ -170,12 +156,7 @@ pub fn encrypt(
 /// Those of the file.
 pub fn encrypt_query(path: &Path, key: &ClientKey, features: Vec<i32>) -> Result<()> {
     let name = format!("query {}", path.display());
-    let shape = DatasetShape {
-        name,
-        samples: 1,
-        values: 0,
-        batch: 1,
-    };
+    let shape = DatasetShape { name, samples: 1, values: 0, batch: 1 };
     let mut writer = DatasetWriter::resume(path, key, &shape)?;
     if writer.next_sample() == 0 {
         writer.write_batch(&[(features, Vec::new())])?;
@@ -187,10 +168,7 @@ pub fn encrypt_query(path: &Path, key: &ClientKey, features: Vec<i32>) -> Result
 pub type Weights = Vec<Vec<f64>>;
 
 fn to_weights(phases: &[u64], n: usize) -> Weights {
-    phases
-        .chunks_exact(n)
-        .map(|row| row.iter().map(|&x| from_torus(x)).collect())
-        .collect()
+    phases.chunks_exact(n).map(|row| row.iter().map(|&x| from_torus(x)).collect()).collect()
 }
 
 /// Decrypts a model.
@@ -198,21 +176,13 @@ fn to_weights(phases: &[u64], n: usize) -> Weights {
 /// # Errors
 /// Those of the checkpoint.
 pub fn decrypt(key: &ClientKey, checkpoint: &Checkpoint) -> Result<Weights> {
-    Ok(to_weights(
-        &key.decrypt_rows(&checkpoint.weights)?,
-        key.params().row_size,
-    ))
+    Ok(to_weights(&key.decrypt_rows(&checkpoint.weights)?, key.params().row_size))
 }
 
 /// Returns the class with the largest score.
 #[must_use]
 pub fn classify(weights: &Weights, features: &[i8]) -> usize {
-    let score = |w: &[f64]| {
-        w.iter()
-            .zip(features)
-            .map(|(w, &x)| w * f64::from(x))
-            .sum::<f64>()
-    };
+    let score = |w: &[f64]| w.iter().zip(features).map(|(w, &x)| w * f64::from(x)).sum::<f64>();
     let scores: Vec<f64> = weights.iter().map(|w| score(w)).collect();
     largest(&scores)
 }
@@ -273,11 +243,6 @@ pub fn twin(
     }
     bar.finish();
     let n = params.row_size;
-    let phases: Vec<u64> = head
-        .layer()
-        .weights()
-        .iter()
-        .flat_map(|r| r.coefficients(n))
-        .collect();
+    let phases: Vec<u64> = head.layer().weights().iter().flat_map(|r| r.coefficients(n)).collect();
     Ok(to_weights(&phases, n))
 }

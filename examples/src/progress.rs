@@ -18,9 +18,7 @@ pub fn bar(what: &str, total: u64, unit: &str) -> ProgressBar {
 pub fn encoder_bars() -> impl Fn(fhe_data::Progress) + Sync {
     let state = std::sync::Mutex::new(None::<(&'static str, ProgressBar)>);
     move |p| {
-        let mut state = state
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut state = state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if state.as_ref().is_none_or(|(stage, _)| *stage != p.stage) {
             *state = Some((p.stage, bar(p.stage, p.total, "")));
         }

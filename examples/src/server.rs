@@ -92,17 +92,8 @@ pub fn score(engine: &Cpu, model: &Path, query: &Path) -> Result<Values> {
 /// # Errors
 /// Those of the file.
 pub fn write_scores(path: &Path, engine: &Cpu, scores: &Values) -> Result<()> {
-    let bytes: Vec<u8> = scores
-        .elements()
-        .iter()
-        .flat_map(|x| x.to_le_bytes())
-        .collect();
-    let header = Header::new(
-        SCORES,
-        engine.params(),
-        engine.key_id(),
-        serde_json::Value::Null,
-    );
+    let bytes: Vec<u8> = scores.elements().iter().flat_map(|x| x.to_le_bytes()).collect();
+    let header = Header::new(SCORES, engine.params(), engine.key_id(), serde_json::Value::Null);
     Ok(write_file(path, header, Secrecy::Public, &bytes)?)
 }
 

@@ -26,9 +26,7 @@ pub struct ClientKey {
 
 impl std::fmt::Debug for ClientKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ClientKey")
-            .field("params", &self.params.name)
-            .finish_non_exhaustive()
+        f.debug_struct("ClientKey").field("params", &self.params.name).finish_non_exhaustive()
     }
 }
 
@@ -63,8 +61,12 @@ impl ClientKey {
     #[must_use]
     pub fn new(params: &Params, seed: Seed) -> Self {
         Self {
-            row_key: binary_key(&seed, "row key", params.row_size),
-            short_key: binary_key(&seed, "short key", params.short_dimension),
+            row_key: binary_key(&seed, &format!("row key {}", params.hash()), params.row_size),
+            short_key: binary_key(
+                &seed,
+                &format!("short key {}", params.hash()),
+                params.short_dimension,
+            ),
             params: params.clone(),
             seed,
         }
@@ -80,12 +82,13 @@ impl ClientKey {
     /// under the key carry it, so that a mix-up is an error and not noise.
     #[must_use]
     pub fn id(&self) -> String {
-        format!(
-            "{:032x}",
-            self.seed
-                .derive("key id", 0, self.params.hash().as_bytes())
-                .0
-        )
+        format!("{:032x}", self.seed.derive("key id", 0, self.params.hash().as_bytes()).0)
+    }
+
+    /// Derives the randomness of one use. The parameter set is part of every purpose: the same seed
+    /// under another set must not meet the same masks and noise with other messages.
+    fn derive(&self, purpose: &str, index: u64, message: &[u8]) -> Seed128 {
+        self.seed.derive(&format!("{} {purpose}", self.params.hash()), index, message)
     }
 
     pub(crate) fn seed(&self) -> &Seed {
@@ -105,8 +108,8 @@ impl ClientKey {
         let n = PolynomialSize(self.params.row_size);
         let count = messages.len() / n.0;
         let bytes: &[u8] = bytemuck::cast_slice(messages);
-        let mask_seed = self.seed.derive(&format!("{purpose} mask"), index, bytes);
-        let noise_seed = self.seed.derive(&format!("{purpose} noise"), index, bytes);
+        let mask_seed = self.derive(&format!("row mask of {purpose}"), index, bytes);
+        let noise_seed = self.derive(&format!("row noise of {purpose}"), index, bytes);
         let mut list = SeededGlweCiphertextList::new(
             0u64,
             GlweDimension(1).to_glwe_size(),
@@ -122,10 +125,7 @@ impl ClientKey {
             self.row_noise(),
             &mut Once(noise_seed),
         );
-        SeededRows {
-            seed: mask_seed.0,
-            bodies: list.into_container(),
-        }
+        SeededRows { seed: mask_seed.0, bodies: list.into_container() }
     }
 
     /// Encrypts polynomials of torus elements, one after another, as rows for the server.
@@ -136,9 +136,7 @@ impl ClientKey {
         purpose: &str,
         index: u64,
     ) -> crate::engine::cpu::Rows {
-        let data = self
-            .encrypt_rows(phases, purpose, index)
-            .expand_rows(self.params.row_size);
+        let data = self.encrypt_rows(phases, purpose, index).expand_rows(self.params.row_size);
         let mut rows = crate::engine::cpu::Rows::new(self.params.row_size, 0);
         rows.extend(data);
         rows
@@ -163,19 +161,18 @@ impl ClientKey {
     pub(crate) fn encrypt_selector(&self, m: &[u64], purpose: &str, index: u64) -> SeededRows {
         let n = self.params.row_size;
         let message = Polynomial::from_container(m);
-        let mut times_key = Polynomial::new(0u64, PolynomialSize(n));
+        let mut times_key = Zeroizing::new(vec![0u64; n]);
         let key = Polynomial::from_container(&self.row_key[..]);
-        polynomial_wrapping_mul(&mut times_key, &message, &key);
+        polynomial_wrapping_mul(
+            &mut Polynomial::from_container(&mut times_key[..]),
+            &message,
+            &key,
+        );
         let gadget = self.params.selector;
         let mut rows = Zeroizing::new(Vec::with_capacity(2 * gadget.levels as usize * n));
         for level in 1..=gadget.levels {
             let shift = 64 - gadget.base_log * level;
-            rows.extend(
-                times_key
-                    .as_ref()
-                    .iter()
-                    .map(|&c| c.wrapping_neg() << shift),
-            );
+            rows.extend(times_key.iter().map(|&c| c.wrapping_neg() << shift));
             rows.extend(m.iter().map(|&c| c << shift));
         }
         self.encrypt_rows(&rows, purpose, index)
@@ -184,8 +181,11 @@ impl ClientKey {
     /// Encrypts single values given as torus elements.
     pub(crate) fn encrypt_values(&self, phases: &[u64], purpose: &str, index: u64) -> SeededRows {
         let bytes: &[u8] = bytemuck::cast_slice(phases);
-        let mask_seed = self.seed.derive(&format!("{purpose} mask"), index, bytes);
-        let noise_seed = self.seed.derive(&format!("{purpose} noise"), index, bytes);
+        let mask_seed = self.derive(&format!("value mask of {purpose}"), index, bytes);
+        let noise_seed = self.derive(&format!("value noise of {purpose}"), index, bytes);
+        if phases.is_empty() {
+            return SeededRows { seed: mask_seed.0, bodies: Vec::new() };
+        }
         let key = LweSecretKey::from_container(&self.row_key[..]);
         let mut list = SeededLweCiphertextList::new(
             0u64,
@@ -201,10 +201,7 @@ impl ClientKey {
             self.row_noise(),
             &mut Once(noise_seed),
         );
-        SeededRows {
-            seed: mask_seed.0,
-            bodies: list.into_container(),
-        }
+        SeededRows { seed: mask_seed.0, bodies: list.into_container() }
     }
 
     /// Makes everything that a server needs, and nothing that decrypts.
@@ -214,7 +211,7 @@ impl ClientKey {
         let n = p.row_size;
         let short = LweSecretKey::from_container(&self.short_key[..]);
 
-        let mask_seed = self.seed.derive("key switch mask", 0, &[]);
+        let mask_seed = self.derive("key switch mask", 0, &[]);
         let mut key_switch = SeededLweKeyswitchKey::new(
             0u64,
             DecompositionBaseLog(p.key_switch.base_log as usize),
@@ -229,14 +226,11 @@ impl ClientKey {
             &short,
             &mut key_switch,
             Noise::new_t_uniform(p.short_noise_bits),
-            &mut Once(self.seed.derive("key switch noise", 0, &[])),
+            &mut Once(self.derive("key switch noise", 0, &[])),
         );
-        let key_switch = SeededRows {
-            seed: mask_seed.0,
-            bodies: key_switch.into_container(),
-        };
+        let key_switch = SeededRows { seed: mask_seed.0, bodies: key_switch.into_container() };
 
-        let mask_seed = self.seed.derive("bootstrap mask", 0, &[]);
+        let mask_seed = self.derive("bootstrap mask", 0, &[]);
         let mut bootstrap = SeededLweBootstrapKey::new(
             0u64,
             GlweDimension(1).to_glwe_size(),
@@ -252,12 +246,9 @@ impl ClientKey {
             &self.glwe_key(),
             &mut bootstrap,
             self.row_noise(),
-            &mut Once(self.seed.derive("bootstrap noise", 0, &[])),
+            &mut Once(self.derive("bootstrap noise", 0, &[])),
         );
-        let bootstrap = SeededRows {
-            seed: mask_seed.0,
-            bodies: bootstrap.into_container(),
-        };
+        let bootstrap = SeededRows { seed: mask_seed.0, bodies: bootstrap.into_container() };
 
         // Level j of key bit i: the constant row s_i q / B^j.
         let chunk = Layout::KEY_CHUNK.min(n);
@@ -278,9 +269,9 @@ impl ClientKey {
             .collect();
 
         // S(1/X) = s_0 - s_{N-1} X - ... - s_1 X^{N-1}.
-        let mut reflected = Zeroizing::new(vec![self.row_key[0]]);
-        reflected.extend((1..n).map(|i| self.row_key[n - i].wrapping_neg()));
-        let mut messages = Zeroizing::new(Vec::new());
+        let mut reflected = self.row_key.clone();
+        crate::engine::clear::reflect(&mut reflected);
+        let mut messages = Zeroizing::new(Vec::with_capacity(p.reflect.levels as usize * n));
         for level in 1..=p.reflect.levels {
             let shift = 64 - p.reflect.base_log * level;
             messages.extend(reflected.iter().map(|&c| c << shift));

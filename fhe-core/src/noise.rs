@@ -35,9 +35,7 @@ impl Noise {
     /// The formulas of a set.
     #[must_use]
     pub fn new(params: &Params) -> Self {
-        Self {
-            params: params.clone(),
-        }
+        Self { params: params.clone() }
     }
 
     fn size(&self) -> f64 {
@@ -128,7 +126,7 @@ impl Noise {
         self.key_switch() + self.modulus_switch(tables) - step * step / 12.0
     }
 
-    /// Of a lookup's output: `n (2 l N V_row (B^2+2)/12 + (1 + N/2) / (12 B^2l))`, with the
+    /// Of a lookup's output: `n (2 l N V_row (B^2+2)/12 + (1 + N/2) / (24 B^2l))`, with the
     /// transform's rounding.
     #[must_use]
     pub fn lookup(&self) -> f64 {

@@ -66,28 +66,18 @@ impl Params {
     /// [`Error::Params`] names the first field that breaks a rule.
     pub fn new(spec: ParamsSpec) -> Result<Self> {
         let fail = |field, got: u64, rule| {
-            Err(Error::Params {
-                name: spec.name.clone(),
-                field,
-                got,
-                rule,
-            })
+            Err(Error::Params { name: spec.name.clone(), field, got, rule })
         };
-        if !spec.row_size.is_power_of_two() || !(32..=1 << 14).contains(&spec.row_size) {
-            return fail(
-                "row_size",
-                spec.row_size as u64,
-                "must be a power of two in 32..=16384",
-            );
+        if !spec.row_size.is_power_of_two() || !(64..=1 << 14).contains(&spec.row_size) {
+            return fail("row_size", spec.row_size as u64, "must be a power of two in 64..=16384");
         }
         if spec.short_dimension == 0 || spec.short_dimension > spec.row_size {
             let got = spec.short_dimension as u64;
             return fail("short_dimension", got, "must be in 1..=row_size");
         }
-        for (field, bits) in [
-            ("short_noise_bits", spec.short_noise_bits),
-            ("row_noise_bits", spec.row_noise_bits),
-        ] {
+        for (field, bits) in
+            [("short_noise_bits", spec.short_noise_bits), ("row_noise_bits", spec.row_noise_bits)]
+        {
             if bits > 60 {
                 return fail(field, u64::from(bits), "must be at most 60");
             }
@@ -99,18 +89,14 @@ impl Params {
             ("pack", spec.pack),
             ("reflect", spec.reflect),
         ] {
-            if g.base_log == 0 || g.levels == 0 || g.base_log * g.levels > 52 {
-                let bits = u64::from(g.base_log * g.levels);
+            let bits = u64::from(g.base_log) * u64::from(g.levels);
+            if bits == 0 || bits > 52 {
                 return fail(field, bits, "must keep 1 to 52 bits in all");
             }
         }
         if spec.key_switch.base_log * spec.key_switch.levels > 31 {
             let bits = u64::from(spec.key_switch.base_log * spec.key_switch.levels);
-            return fail(
-                "key_switch",
-                bits,
-                "must keep at most 31 bits (32-bit arithmetic)",
-            );
+            return fail("key_switch", bits, "must keep at most 31 bits (32-bit arithmetic)");
         }
         Ok(Self(Arc::new(spec)))
     }
@@ -175,10 +161,7 @@ impl Params {
         known
             .into_iter()
             .find(|p| p.name == name)
-            .ok_or_else(|| Error::UnknownParams {
-                name: name.into(),
-                known: names.join(", "),
-            })
+            .ok_or_else(|| Error::UnknownParams { name: name.into(), known: names.join(", ") })
     }
 
     /// Returns the first 16 hexadecimal digits of the blake3 hash of the set's JSON form.
@@ -215,11 +198,6 @@ mod tests {
             let message = Params::new(spec).unwrap_err().to_string();
             assert!(message.contains(field), "{message}");
         }
-        assert!(
-            Params::named("nope")
-                .unwrap_err()
-                .to_string()
-                .contains("secure128-head-v1")
-        );
+        assert!(Params::named("nope").unwrap_err().to_string().contains("secure128-head-v1"));
     }
 }

@@ -13,7 +13,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 pub struct Seed([u8; 32]);
 
 impl Seed {
-    /// Draws a seed from the operating system.
+    /// Draws a seed from tfhe's secure seeder: the processor's RDSEED, or the operating system.
     #[must_use]
     pub fn random() -> Self {
         let mut seeder = new_seeder();
@@ -23,13 +23,11 @@ impl Seed {
         Self(bytes)
     }
 
-    /// Takes a number as the seed. For tests and for runs to be reproduced: it is no secret.
+    /// Takes a number as the seed: **no secrecy at all**, whatever the parameter set. For tests, and
+    /// for figures that others must be able to reproduce.
     #[must_use]
     pub fn from_number(number: u64) -> Self {
-        Self(blake3::derive_key(
-            "fhe-core 2026 reproducible seed v1",
-            &number.to_le_bytes(),
-        ))
+        Self(blake3::derive_key("fhe-core 2026 reproducible seed v1", &number.to_le_bytes()))
     }
 
     pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {

@@ -34,6 +34,9 @@ impl SeededRows {
 
     /// Expands to values of `n` mask elements and a body.
     pub(crate) fn expand_values(&self, n: usize) -> Vec<u64> {
+        if self.bodies.is_empty() {
+            return Vec::new();
+        }
         let modulus = CiphertextModulus::new_native();
         let size = LweDimension(n).to_lwe_size();
         let seeded = SeededLweCiphertextList::from_container(

@@ -21,9 +21,8 @@ impl Table {
     /// ```
     #[must_use]
     pub fn new(slots: usize, f: impl Fn(f64) -> f64) -> Self {
-        let entries = (0..slots)
-            .map(|i| to_torus(f(-0.25 + 0.5 * (i as f64) / (slots as f64))))
-            .collect();
+        let entries =
+            (0..slots).map(|i| to_torus(f(-0.25 + 0.5 * (i as f64) / (slots as f64)))).collect();
         Self { entries }
     }
 
@@ -47,10 +46,6 @@ impl Table {
         // Adding 1/4 makes the range start at slot 0; adding half a slot rounds to the nearest.
         let rounded = phase.wrapping_add(1 << 62).wrapping_add(1 << (shift - 1)) >> shift;
         let index = rounded as usize;
-        if index < slots {
-            self.entries[index]
-        } else {
-            self.entries[index - slots].wrapping_neg()
-        }
+        if index < slots { self.entries[index] } else { self.entries[index - slots].wrapping_neg() }
     }
 }

@@ -4,6 +4,8 @@
 //! standard deviations: a false alarm has a probability below 1e-11 for all comparisons together,
 //! and none at all as long as the seeds stay.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use fhe_core::client::ClientKey;
 use fhe_core::noise::Noise;
 use fhe_core::{Clear, Cpu, Engine, Error, Params, Seed, Table, Term, from_torus, to_torus};
@@ -37,11 +39,7 @@ impl Bench {
     fn integers(&mut self, count: usize, bound: i32) -> Vec<Vec<i32>> {
         let n = self.n();
         (0..count)
-            .map(|_| {
-                (0..n)
-                    .map(|_| self.rng.random_range(-bound..=bound))
-                    .collect()
-            })
+            .map(|_| (0..n).map(|_| self.rng.random_range(-bound..=bound)).collect())
             .collect()
     }
 
@@ -118,16 +116,8 @@ fn all_moves(params: &Params, tolerance: f64) {
     let norm = |m: &[i32]| m.iter().map(|m| f64::from(m * m)).sum::<f64>();
     let selectors = b.selectors(&m);
     let terms = vec![
-        vec![Term {
-            selector: 0,
-            row: 1,
-        }],
-        (0..4)
-            .map(|s| Term {
-                selector: s,
-                row: s % 3,
-            })
-            .collect(),
+        vec![Term { selector: 0, row: 1 }],
+        (0..4).map(|s| Term { selector: s, row: s % 3 }).collect(),
     ];
     let got = b.cpu.products(&selectors, &rows, &terms).unwrap();
     let want = flat(&b.clear.products(&m, &clear_rows, &terms).unwrap(), n);
@@ -144,12 +134,7 @@ fn all_moves(params: &Params, tolerance: f64) {
     let got = b.cpu.dots(&selectors, &rows).unwrap();
     let want = b.clear.dots(&m, &clear_rows).unwrap();
     let predicted = b.noise.products(1, norms[1] / 2.0) + norms[1] / 2.0 * fresh;
-    b.compare(
-        "dots",
-        &b.key.decrypt_values(&got).unwrap(),
-        &want,
-        predicted,
-    );
+    b.compare("dots", &b.key.decrypt_values(&got).unwrap(), &want, predicted);
 
     let got = b.key.decrypt_rows(&b.cpu.reflect(&rows).unwrap()).unwrap();
     let want = flat(&b.clear.reflect(&clear_rows).unwrap(), n);
@@ -160,25 +145,13 @@ fn all_moves(params: &Params, tolerance: f64) {
     let positions: Vec<_> = (0..64).map(|i| (i % 3, (i * 37) % n)).collect();
     let values = b.cpu.extract(&rows, &positions).unwrap();
     let clear_values = b.clear.extract(&clear_rows, &positions).unwrap();
-    b.compare(
-        "extract",
-        &b.key.decrypt_values(&values).unwrap(),
-        &clear_values,
-        fresh,
-    );
+    b.compare("extract", &b.key.decrypt_values(&values).unwrap(), &clear_values, fresh);
 
-    let got = b
-        .key
-        .decrypt_rows(&b.cpu.pack_constants(&values).unwrap())
-        .unwrap();
+    let got = b.key.decrypt_rows(&b.cpu.pack_constants(&values).unwrap()).unwrap();
     let want = flat(&b.clear.pack_constants(&clear_values).unwrap(), n);
     let constants = |i: usize| i % n == 0;
     let pick = |x: &[u64], first: bool| -> Vec<u64> {
-        x.iter()
-            .enumerate()
-            .filter(|(i, _)| constants(*i) == first)
-            .map(|(_, x)| *x)
-            .collect()
+        x.iter().enumerate().filter(|(i, _)| constants(*i) == first).map(|(_, x)| *x).collect()
     };
     let predicted = b.noise.pack_constant() + b.noise.pack_rounding() + fresh;
     let (g, w) = (pick(&got, true), pick(&want, true));
@@ -200,21 +173,15 @@ fn all_moves(params: &Params, tolerance: f64) {
     let step = |x: f64| ((x + 0.25) * 2.0 * f64::from(steps)).floor();
     for tables in [1usize, 2, 4] {
         let slots = n / tables;
-        let list: Vec<_> = (0..tables)
-            .map(|t| Table::new(slots, |x| (step(x) - 3.0 + t as f64) / 64.0))
-            .collect();
+        let list: Vec<_> =
+            (0..tables).map(|t| Table::new(slots, |x| (step(x) - 3.0 + t as f64) / 64.0)).collect();
         let inputs: Vec<u64> = (0..steps)
             .flat_map(|s| [s, s + steps])
             .map(|s| to_torus(-0.25 + (f64::from(s) + 0.5) / (2.0 * f64::from(steps))))
             .collect();
-        let encrypted = b
-            .key
-            .encrypt_list_of_values(&inputs, "test inputs", tables as u64);
+        let encrypted = b.key.encrypt_list_of_values(&inputs, "test inputs", tables as u64);
         let encrypted = b.cpu.open_values(&[encrypted]);
-        let got = b
-            .key
-            .decrypt_values(&b.cpu.lookup(&encrypted, &list).unwrap())
-            .unwrap();
+        let got = b.key.decrypt_values(&b.cpu.lookup(&encrypted, &list).unwrap()).unwrap();
         let want = b.clear.lookup(&inputs, &list).unwrap();
         let measured = b.compare("lookup", &got, &want, b.noise.lookup());
         near("lookup", measured, b.noise.lookup());
@@ -222,21 +189,10 @@ fn all_moves(params: &Params, tolerance: f64) {
 
     // A fine ramp shows the noise with which the input is read.
     let ramp = Table::new(n, |x| x / 2.0);
-    let inputs: Vec<u64> = (0..256)
-        .map(|i| to_torus(-0.1 + 0.2 * f64::from(i) / 256.0))
-        .collect();
-    let encrypted = b
-        .cpu
-        .open_values(&[b.key.encrypt_list_of_values(&inputs, "test ramp", 0)]);
-    let got = b.key.decrypt_values(
-        &b.cpu
-            .lookup(&encrypted, std::slice::from_ref(&ramp))
-            .unwrap(),
-    );
-    let want: Vec<u64> = inputs
-        .iter()
-        .map(|&x| to_torus(from_torus(x) / 2.0))
-        .collect();
+    let inputs: Vec<u64> = (0..256).map(|i| to_torus(-0.1 + 0.2 * f64::from(i) / 256.0)).collect();
+    let encrypted = b.cpu.open_values(&[b.key.encrypt_list_of_values(&inputs, "test ramp", 0)]);
+    let got = b.key.decrypt_values(&b.cpu.lookup(&encrypted, std::slice::from_ref(&ramp)).unwrap());
+    let want: Vec<u64> = inputs.iter().map(|&x| to_torus(from_torus(x) / 2.0)).collect();
     let slot = 0.25 / n as f64;
     let predicted = b.noise.lookup() + (b.noise.lookup_input(1) + slot * slot / 3.0) / 4.0;
     let measured = b.compare("lookup input / 2", &got.unwrap(), &want, predicted);
@@ -269,9 +225,8 @@ fn an_exact_program_is_bit_equal() {
         let at = b.rng.random_range(0..n);
         m[at] = 1 - 2 * b.rng.random_range(0..=1);
     }
-    let phases: Vec<u64> = (0..2 * n)
-        .map(|_| to_torus(unit * f64::from(b.rng.random_range(-1..=1))))
-        .collect();
+    let phases: Vec<u64> =
+        (0..2 * n).map(|_| to_torus(unit * f64::from(b.rng.random_range(-1..=1)))).collect();
     let (rows, clear_rows) = (b.cpu_rows(&phases), b.clear_rows(&phases));
     let table = Table::new(n, |x| {
         // -1, 0, 1 to 0, 1, -1: no symmetry that a wrong sign could hide behind.
@@ -280,21 +235,12 @@ fn an_exact_program_is_bit_equal() {
     });
     let tables = [table];
     let run = |values: Vec<u64>| -> Vec<i64> {
-        values
-            .iter()
-            .map(|&x| (from_torus(x) / unit).round() as i64)
-            .collect()
+        values.iter().map(|&x| (from_torus(x) / unit).round() as i64).collect()
     };
     let selectors = b.selectors(&m);
-    let got = b
-        .cpu
-        .lookup(&b.cpu.dots(&selectors, &rows).unwrap(), &tables)
-        .unwrap();
+    let got = b.cpu.lookup(&b.cpu.dots(&selectors, &rows).unwrap(), &tables).unwrap();
     let got = b.cpu.lookup(&got, &tables).unwrap();
-    let want = b
-        .clear
-        .lookup(&b.clear.dots(&m, &clear_rows).unwrap(), &tables)
-        .unwrap();
+    let want = b.clear.lookup(&b.clear.dots(&m, &clear_rows).unwrap(), &tables).unwrap();
     let want = b.clear.lookup(&want, &tables).unwrap();
     assert_eq!(run(b.key.decrypt_values(&got).unwrap()), run(want));
 }
@@ -308,10 +254,7 @@ fn engines_refuse_the_same_programs() {
     let (rows, clear_rows) = (b.cpu_rows(&phases), b.clear_rows(&phases));
     let m = b.integers(1, 1);
     let selectors = b.selectors(&m);
-    let terms = [vec![Term {
-        selector: 0,
-        row: 1,
-    }]];
+    let terms = [vec![Term { selector: 0, row: 1 }]];
     let short = Table::new(n / 2, |_| 0.0);
     let same = |x: Error, y: Error| assert_eq!(x.to_string(), y.to_string());
     same(
@@ -324,16 +267,9 @@ fn engines_refuse_the_same_programs() {
     );
     let values = b.cpu.extract(&rows, &[(0, 0)]).unwrap();
     same(
-        b.cpu
-            .lookup(&values, std::slice::from_ref(&short))
-            .unwrap_err(),
-        b.clear
-            .lookup(&vec![0], std::slice::from_ref(&short))
-            .unwrap_err(),
+        b.cpu.lookup(&values, std::slice::from_ref(&short)).unwrap_err(),
+        b.clear.lookup(&vec![0], std::slice::from_ref(&short)).unwrap_err(),
     );
     let three = vec![Table::new(n, |_| 0.0); 3];
-    same(
-        b.cpu.lookup(&values, &three).unwrap_err(),
-        b.clear.lookup(&vec![0], &three).unwrap_err(),
-    );
+    same(b.cpu.lookup(&values, &three).unwrap_err(), b.clear.lookup(&vec![0], &three).unwrap_err());
 }

@@ -50,11 +50,7 @@ fn main() -> Result<()> {
         None => builtin(args.seed, args.train.min(2_000), args.test.min(1_000)),
     };
     let (train, test) = (split.train.head(args.train), split.test.head(args.test));
-    let split = Split {
-        train,
-        test,
-        ..split
-    };
+    let split = Split { train, test, ..split };
     let config = configure(&args)?;
     println!("{}", serde_json::to_string(&config)?);
 
@@ -64,11 +60,7 @@ fn main() -> Result<()> {
     let start = Instant::now();
     let train = encoder.encode(split.train.images(), &report())?;
     let test = encoder.encode(split.test.images(), &report())?;
-    println!(
-        "encoded {} in {:.1} s",
-        train.len() + test.len(),
-        start.elapsed().as_secs_f64()
-    );
+    println!("encoded {} in {:.1} s", train.len() + test.len(), start.elapsed().as_secs_f64());
     let norm = train.mean_square_norm();
     println!("mean squared norm {norm:.0}");
     for rate in &args.rates {
@@ -88,10 +80,7 @@ fn configure(args: &Args) -> Result<EncoderConfig> {
     };
     let mut value = serde_json::to_value(preset)?;
     let changes: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&args.set)?;
-    value
-        .as_object_mut()
-        .context("settings are an object")?
-        .extend(changes);
+    value.as_object_mut().context("settings are an object")?.extend(changes);
     Ok(serde_json::from_value(value)?)
 }
 
@@ -101,11 +90,7 @@ fn report() -> impl Fn(Progress) {
     let last = Cell::new(0);
     move |progress| {
         if progress.done == progress.total && last.replace(progress.done) != u64::MAX {
-            println!(
-                "  {}: {:.1} s",
-                progress.stage,
-                start.elapsed().as_secs_f64()
-            );
+            println!("  {}: {:.1} s", progress.stage, start.elapsed().as_secs_f64());
         }
     }
 }

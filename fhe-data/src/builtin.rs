@@ -63,9 +63,8 @@ fn draw_set(name: &str, seed: u64, stream: u64, count: usize) -> ImageSet {
 /// Draws one image of the class and appends it.
 fn draw(rng: &mut ChaCha8Rng, label: u8, images: &mut Vec<u8>) {
     let shape = Shape::random(rng, label);
-    let distractors: Vec<(Shape, [f32; CHANNELS])> = (0..rng.random_range(0..2u32))
-        .map(|_| (Shape::speck(rng), colour(rng)))
-        .collect();
+    let distractors: Vec<(Shape, [f32; CHANNELS])> =
+        (0..rng.random_range(0..2u32)).map(|_| (Shape::speck(rng), colour(rng))).collect();
     let (back, front) = loop {
         let (back, front) = (colour(rng), colour(rng));
         let distance: f32 = back.iter().zip(&front).map(|(b, f)| (b - f).abs()).sum();

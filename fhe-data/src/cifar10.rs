@@ -11,18 +11,8 @@ use std::path::Path;
 use crate::{Error, IMAGE_BYTES, ImageSet, Result, Split};
 
 /// The classes, by label.
-pub const CLASS_NAMES: [&str; 10] = [
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
-];
+pub const CLASS_NAMES: [&str; 10] =
+    ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 
 /// Bytes of a record: the label and the pixels.
 pub const RECORD_BYTES: usize = 1 + IMAGE_BYTES;
@@ -52,40 +42,18 @@ pub fn read(path: &Path) -> Result<Split> {
 }
 
 fn read_with(path: &Path, records_per_file: usize) -> Result<Split> {
-    let source = if path.is_dir() {
-        Source::folder(path)
-    } else {
-        Source::archive(path)?
-    };
+    let source = if path.is_dir() { Source::folder(path) } else { Source::archive(path)? };
     let mut images = Vec::new();
     let mut labels = Vec::new();
     for name in TRAIN_FILES {
-        append(
-            path,
-            name,
-            &source.bytes(path, name)?,
-            records_per_file,
-            &mut images,
-            &mut labels,
-        )?;
+        append(path, name, &source.bytes(path, name)?, records_per_file, &mut images, &mut labels)?;
     }
     let train = ImageSet::new("CIFAR-10 train", images, labels)?;
     let (mut images, mut labels) = (Vec::new(), Vec::new());
     let bytes = source.bytes(path, TEST_FILE)?;
-    append(
-        path,
-        TEST_FILE,
-        &bytes,
-        records_per_file,
-        &mut images,
-        &mut labels,
-    )?;
+    append(path, TEST_FILE, &bytes, records_per_file, &mut images, &mut labels)?;
     let test = ImageSet::new("CIFAR-10 test", images, labels)?;
-    Ok(Split {
-        train,
-        test,
-        class_names: CLASS_NAMES,
-    })
+    Ok(Split { train, test, class_names: CLASS_NAMES })
 }
 
 /// Checks the records of one file and appends them.
@@ -107,19 +75,11 @@ fn append(
     }
     let got = bytes.len() / RECORD_BYTES;
     if got != wanted {
-        return Err(Error::RecordCount {
-            file: file(),
-            got,
-            wanted,
-        });
+        return Err(Error::RecordCount { file: file(), got, wanted });
     }
     for (record, bytes) in bytes.chunks_exact(RECORD_BYTES).enumerate() {
         if usize::from(bytes[0]) >= CLASS_NAMES.len() {
-            return Err(Error::Label {
-                file: file(),
-                record,
-                got: bytes[0],
-            });
+            return Err(Error::Label { file: file(), record, got: bytes[0] });
         }
         labels.push(bytes[0]);
         images.extend_from_slice(&bytes[1..]);
@@ -136,20 +96,12 @@ enum Source {
 impl Source {
     fn folder(path: &Path) -> Self {
         let inner = path.join(INNER_FOLDER);
-        Self::Folder(if inner.is_dir() {
-            inner
-        } else {
-            path.to_path_buf()
-        })
+        Self::Folder(if inner.is_dir() { inner } else { path.to_path_buf() })
     }
 
     fn archive(path: &Path) -> Result<Self> {
         let name = path.to_string_lossy();
-        let open = || {
-            File::open(path)
-                .map(BufReader::new)
-                .map_err(Error::io("opening", path))
-        };
+        let open = || File::open(path).map(BufReader::new).map_err(Error::io("opening", path));
         if name.ends_with(".tar.gz") || name.ends_with(".tgz") {
             unpack(path, flate2::read::GzDecoder::new(open()?))
         } else if name.ends_with(".tar.xz") {
@@ -157,17 +109,12 @@ impl Source {
         } else {
             // A path that does not exist is a missing file, whatever its name.
             open()?;
-            Err(Error::UnknownFormat {
-                file: path.to_path_buf(),
-            })
+            Err(Error::UnknownFormat { file: path.to_path_buf() })
         }
     }
 
     fn bytes(&self, place: &Path, name: &str) -> Result<Vec<u8>> {
-        let missing = || Error::MissingFile {
-            place: place.to_path_buf(),
-            field: name.to_owned(),
-        };
+        let missing = || Error::MissingFile { place: place.to_path_buf(), field: name.to_owned() };
         match self {
             Self::Folder(folder) => {
                 let file = folder.join(name);
@@ -189,20 +136,12 @@ fn unpack(path: &Path, stream: impl Read) -> Result<Source> {
     for entry in archive.entries().map_err(io())? {
         let mut entry = entry.map_err(io())?;
         let inner = entry.path().map_err(io())?.into_owned();
-        let name = inner
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+        let name = inner.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if TRAIN_FILES.contains(&name.as_str()) || name == TEST_FILE {
             // The length in the header is not trusted: a file never needs more than this.
             let mut bytes = Vec::new();
             let most = (RECORDS_PER_FILE + 1) * RECORD_BYTES;
-            entry
-                .by_ref()
-                .take(most as u64)
-                .read_to_end(&mut bytes)
-                .map_err(io())?;
+            entry.by_ref().take(most as u64).read_to_end(&mut bytes).map_err(io())?;
             files.insert(name, bytes);
         }
     }

@@ -49,12 +49,7 @@ pub fn fetch(url: &str, sha256: &str, target: &Path, progress: &dyn Fn(Progress)
     if got != sha256 {
         fs::remove_file(&part).map_err(Error::io("removing", &part))?;
         let wanted = sha256.to_owned();
-        return Err(Error::Checksum {
-            file: part,
-            algorithm: "sha256",
-            got,
-            wanted,
-        });
+        return Err(Error::Checksum { file: part, algorithm: "sha256", got, wanted });
     }
     fs::rename(&part, target).map_err(Error::io("renaming", &part))
 }
@@ -62,44 +57,28 @@ pub fn fetch(url: &str, sha256: &str, target: &Path, progress: &dyn Fn(Progress)
 /// Appends to `part` what it lacks.
 fn receive(url: &str, part: &Path, progress: &dyn Fn(Progress)) -> Result<()> {
     let have = fs::metadata(part).map_or(0, |metadata| metadata.len());
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .build()
-        .into();
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let mut request = agent.get(url);
     if have > 0 {
         request = request.header(RANGE, format!("bytes={have}-"));
     }
-    let http = |source| Error::Http {
-        url: url.to_owned(),
-        source: Box::new(source),
-    };
+    let http = |source| Error::Http { url: url.to_owned(), source: Box::new(source) };
     let response = request.call().map_err(http)?;
-    let header = |name| {
-        response
-            .headers()
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-    };
+    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     let resumed = match response.status().as_u16() {
         200 => false,
         206 => {
             let from = format!("bytes {have}-");
             if !header(CONTENT_RANGE).is_some_and(|range| range.starts_with(&from)) {
-                return Err(Error::HttpStatus {
-                    url: url.to_owned(),
-                    got: 206,
-                });
+                return Err(Error::HttpStatus { url: url.to_owned(), got: 206 });
             }
             true
         }
         // Nothing is left to send: the part is complete, or wrong as its checksum will tell.
         416 if have > 0 => return Ok(()),
         got => {
-            return Err(Error::HttpStatus {
-                url: url.to_owned(),
-                got,
-            });
+            return Err(Error::HttpStatus { url: url.to_owned(), got });
         }
     };
     let mut done = if resumed { have } else { 0 };
@@ -116,19 +95,13 @@ fn receive(url: &str, part: &Path, progress: &dyn Fn(Progress)) -> Result<()> {
     let mut body = response.into_body().into_reader().take(MOST_BYTES);
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
-        let read = body
-            .read(&mut buffer)
-            .map_err(Error::io("receiving", part))?;
+        let read = body.read(&mut buffer).map_err(Error::io("receiving", part))?;
         if read == 0 {
             break;
         }
         file.write_all(&buffer[..read]).map_err(writing())?;
         done += read as u64;
-        progress(Progress {
-            stage: "download",
-            done,
-            total,
-        });
+        progress(Progress { stage: "download", done, total });
     }
     file.sync_all().map_err(writing())
 }
@@ -142,11 +115,7 @@ fn hash(path: &Path) -> Result<String> {
     loop {
         let read = file.read(&mut buffer).map_err(reading())?;
         if read == 0 {
-            return Ok(hasher
-                .finalize()
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect());
+            return Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect());
         }
         hasher.update(&buffer[..read]);
     }

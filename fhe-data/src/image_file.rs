@@ -19,10 +19,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
         .and_then(ImageReader::with_guessed_format)
         .map_err(Error::io("opening", path))?
         .decode()
-        .map_err(|source| Error::Image {
-            file: path.to_path_buf(),
-            source,
-        })?;
+        .map_err(|source| Error::Image { file: path.to_path_buf(), source })?;
     Ok(planes(&picture.to_rgb8()))
 }
 
@@ -69,11 +66,7 @@ mod tests {
     fn wide_images_lose_their_sides() {
         // 64 red columns left and right of a blue square of 128.
         let picture = RgbImage::from_fn(256, 128, |x, _| {
-            if (64..192).contains(&x) {
-                Rgb([0, 0, 250])
-            } else {
-                Rgb([250, 0, 0])
-            }
+            if (64..192).contains(&x) { Rgb([0, 0, 250]) } else { Rgb([250, 0, 0]) }
         });
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a.jpg");
@@ -88,9 +81,6 @@ mod tests {
         let file = folder.path().join("a.png");
         std::fs::write(&file, "no image").unwrap();
         assert!(matches!(read(&file), Err(Error::Image { .. })));
-        assert!(matches!(
-            read(&folder.path().join("b.png")),
-            Err(Error::Io { .. })
-        ));
+        assert!(matches!(read(&folder.path().join("b.png")), Err(Error::Io { .. })));
     }
 }

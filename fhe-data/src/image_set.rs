@@ -32,37 +32,21 @@ impl ImageSet {
     pub fn new(name: impl Into<String>, images: Vec<u8>, labels: Vec<u8>) -> Result<Self> {
         let wanted = labels.len() * IMAGE_BYTES;
         if images.len() != wanted {
-            return Err(Error::PixelCount {
-                op: "ImageSet::new",
-                got: images.len(),
-                wanted,
-            });
+            return Err(Error::PixelCount { op: "ImageSet::new", got: images.len(), wanted });
         }
         let name = name.into();
         for (record, &label) in labels.iter().enumerate() {
             if usize::from(label) >= NUM_CLASSES {
-                return Err(Error::Label {
-                    file: name.into(),
-                    record,
-                    got: label,
-                });
+                return Err(Error::Label { file: name.into(), record, got: label });
             }
         }
-        Ok(Self {
-            name,
-            images,
-            labels,
-        })
+        Ok(Self { name, images, labels })
     }
 
     /// Joins parts whose lengths and labels are right by construction.
     pub(crate) fn from_checked(name: String, images: Vec<u8>, labels: Vec<u8>) -> Self {
         debug_assert_eq!(images.len(), labels.len() * IMAGE_BYTES);
-        Self {
-            name,
-            images,
-            labels,
-        }
+        Self { name, images, labels }
     }
 
     /// Returns where the images come from, for messages.
@@ -147,19 +131,11 @@ mod tests {
         assert_eq!(set.head(1).len(), 1);
         assert!(matches!(
             ImageSet::new("x", vec![7; IMAGE_BYTES - 1], vec![0]),
-            Err(Error::PixelCount {
-                got: 3071,
-                wanted: 3072,
-                ..
-            })
+            Err(Error::PixelCount { got: 3071, wanted: 3072, .. })
         ));
         assert!(matches!(
             ImageSet::new("x", vec![7; 2 * IMAGE_BYTES], vec![0, 10]),
-            Err(Error::Label {
-                record: 1,
-                got: 10,
-                ..
-            })
+            Err(Error::Label { record: 1, got: 10, .. })
         ));
     }
 }

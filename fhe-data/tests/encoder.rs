@@ -24,22 +24,14 @@ fn encode(encoder: &Encoder, set: &ImageSet) -> Encoded {
 }
 
 fn threads<T: Send>(count: usize, run: impl FnOnce() -> T + Send) -> T {
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(count)
-        .build()
-        .unwrap()
-        .install(run)
+    rayon::ThreadPoolBuilder::new().num_threads(count).build().unwrap().install(run)
 }
 
 #[test]
 fn the_thread_count_changes_nothing() {
     let set = builtin(5, 600, 0).train;
     // Wide enough for subspace iteration.
-    let wide = EncoderConfig {
-        dictionary: 140,
-        subspace_rounds: 2,
-        ..tiny()
-    };
+    let wide = EncoderConfig { dictionary: 140, subspace_rounds: 2, ..tiny() };
     for config in [tiny(), wide] {
         let run = || encode(&fit(config.clone(), &set), &set.head(50));
         let one = threads(1, run);
@@ -70,11 +62,7 @@ fn values_are_as_documented() {
 fn the_norm_is_as_configured() {
     let set = builtin(5, 1000, 0).train;
     // Many components and a small norm, so that hardly a value is clipped.
-    let config = EncoderConfig {
-        components: 120,
-        mean_square_norm: 400.0,
-        ..tiny()
-    };
+    let config = EncoderConfig { components: 120, mean_square_norm: 400.0, ..tiny() };
     let norm = encode(&fit(config, &set), &set).mean_square_norm();
     assert!((380.0..460.0).contains(&norm), "{norm}");
 }
@@ -91,35 +79,14 @@ fn bad_settings_are_named() {
     let set = builtin(5, 10, 0).train;
     let settings = [
         ("patch", EncoderConfig { patch: 1, ..tiny() }),
-        (
-            "pool_window",
-            EncoderConfig {
-                pool_window: 28,
-                ..tiny()
-            },
-        ),
-        (
-            "components",
-            EncoderConfig {
-                components: 129,
-                ..tiny()
-            },
-        ),
+        ("pool_window", EncoderConfig { pool_window: 28, ..tiny() }),
+        ("components", EncoderConfig { components: 129, ..tiny() }),
         ("bias", EncoderConfig { bias: 8, ..tiny() }),
-        (
-            "threshold",
-            EncoderConfig {
-                threshold: f32::NAN,
-                ..tiny()
-            },
-        ),
+        ("threshold", EncoderConfig { threshold: f32::NAN, ..tiny() }),
     ];
     for (wanted, config) in settings {
         let error = Encoder::fit(config, &set, &|_| ()).unwrap_err();
-        assert!(
-            matches!(error, Error::Config { field, .. } if field == wanted),
-            "{error}"
-        );
+        assert!(matches!(error, Error::Config { field, .. } if field == wanted), "{error}");
     }
     let error = Encoder::fit(tiny(), &set.head(1), &|_| ()).unwrap_err();
     assert!(matches!(error, Error::TooFewImages { got: 1, .. }));
@@ -138,18 +105,12 @@ fn files_give_back_what_was_saved() {
     assert_eq!(loaded.config(), encoder.config());
     assert_eq!(encode(&loaded, &set), encoded);
     assert_eq!(Encoded::load(&b).unwrap(), encoded);
-    assert!(matches!(
-        Encoded::load(&a),
-        Err(Error::Malformed { field: "kind", .. })
-    ));
+    assert!(matches!(Encoded::load(&a), Err(Error::Malformed { field: "kind", .. })));
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        assert_eq!(
-            fs::metadata(&b).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(fs::metadata(&b).unwrap().permissions().mode() & 0o777, 0o600);
     }
 }
 
@@ -168,60 +129,20 @@ fn damaged_files_are_refused() {
     let values = (0..4096).map(|i| (i % 15 - 7) as i8).collect();
     Encoded::new(2048, values).unwrap().save(&file).unwrap();
     let flipped = load_changed(&file, |bytes| bytes[3000] ^= 1);
-    assert!(
-        matches!(
-            flipped,
-            Error::Checksum {
-                algorithm: "blake3",
-                ..
-            }
-        ),
-        "{flipped}"
-    );
+    assert!(matches!(flipped, Error::Checksum { algorithm: "blake3", .. }), "{flipped}");
     let truncated = load_changed(&file, |bytes| bytes.truncate(3000));
-    assert!(matches!(
-        truncated,
-        Error::Malformed {
-            field: "tensors" | "safetensors header",
-            ..
-        }
-    ));
+    assert!(matches!(truncated, Error::Malformed { field: "tensors" | "safetensors header", .. }));
     let empty = load_changed(&file, Vec::clear);
-    assert!(
-        matches!(
-            empty,
-            Error::Malformed {
-                field: "safetensors header",
-                ..
-            }
-        ),
-        "{empty}"
-    );
+    assert!(matches!(empty, Error::Malformed { field: "safetensors header", .. }), "{empty}");
     let newer = load_changed(&file, |bytes| {
         let wanted = br#""version":"1""#;
-        let at = bytes
-            .windows(wanted.len())
-            .position(|w| w == wanted)
-            .unwrap();
+        let at = bytes.windows(wanted.len()).position(|w| w == wanted).unwrap();
         bytes[at + wanted.len() - 2] = b'2';
     });
-    assert!(
-        matches!(
-            newer,
-            Error::Version {
-                got: 2,
-                wanted: 1,
-                ..
-            }
-        ),
-        "{newer}"
-    );
+    assert!(matches!(newer, Error::Version { got: 2, wanted: 1, .. }), "{newer}");
     // Every byte of the file counts: none can change unnoticed.
     for at in (0..fs::read(&file).unwrap().len()).step_by(97) {
         load_changed(&file, |bytes| bytes[at] ^= 4);
     }
-    assert!(matches!(
-        Encoded::load(&folder.path().join("none")),
-        Err(Error::Io { .. })
-    ));
+    assert!(matches!(Encoded::load(&folder.path().join("none")), Err(Error::Io { .. })));
 }

@@ -19,9 +19,7 @@ fn head(train: &[Vec<f32>], test: &[Vec<f32>], sets: [&ImageSet; 2], passes: usi
             let y = f32::from(u8::from(usize::from(sets[0].label(i)) == k));
             let e = 1.0 / (1.0 + (-z).exp()) - y;
             let row = &mut weights[k * width..(k + 1) * width];
-            row.iter_mut()
-                .zip(&train[i])
-                .for_each(|(w, x)| *w -= rate * e * x);
+            row.iter_mut().zip(&train[i]).for_each(|(w, x)| *w -= rate * e * x);
         }
     }
     let right = (0..test.len()).filter(|&i| {
@@ -42,9 +40,7 @@ fn pixels(set: &ImageSet) -> Vec<Vec<f32>> {
 
 fn encoded(encoder: &Encoder, set: &ImageSet) -> Vec<Vec<f32>> {
     let rows = encoder.encode(set.images(), &|_| ()).unwrap();
-    (0..set.len())
-        .map(|i| rows.row(i).iter().map(|&v| f32::from(v)).collect())
-        .collect()
+    (0..set.len()).map(|i| rows.row(i).iter().map(|&v| f32::from(v)).collect()).collect()
 }
 
 #[test]

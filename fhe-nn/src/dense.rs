@@ -45,9 +45,7 @@ impl<E: Engine> Dense<E> {
     /// A layer of zeros.
     #[must_use]
     pub fn zeros(engine: &E, outputs: usize) -> Self {
-        Self {
-            weights: engine.zero_rows(outputs),
-        }
+        Self { weights: engine.zero_rows(outputs) }
     }
 
     /// A layer with given weights, a row an output.
@@ -90,14 +88,7 @@ impl<E: Engine> Dense<E> {
         let outputs = engine.rows_len(&self.weights);
         let samples = engine.selectors_len(x);
         let terms: Vec<Vec<Term>> = (0..outputs)
-            .map(|k| {
-                (0..samples)
-                    .map(|i| Term {
-                        selector: i,
-                        row: i * outputs + k,
-                    })
-                    .collect()
-            })
+            .map(|k| (0..samples).map(|i| Term { selector: i, row: i * outputs + k }).collect())
             .collect();
         engine.products(x, &engine.pack_constants(errors)?, &terms)
     }

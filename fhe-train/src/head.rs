@@ -26,9 +26,7 @@ pub struct Head<E: Engine> {
 
 impl<E: Engine> std::fmt::Debug for Head<E> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Head")
-            .field("step", &self.step)
-            .finish_non_exhaustive()
+        f.debug_struct("Head").field("step", &self.step).finish_non_exhaustive()
     }
 }
 
@@ -40,11 +38,7 @@ impl<E: Engine> Head<E> {
     pub fn new(engine: &E, recipe: &Recipe) -> Result<Self> {
         recipe.check()?;
         let layer = Dense::zeros(engine, recipe.classes);
-        Ok(Self {
-            recipe: recipe.clone(),
-            layer,
-            step: 0,
-        })
+        Ok(Self { recipe: recipe.clone(), layer, step: 0 })
     }
 
     /// Goes on from saved weights.
@@ -53,11 +47,7 @@ impl<E: Engine> Head<E> {
     /// [`crate::Error::Recipe`].
     pub fn resume(recipe: &Recipe, weights: E::Rows, step: usize) -> Result<Self> {
         recipe.check()?;
-        Ok(Self {
-            recipe: recipe.clone(),
-            layer: Dense::from_weights(weights),
-            step,
-        })
+        Ok(Self { recipe: recipe.clone(), layer: Dense::from_weights(weights), step })
     }
 
     /// Returns the number of steps made.
@@ -84,9 +74,7 @@ impl<E: Engine> Head<E> {
         let steps = source.batches() * self.recipe.passes;
         let (x, labels) = source.batch(engine, self.step % source.batches())?;
         let z = self.layer.forward(engine, &x)?;
-        let loss = OneVsAll {
-            logit_range: self.recipe.logit_range,
-        };
+        let loss = OneVsAll { logit_range: self.recipe.logit_range };
         let amplitude = self.recipe.amplitude(self.step, steps);
         let errors = loss.error(engine, &z, &labels, amplitude)?;
         let update = self.layer.weight_gradient(engine, &x, &errors)?;
@@ -113,9 +101,7 @@ impl ClearSource {
     /// Returns the label values of one sample, a class each.
     #[must_use]
     pub fn label_values(label: u8, classes: usize) -> Vec<u64> {
-        (0..classes)
-            .map(|k| OneVsAll::label(k == usize::from(label)))
-            .collect()
+        (0..classes).map(|k| OneVsAll::label(k == usize::from(label))).collect()
     }
 }
 
@@ -143,10 +129,7 @@ impl Source<fhe_core::Cpu> for fhe_core::store::Dataset {
         &self,
         engine: &fhe_core::Cpu,
         index: usize,
-    ) -> Result<(
-        fhe_core::engine::cpu::Selectors,
-        fhe_core::engine::cpu::Values,
-    )> {
+    ) -> Result<(fhe_core::engine::cpu::Selectors, fhe_core::engine::cpu::Values)> {
         Ok(self.batch(engine, index)?)
     }
 }

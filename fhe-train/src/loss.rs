@@ -45,9 +45,7 @@ impl OneVsAll {
     ) -> Result<E::Values> {
         let half = amplitude as f64 * UNITS;
         let scale = 4.0 * self.logit_range;
-        let table = Table::new(engine.params().row_size, |x| {
-            half * (x * scale / 2.0).tanh()
-        });
+        let table = Table::new(engine.params().row_size, |x| half * (x * scale / 2.0).tanh());
         let mut errors = engine.lookup(z, std::slice::from_ref(&table))?;
         engine.add_scaled_values(&mut errors, labels, -amplitude)?;
         Ok(errors)

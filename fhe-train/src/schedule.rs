@@ -21,12 +21,7 @@ pub struct Recipe {
 
 impl Default for Recipe {
     fn default() -> Self {
-        Self {
-            classes: 10,
-            passes: 1,
-            learning_rate: 1.55e-4,
-            logit_range: 8.0,
-        }
+        Self { classes: 10, passes: 1, learning_rate: 1.55e-4, logit_range: 8.0 }
     }
 }
 
@@ -44,19 +39,11 @@ impl Recipe {
             return fail("passes", self.passes.to_string(), "expected 1 to 1000");
         }
         if !(1.0..=64.0).contains(&self.logit_range) {
-            return fail(
-                "logit_range",
-                self.logit_range.to_string(),
-                "expected 1 to 64",
-            );
+            return fail("logit_range", self.logit_range.to_string(), "expected 1 to 64");
         }
         let first = self.amplitude(0, 1);
         if !(1..=1 << 24).contains(&first) {
-            return fail(
-                "learning_rate",
-                self.learning_rate.to_string(),
-                "expected 1e-8 to 0.1",
-            );
+            return fail("learning_rate", self.learning_rate.to_string(), "expected 1e-8 to 0.1");
         }
         Ok(())
     }

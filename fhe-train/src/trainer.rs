@@ -88,12 +88,8 @@ impl Checkpoint {
     pub fn save(&self, path: &Path, engine: &Cpu) -> Result<()> {
         let meta = serde_json::json!(self.state);
         let header = Header::new(KIND, engine.params(), engine.key_id(), meta);
-        let payload: Vec<u8> = self
-            .weights
-            .elements()
-            .iter()
-            .flat_map(|x| x.to_le_bytes())
-            .collect();
+        let payload: Vec<u8> =
+            self.weights.elements().iter().flat_map(|x| x.to_le_bytes()).collect();
         Ok(write_file(path, header, Secrecy::Public, &payload)?)
     }
 
@@ -139,12 +135,7 @@ pub struct TrainerOptions {
 impl Default for TrainerOptions {
     fn default() -> Self {
         let checkpoint_every = Duration::from_secs(60);
-        Self {
-            checkpoint_every,
-            snapshots: 20,
-            stop_after: None,
-            raw_lookups: 16,
-        }
+        Self { checkpoint_every, snapshots: 20, stop_after: None, raw_lookups: 16 }
     }
 }
 
@@ -193,6 +184,11 @@ impl<'a> Trainer<'a> {
         options: TrainerOptions,
     ) -> Result<Self> {
         recipe.check()?;
+        let values = dataset.shape().values;
+        if values != recipe.classes {
+            let rule = "it differs from the number of label values of the data set";
+            return Err(Error::Recipe { field: "classes", got: recipe.classes.to_string(), rule });
+        }
         std::fs::create_dir_all(folder.join("snapshots")).map_err(io(folder))?;
         let path = folder.join("lock");
         let lock = File::create(&path).map_err(io(&path))?;
@@ -208,12 +204,7 @@ impl<'a> Trainer<'a> {
                 if got == expected {
                     Ok(())
                 } else {
-                    Err(Error::Resume {
-                        path,
-                        field,
-                        got,
-                        expected,
-                    })
+                    Err(Error::Resume { path, field, got, expected })
                 }
             };
             let text = |r: &Recipe| serde_json::to_string(r).unwrap_or_default();
@@ -234,15 +225,7 @@ impl<'a> Trainer<'a> {
             };
             (state, Head::new(engine, recipe)?)
         };
-        Ok(Self {
-            engine,
-            dataset,
-            folder: folder.into(),
-            options,
-            state,
-            head,
-            _lock: lock,
-        })
+        Ok(Self { engine, dataset, folder: folder.into(), options, state, head, _lock: lock })
     }
 
     /// Returns the public state.
@@ -258,10 +241,7 @@ impl<'a> Trainer<'a> {
     pub fn run(mut self, mut progress: impl FnMut(Event)) -> Result<Option<Report>> {
         let steps = self.state.steps;
         let first = self.state.step;
-        let last = self
-            .options
-            .stop_after
-            .map_or(steps, |s| steps.min(first + s));
+        let last = self.options.stop_after.map_or(steps, |s| steps.min(first + s));
         let snapshot_every = steps.div_ceil(self.options.snapshots.max(1)).max(1);
         let mut part = Part {
             from_step: first,
@@ -288,12 +268,7 @@ impl<'a> Trainer<'a> {
             self.state.lookups += lookups;
             self.state.images += lookups / self.state.recipe.classes as u64;
             let (step, lookups, seconds) = (self.state.step, part.lookups, part.wall_seconds);
-            progress(Event {
-                step,
-                steps,
-                lookups,
-                seconds,
-            });
+            progress(Event { step, steps, lookups, seconds });
 
             let snapshot = step % snapshot_every == 0 || step == steps;
             if snapshot || step == last || since_checkpoint >= self.options.checkpoint_every {
@@ -360,11 +335,5 @@ fn report(state: &State, parameter_set: String) -> Report {
         .sum::<f64>();
     let threads = state.parts.last().map_or(0, |p| p.threads);
     let efficiency = wall_seconds / ideal;
-    Report {
-        state: state.clone(),
-        parameter_set,
-        wall_seconds,
-        efficiency,
-        threads,
-    }
+    Report { state: state.clone(), parameter_set, wall_seconds, efficiency, threads }
 }

@@ -20,9 +20,7 @@ pub struct Clear {
 
 impl std::fmt::Debug for Clear {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Clear")
-            .field("params", &self.params.name)
-            .finish_non_exhaustive()
+        f.debug_struct("Clear").field("params", &self.params.name).finish_non_exhaustive()
     }
 }
 
@@ -60,10 +58,7 @@ impl Clear {
     /// The exact engine.
     #[must_use]
     pub fn exact(params: &Params) -> Self {
-        Self {
-            params: params.clone(),
-            noise: None,
-        }
+        Self { params: params.clone(), noise: None }
     }
 
     /// The engine with noise: every move adds Gaussian noise of the variance that
@@ -71,10 +66,7 @@ impl Clear {
     #[must_use]
     pub fn noisy(params: &Params, seed: u64) -> Self {
         let rng = Mutex::new(ChaCha8Rng::seed_from_u64(seed));
-        Self {
-            params: params.clone(),
-            noise: Some((Noise::new(params), rng)),
-        }
+        Self { params: params.clone(), noise: Some((Noise::new(params), rng)) }
     }
 
     fn disturb(&self, x: &mut [u64], variance: impl Fn(&Noise) -> f64) {
@@ -83,9 +75,7 @@ impl Clear {
         };
         let std_dev = variance(noise).sqrt();
         // A poisoned lock only means that another thread stopped between two draws.
-        let mut rng = rng
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut rng = rng.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for x in x {
             *x = x.wrapping_add(to_torus(std_dev * gaussian(&mut *rng)));
         }
@@ -150,9 +140,7 @@ fn dot(m: &[i32], x: &Row) -> u64 {
         Row::Full(x) => m[1..]
             .iter()
             .zip(x.iter().rev())
-            .fold(times(m[0], x[0]), |sum, (&m, &x)| {
-                sum.wrapping_sub(times(m, x))
-            }),
+            .fold(times(m[0], x[0]), |sum, (&m, &x)| sum.wrapping_sub(times(m, x))),
     }
 }
 
@@ -195,7 +183,13 @@ impl Engine for Clear {
                     add_product(&mut out, &m[t.selector], &rows[t.row]);
                 }
                 let norms: f64 = terms.iter().map(|t| squared_norm(&m[t.selector])).sum();
-                self.disturb(&mut out, |noise| noise.products(terms.len(), norms));
+                // A constant row carries the packing's noise in the coefficients that it leaves out.
+                let constant = |t: &&Term| matches!(rows[t.row], Row::Constant(_));
+                let packed: f64 =
+                    terms.iter().filter(constant).map(|t| squared_norm(&m[t.selector])).sum();
+                self.disturb(&mut out, |noise| {
+                    noise.products(terms.len(), norms) + packed * noise.pack_constant()
+                });
                 Row::Full(out)
             })
             .collect())
@@ -244,10 +238,8 @@ impl Engine for Clear {
         check::tables(tables, self.params.row_size)?;
         let mut input = x.clone();
         self.disturb(&mut input, |noise| noise.lookup_input(tables.len()));
-        let mut out: Vec<u64> = input
-            .iter()
-            .flat_map(|&x| tables.iter().map(move |t| t.at(x)))
-            .collect();
+        let mut out: Vec<u64> =
+            input.iter().flat_map(|&x| tables.iter().map(move |t| t.at(x))).collect();
         self.disturb(&mut out, Noise::lookup);
         Ok(out)
     }
@@ -265,9 +257,7 @@ impl Engine for Clear {
 
     fn pack_constants(&self, x: &Values) -> Result<Vec<Row>> {
         let mut x = x.clone();
-        self.disturb(&mut x, |noise| {
-            noise.pack_constant() + noise.pack_rounding()
-        });
+        self.disturb(&mut x, |noise| noise.pack_constant() + noise.pack_rounding());
         Ok(x.into_iter().map(Row::Constant).collect())
     }
 

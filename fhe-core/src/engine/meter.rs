@@ -87,8 +87,7 @@ impl Engine for Meter {
 
     fn products(&self, selectors: &usize, rows: &usize, terms: &[Vec<Term>]) -> Result<usize> {
         check::terms(terms, *selectors, *rows)?;
-        self.products
-            .fetch_add(terms.iter().map(|t| t.len() as u64).sum(), Relaxed);
+        self.products.fetch_add(terms.iter().map(|t| t.len() as u64).sum(), Relaxed);
         Ok(terms.len())
     }
 

@@ -163,39 +163,17 @@ pub(crate) mod check {
     }
 
     pub(crate) fn index(op: &'static str, index: usize, len: usize) -> Result<()> {
-        if index < len {
-            Ok(())
-        } else {
-            Err(Error::Index { op, index, len })
-        }
+        if index < len { Ok(()) } else { Err(Error::Index { op, index, len }) }
     }
 
     pub(crate) fn same(op: &'static str, got: usize, expected: usize) -> Result<()> {
         let what = "elements";
-        if got == expected {
-            Ok(())
-        } else {
-            Err(Error::Shape {
-                op,
-                what,
-                got,
-                expected,
-            })
-        }
+        if got == expected { Ok(()) } else { Err(Error::Shape { op, what, got, expected }) }
     }
 
     pub(crate) fn at_most(op: &'static str, got: usize, expected: usize) -> Result<()> {
         let what = "elements at most";
-        if got <= expected {
-            Ok(())
-        } else {
-            Err(Error::Shape {
-                op,
-                what,
-                got,
-                expected,
-            })
-        }
+        if got <= expected { Ok(()) } else { Err(Error::Shape { op, what, got, expected }) }
     }
 
     pub(crate) fn positions(positions: &[(usize, usize)], rows: usize, n: usize) -> Result<()> {
@@ -211,22 +189,12 @@ pub(crate) mod check {
         if !count.is_power_of_two() || count > n {
             let what = "tables (a power of two is needed)";
             let expected = count.next_power_of_two();
-            return Err(Error::Shape {
-                op: "lookup",
-                what,
-                got: count,
-                expected,
-            });
+            return Err(Error::Shape { op: "lookup", what, got: count, expected });
         }
         for table in tables {
             if table.slots() != n / count {
                 let (got, expected) = (table.slots(), n / count);
-                return Err(Error::Shape {
-                    op: "lookup",
-                    what: "slots a table",
-                    got,
-                    expected,
-                });
+                return Err(Error::Shape { op: "lookup", what: "slots a table", got, expected });
             }
         }
         Ok(())

@@ -99,11 +99,7 @@ fn checksum(index: u64, header_sum: &[u8; SUM], chunk: &[u8]) -> blake3::Hash {
 }
 
 fn corrupt(path: &Path, field: impl Into<String>, problem: &'static str) -> Error {
-    Error::Corrupt {
-        path: path.into(),
-        field: field.into(),
-        problem,
-    }
+    Error::Corrupt { path: path.into(), field: field.into(), problem }
 }
 
 /// Reads a container chunk by chunk, each checked.
@@ -136,11 +132,7 @@ impl ChunkReader {
             ));
         }
         let expected = reader.start + header.payload_bytes + header.chunks() * SUM as u64;
-        let got = reader
-            .file
-            .metadata()
-            .map_err(Error::io("reading", path))?
-            .len();
+        let got = reader.file.metadata().map_err(Error::io("reading", path))?.len();
         if got != expected {
             let (got, expected) = (format!("{got} bytes"), format!("{expected} bytes"));
             return Err(reader.mismatch("length", got, expected));
@@ -169,17 +161,12 @@ impl ChunkReader {
         }
         let header: Header = serde_json::from_slice(&bytes[12..])
             .map_err(|_| corrupt(path, "header", "it has fields of another version"))?;
-        if header.chunk_bytes == 0 {
-            return Err(corrupt(path, "chunk_bytes", "it is zero"));
+        // Bounds on both keep every later sum of sizes far from overflow.
+        if !(1..=1 << 32).contains(&header.chunk_bytes) || header.payload_bytes > 1 << 48 {
+            return Err(corrupt(path, "chunk_bytes", "the sizes are absurd"));
         }
         let start = (bytes.len() + SUM) as u64;
-        Ok(Self {
-            path: path.into(),
-            file,
-            header,
-            header_sum: sum,
-            start,
-        })
+        Ok(Self { path: path.into(), file, header, header_sum: sum, start })
     }
 
     /// Returns the header.
@@ -218,12 +205,7 @@ impl ChunkReader {
     }
 
     fn mismatch(&self, field: &'static str, got: String, expected: String) -> Error {
-        Error::Mismatch {
-            path: self.path.clone(),
-            field,
-            got,
-            expected,
-        }
+        Error::Mismatch { path: self.path.clone(), field, got, expected }
     }
 
     /// Returns the number of chunks.
@@ -240,18 +222,12 @@ impl ChunkReader {
         let chunks = self.chunks();
         if index >= chunks {
             let (index, len) = (index as usize, chunks as usize);
-            return Err(Error::Index {
-                op: "reading a chunk",
-                index,
-                len,
-            });
+            return Err(Error::Index { op: "reading a chunk", index, len });
         }
         let len = self.header.chunk_len(index);
         let mut bytes = vec![0; len + SUM];
         let at = self.start + index * (self.header.chunk_bytes + SUM as u64);
-        self.file
-            .read_exact_at(&mut bytes, at)
-            .map_err(Error::io("reading", &self.path))?;
+        self.file.read_exact_at(&mut bytes, at).map_err(Error::io("reading", &self.path))?;
         let (chunk, sum) = bytes.split_at(len);
         if checksum(index, &self.header_sum, chunk).as_bytes() != sum {
             let field = format!("chunk {index} of {chunks}");
@@ -310,11 +286,7 @@ impl ChunkWriter {
                 next += 1;
             }
         }
-        let mode = if secrecy == Secrecy::Secret {
-            0o600
-        } else {
-            0o644
-        };
+        let mode = if secrecy == Secrecy::Secret { 0o600 } else { 0o644 };
         let mut file = OpenOptions::new()
             .write(true)
             .create(true)
@@ -324,24 +296,13 @@ impl ChunkWriter {
             .map_err(Error::io("creating", &part))?;
         let mut at = encoded.len() as u64;
         if next == 0 {
-            file.write_all(&encoded)
-                .map_err(Error::io("writing", &part))?;
+            file.write_all(&encoded).map_err(Error::io("writing", &part))?;
         } else {
-            at += (0..next)
-                .map(|i| (header.chunk_len(i) + SUM) as u64)
-                .sum::<u64>();
+            at += (0..next).map(|i| (header.chunk_len(i) + SUM) as u64).sum::<u64>();
             file.set_len(at).map_err(Error::io("truncating", &part))?;
         }
-        file.seek(SeekFrom::Start(at))
-            .map_err(Error::io("seeking", &part))?;
-        Ok(Self {
-            path: path.into(),
-            part,
-            file,
-            header: header.clone(),
-            header_sum,
-            next,
-        })
+        file.seek(SeekFrom::Start(at)).map_err(Error::io("seeking", &part))?;
+        Ok(Self { path: path.into(), part, file, header: header.clone(), header_sum, next })
     }
 
     /// Returns the index of the chunk to be written next.
@@ -358,12 +319,7 @@ impl ChunkWriter {
         let expected = self.header.chunk_len(self.next);
         if chunk.len() != expected {
             let (op, what, got) = ("writing a chunk", "bytes", chunk.len());
-            return Err(Error::Shape {
-                op,
-                what,
-                got,
-                expected,
-            });
+            return Err(Error::Shape { op, what, got, expected });
         }
         let sum = checksum(self.next, &self.header_sum, chunk);
         self.file
@@ -381,16 +337,9 @@ impl ChunkWriter {
     pub fn finish(self) -> Result<()> {
         let (got, expected) = (self.next as usize, self.header.chunks() as usize);
         if got != expected {
-            return Err(Error::Shape {
-                op: "finishing a file",
-                what: "chunks",
-                got,
-                expected,
-            });
+            return Err(Error::Shape { op: "finishing a file", what: "chunks", got, expected });
         }
-        self.file
-            .sync_all()
-            .map_err(Error::io("flushing", &self.part))?;
+        self.file.sync_all().map_err(Error::io("flushing", &self.part))?;
         std::fs::rename(&self.part, &self.path).map_err(Error::io("renaming", &self.part))
     }
 }
@@ -400,10 +349,7 @@ impl ChunkWriter {
 /// # Errors
 /// [`Error::Io`]; then the former file, if any, is as it was.
 pub fn write_file(path: &Path, header: Header, secrecy: Secrecy, payload: &[u8]) -> Result<()> {
-    let header = Header {
-        payload_bytes: payload.len() as u64,
-        ..header
-    };
+    let header = Header { payload_bytes: payload.len() as u64, ..header };
     let part = part_of(path);
     if part.exists() {
         std::fs::remove_file(&part).map_err(Error::io("removing", &part))?;

@@ -63,19 +63,12 @@ pub(super) fn seeded(stored: &[u8], bytes: usize) -> SeededRows {
             u64::from_le_bytes(word)
         })
         .collect();
-    SeededRows {
-        seed: u128::from_le_bytes(number),
-        bodies,
-    }
+    SeededRows { seed: u128::from_le_bytes(number), bodies }
 }
 
 fn store(out: &mut Vec<u8>, rows: &SeededRows, bytes: usize) {
     out.extend(rows.seed.to_le_bytes());
-    let half = if bytes < 8 {
-        1u64 << (63 - 8 * bytes)
-    } else {
-        0
-    };
+    let half = if bytes < 8 { 1u64 << (63 - 8 * bytes) } else { 0 };
     for body in &rows.bodies {
         out.extend(&body.wrapping_add(half).to_le_bytes()[8 - bytes..]);
     }
@@ -97,11 +90,7 @@ impl<'a> DatasetWriter<'a> {
     pub fn resume(path: &Path, key: &'a ClientKey, shape: &DatasetShape) -> Result<Self> {
         let header = shape.header(key.params(), &key.id());
         let writer = ChunkWriter::resume(path, &header, Secrecy::Public)?;
-        Ok(Self {
-            key,
-            shape: shape.clone(),
-            writer,
-        })
+        Ok(Self { key, shape: shape.clone(), writer })
     }
 
     /// Returns the index of the sample to be encrypted next.
@@ -123,16 +112,7 @@ impl<'a> DatasetWriter<'a> {
         for (m, values) in samples {
             let shape = |what, got, expected| {
                 let op = "encrypting a sample";
-                if got == expected {
-                    Ok(())
-                } else {
-                    Err(Error::Shape {
-                        op,
-                        what,
-                        got,
-                        expected,
-                    })
-                }
+                if got == expected { Ok(()) } else { Err(Error::Shape { op, what, got, expected }) }
             };
             shape("coefficients", m.len(), n)?;
             shape("values", values.len(), self.shape.values)?;
@@ -144,17 +124,9 @@ impl<'a> DatasetWriter<'a> {
                 let index = (first + i) as u64;
                 let purpose = format!("data set {}", self.shape.name);
                 let mut record = Vec::new();
-                store(
-                    &mut record,
-                    &self.key.encrypt_selector_of(m, &purpose, index),
-                    BODY_BYTES,
-                );
+                store(&mut record, &self.key.encrypt_selector_of(m, &purpose, index), BODY_BYTES);
                 let purpose = format!("values of data set {}", self.shape.name);
-                store(
-                    &mut record,
-                    &self.key.encrypt_list_of_values(values, &purpose, index),
-                    8,
-                );
+                store(&mut record, &self.key.encrypt_list_of_values(values, &purpose, index), 8);
                 record
             })
             .collect();
@@ -193,7 +165,12 @@ impl Dataset {
         };
         let shape: DatasetShape =
             serde_json::from_value(reader.header().meta.clone()).map_err(bad)?;
-        if shape.header(params, key_id) != *reader.header() {
+        let header = reader.header();
+        let fits = (shape.samples as u64) <= header.payload_bytes
+            && (shape.values as u64) <= header.payload_bytes
+            && (shape.batch as u64) <= header.chunk_bytes
+            && shape.header(params, key_id) == *header;
+        if !fits {
             return Err(Error::Corrupt {
                 path: path.into(),
                 field: "meta".into(),
@@ -201,11 +178,7 @@ impl Dataset {
             });
         }
         let record = shape.record_bytes(params);
-        Ok(Self {
-            reader,
-            shape,
-            record,
-        })
+        Ok(Self { reader, shape, record })
     }
 
     /// Returns the shape.

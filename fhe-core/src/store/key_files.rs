@@ -13,17 +13,17 @@ const CLIENT_KEY: &str = "client key";
 const EVALUATION_KEYS: &str = "evaluation keys";
 
 impl ClientKey {
-    /// Writes the key, mode 0600.
+    /// Writes the key, mode 0600. A key that is there already is never replaced: what was
+    /// encrypted under it would be lost.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn save(&self, path: &Path) -> Result<()> {
-        let header = Header::new(
-            CLIENT_KEY,
-            self.params(),
-            &self.id(),
-            serde_json::Value::Null,
-        );
+        if path.exists() {
+            let exists = std::io::ErrorKind::AlreadyExists.into();
+            return Err(Error::io("creating", path)(exists));
+        }
+        let header = Header::new(CLIENT_KEY, self.params(), &self.id(), serde_json::Value::Null);
         write_file(path, header, Secrecy::Secret, self.seed().bytes())
     }
 
@@ -42,12 +42,7 @@ impl ClientKey {
         let key = Self::new(&Params::new(header.params)?, Seed::from_bytes(bytes));
         if key.id() != header.key_id {
             let (path, field) = (path.into(), "key");
-            return Err(Error::Mismatch {
-                path,
-                field,
-                got: header.key_id,
-                expected: key.id(),
-            });
+            return Err(Error::Mismatch { path, field, got: header.key_id, expected: key.id() });
         }
         Ok(key)
     }
@@ -55,9 +50,7 @@ impl ClientKey {
 
 impl EvaluationKeys {
     fn parts(&self) -> impl Iterator<Item = &SeededRows> {
-        [&self.key_switch, &self.bootstrap, &self.reflect]
-            .into_iter()
-            .chain(&self.pack)
+        [&self.key_switch, &self.bootstrap, &self.reflect].into_iter().chain(&self.pack)
     }
 
     /// Writes the keys.
@@ -66,12 +59,8 @@ impl EvaluationKeys {
     /// [`Error::Io`].
     pub fn save(&self, path: &Path) -> Result<()> {
         let lengths: Vec<_> = self.parts().map(|p| p.bodies.len()).collect();
-        let header = Header::new(
-            EVALUATION_KEYS,
-            &self.params,
-            &self.key_id,
-            serde_json::json!(lengths),
-        );
+        let header =
+            Header::new(EVALUATION_KEYS, &self.params, &self.key_id, serde_json::json!(lengths));
         let mut payload = Vec::new();
         for part in self.parts() {
             payload.extend(part.seed.to_le_bytes());
@@ -116,13 +105,6 @@ impl EvaluationKeys {
         let mut take = || parts.next().ok_or_else(|| bad("payload"));
         let (key_switch, bootstrap, reflect) = (take()?, take()?, take()?);
         let pack = parts.collect();
-        Ok(Self {
-            params,
-            key_id: header.key_id,
-            key_switch,
-            bootstrap,
-            pack,
-            reflect,
-        })
+        Ok(Self { params, key_id: header.key_id, key_switch, bootstrap, pack, reflect })
     }
 }

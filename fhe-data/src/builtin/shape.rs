@@ -43,50 +43,26 @@ impl Shape {
             5 => (Kind::Stripes(period), PI / 2.0 + tilt),
             6 => (Kind::Stripes(period), tilt),
             7 => {
-                let side = if rng.random::<f32>() < 0.5 {
-                    PI / 4.0
-                } else {
-                    -PI / 4.0
-                };
+                let side = if rng.random::<f32>() < 0.5 { PI / 4.0 } else { -PI / 4.0 };
                 (Kind::Stripes(period), side + tilt)
             }
-            8 => (
-                Kind::Checker(between(rng, 6.0, 11.0)),
-                between(rng, -0.4, 0.4),
-            ),
+            8 => (Kind::Checker(between(rng, 6.0, 11.0)), between(rng, -0.4, 0.4)),
             _ => (Kind::Blobs(blobs(rng)), between(rng, -PI, PI)),
         };
         let radius = between(rng, 8.0, 12.0);
-        Self::new(
-            kind,
-            between(rng, -3.0, 3.0),
-            between(rng, -3.0, 3.0),
-            radius,
-            angle,
-        )
+        Self::new(kind, between(rng, -3.0, 3.0), between(rng, -3.0, 3.0), radius, angle)
     }
 
     /// Draws a spot or a small square that means nothing.
     pub(super) fn speck(rng: &mut ChaCha8Rng) -> Self {
-        let kind = if rng.random::<f32>() < 0.5 {
-            Kind::Disc
-        } else {
-            Kind::Square
-        };
+        let kind = if rng.random::<f32>() < 0.5 { Kind::Disc } else { Kind::Square };
         let (x, y) = (between(rng, -14.0, 14.0), between(rng, -14.0, 14.0));
         let radius = between(rng, 1.0, 2.5);
         Self::new(kind, x, y, radius, between(rng, -PI, PI))
     }
 
     fn new(kind: Kind, x: f32, y: f32, radius: f32, angle: f32) -> Self {
-        Self {
-            kind,
-            x,
-            y,
-            radius,
-            cos: angle.cos(),
-            sin: angle.sin(),
-        }
+        Self { kind, x, y, radius, cos: angle.cos(), sin: angle.sin() }
     }
 
     /// Returns how much of the pixel at (`x`, `y`) from the centre is covered, 0 to 1.
@@ -122,13 +98,7 @@ fn between(rng: &mut ChaCha8Rng, low: f32, high: f32) -> f32 {
 
 fn blobs(rng: &mut ChaCha8Rng) -> Vec<[f32; 3]> {
     (0..rng.random_range(7..12u32))
-        .map(|_| {
-            [
-                between(rng, -11.0, 11.0),
-                between(rng, -11.0, 11.0),
-                between(rng, 1.2, 2.6),
-            ]
-        })
+        .map(|_| [between(rng, -11.0, 11.0), between(rng, -11.0, 11.0), between(rng, 1.2, 2.6)])
         .collect()
 }
 

@@ -16,10 +16,7 @@ fn golden_file(f: usize) -> Vec<u8> {
 
 fn golden_files() -> Vec<(&'static str, Vec<u8>)> {
     let names = TRAIN_FILES.iter().chain([&TEST_FILE]);
-    names
-        .enumerate()
-        .map(|(f, name)| (*name, golden_file(f)))
-        .collect()
+    names.enumerate().map(|(f, name)| (*name, golden_file(f))).collect()
 }
 
 fn golden_folder() -> tempfile::TempDir {
@@ -31,10 +28,7 @@ fn golden_folder() -> tempfile::TempDir {
 }
 
 fn check_golden(split: &Split) {
-    assert_eq!(
-        (split.train.len(), split.test.len()),
-        (5 * RECORDS, RECORDS)
-    );
+    assert_eq!((split.train.len(), split.test.len()), (5 * RECORDS, RECORDS));
     assert_eq!(split.train.labels()[..5], [0, 1, 2, 1, 2]);
     assert_eq!(split.test.labels(), [5, 6, 7]);
     // File 4, record 2: red at row 0, green at (1, 2), blue in the last corner.
@@ -51,9 +45,7 @@ fn tar_of(files: &[(&str, Vec<u8>)], out: impl std::io::Write) {
         let mut header = tar::Header::new_gnu();
         header.set_size(bytes.len() as u64);
         header.set_mode(0o644);
-        builder
-            .append_data(&mut header, format!("{INNER_FOLDER}/{name}"), &bytes[..])
-            .unwrap();
+        builder.append_data(&mut header, format!("{INNER_FOLDER}/{name}"), &bytes[..]).unwrap();
     }
     builder.into_inner().unwrap();
 }
@@ -72,16 +64,10 @@ fn reads_archives() {
     let folder = tempfile::tempdir().unwrap();
     let gz = folder.path().join("a.tar.gz");
     let level = flate2::Compression::fast();
-    tar_of(
-        &golden_files(),
-        flate2::write::GzEncoder::new(File::create(&gz).unwrap(), level),
-    );
+    tar_of(&golden_files(), flate2::write::GzEncoder::new(File::create(&gz).unwrap(), level));
     check_golden(&read_with(&gz, RECORDS).unwrap());
     let xz = folder.path().join("a.tar.xz");
-    tar_of(
-        &golden_files(),
-        liblzma::write::XzEncoder::new(File::create(&xz).unwrap(), 1),
-    );
+    tar_of(&golden_files(), liblzma::write::XzEncoder::new(File::create(&xz).unwrap(), 1));
     check_golden(&read_with(&xz, RECORDS).unwrap());
 }
 
@@ -90,17 +76,11 @@ fn a_damaged_archive_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let gz = folder.path().join("a.tar.gz");
     let level = flate2::Compression::fast();
-    tar_of(
-        &golden_files(),
-        flate2::write::GzEncoder::new(File::create(&gz).unwrap(), level),
-    );
+    tar_of(&golden_files(), flate2::write::GzEncoder::new(File::create(&gz).unwrap(), level));
     let bytes = fs::read(&gz).unwrap();
     fs::write(&gz, &bytes[..bytes.len() / 2]).unwrap();
     assert!(read_with(&gz, RECORDS).is_err());
-    tar_of(
-        &golden_files()[..5],
-        flate2::write::GzEncoder::new(File::create(&gz).unwrap(), level),
-    );
+    tar_of(&golden_files()[..5], flate2::write::GzEncoder::new(File::create(&gz).unwrap(), level));
     assert!(matches!(
         read_with(&gz, RECORDS),
         Err(Error::MissingFile { field, .. }) if field == TEST_FILE
@@ -112,10 +92,7 @@ fn a_missing_file_is_named() {
     let folder = golden_folder();
     fs::remove_file(folder.path().join("data_batch_3.bin")).unwrap();
     let error = read_with(folder.path(), RECORDS).unwrap_err();
-    assert!(
-        error.to_string().ends_with("no file data_batch_3.bin"),
-        "{error}"
-    );
+    assert!(error.to_string().ends_with("no file data_batch_3.bin"), "{error}");
 }
 
 #[test]
@@ -129,10 +106,7 @@ fn a_truncated_file_is_named() {
     fs::write(&file, &bytes[..RECORD_BYTES]).unwrap();
     let error = read_with(folder.path(), RECORDS).unwrap_err();
     assert!(matches!(&error, Error::RecordCount { file: f, got: 1, wanted: 3 } if *f == file));
-    assert!(matches!(
-        read(folder.path()),
-        Err(Error::RecordCount { wanted: 10_000, .. })
-    ));
+    assert!(matches!(read(folder.path()), Err(Error::RecordCount { wanted: 10_000, .. })));
 }
 
 #[test]
@@ -143,20 +117,13 @@ fn a_wrong_label_is_located() {
     bytes[2 * RECORD_BYTES] = 10;
     fs::write(&file, bytes).unwrap();
     let error = read_with(folder.path(), RECORDS).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .ends_with("test_batch.bin: record 2: label 10 is above 9")
-    );
+    assert!(error.to_string().ends_with("test_batch.bin: record 2: label 10 is above 9"));
 }
 
 #[test]
 fn other_paths_are_refused() {
     let folder = tempfile::tempdir().unwrap();
-    assert!(matches!(
-        read(&folder.path().join("none")),
-        Err(Error::Io { .. })
-    ));
+    assert!(matches!(read(&folder.path().join("none")), Err(Error::Io { .. })));
     let file = folder.path().join("a.zip");
     fs::write(&file, "x").unwrap();
     assert!(matches!(read(&file), Err(Error::UnknownFormat { .. })));

@@ -8,10 +8,7 @@ use super::*;
 const CONTENT: &[u8] = b"ten classes of small pictures";
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Answers one request; returns the `Range` header that came. Sends `send` bytes at most.
@@ -30,19 +27,14 @@ fn serve(send: usize) -> (String, JoinHandle<Option<String>>) {
                 range = Some(value.to_owned());
             }
         }
-        let from = range
-            .as_deref()
-            .map_or(0, |r| r.trim_end_matches('-').parse().unwrap());
+        let from = range.as_deref().map_or(0, |r| r.trim_end_matches('-').parse().unwrap());
         let body = &CONTENT[from..];
         let status = if from > 0 {
             format!("206 Partial Content\r\nContent-Range: bytes {from}-28/29")
         } else {
             "200 OK".to_owned()
         };
-        let head = format!(
-            "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        );
+        let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", body.len());
         stream.write_all(head.as_bytes()).unwrap();
         stream.write_all(&body[..send.min(body.len())]).unwrap();
         range
@@ -56,10 +48,7 @@ fn fetches_and_renames() {
     let target = folder.path().join("a.tar.gz");
     let (url, server) = serve(usize::MAX);
     let last = RefCell::new(None);
-    fetch(&url, &sha256(CONTENT), &target, &|p| {
-        drop(last.replace(Some(p)))
-    })
-    .unwrap();
+    fetch(&url, &sha256(CONTENT), &target, &|p| drop(last.replace(Some(p)))).unwrap();
     assert_eq!(server.join().unwrap(), None);
     assert_eq!(fs::read(&target).unwrap(), CONTENT);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
@@ -73,16 +62,7 @@ fn goes_on_after_a_broken_connection() {
     let target = folder.path().join("a.tar.gz");
     let (url, server) = serve(10);
     let error = fetch(&url, &sha256(CONTENT), &target, &|_| ()).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::Io {
-                op: "receiving",
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, Error::Io { op: "receiving", .. }), "{error}");
     server.join().unwrap();
     assert!(!target.exists());
     let (url, server) = serve(usize::MAX);
@@ -98,10 +78,7 @@ fn a_wrong_checksum_leaves_nothing() {
     let (url, server) = serve(usize::MAX);
     let error = fetch(&url, &sha256(b"other"), &target, &|_| ()).unwrap_err();
     server.join().unwrap();
-    assert!(
-        matches!(&error, Error::Checksum { got, .. } if *got == sha256(CONTENT)),
-        "{error}"
-    );
+    assert!(matches!(&error, Error::Checksum { got, .. } if *got == sha256(CONTENT)), "{error}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 

@@ -4,10 +4,7 @@
 //! eigenvalue ev_i, coefficient i is `scale / sqrt(ev_i + damping) * v_i . s`. The scale makes the
 //! mean squared norm what the configuration says.
 
-#![expect(
-    clippy::cast_possible_truncation,
-    reason = "sums in double precision are rounded once"
-)]
+#![expect(clippy::cast_possible_truncation, reason = "sums in double precision are rounded once")]
 
 use faer::MatRef;
 use rand::SeedableRng;
@@ -60,9 +57,7 @@ impl Moments {
         if self.centre.is_empty() {
             let mut mean = vec![0.0f64; self.size];
             for features in block.chunks_exact(self.size) {
-                mean.iter_mut()
-                    .zip(features)
-                    .for_each(|(m, &f)| *m += f64::from(f));
+                mean.iter_mut().zip(features).for_each(|(m, &f)| *m += f64::from(f));
             }
             self.centre = mean.iter().map(|m| (m / count as f64) as f32).collect();
         }
@@ -79,17 +74,9 @@ impl Moments {
     /// Returns mean, standard deviation and the full correlation matrix.
     fn finish(mut self) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
         let (size, count) = (self.size, self.count as f32);
-        let shift: Vec<f32> = self
-            .sum
-            .iter()
-            .map(|s| (s / self.count as f64) as f32)
-            .collect();
+        let shift: Vec<f32> = self.sum.iter().map(|s| (s / self.count as f64) as f32).collect();
         let std_dev: Vec<f32> = (0..size)
-            .map(|i| {
-                (self.products[i * size + i] / count - shift[i] * shift[i])
-                    .max(0.0)
-                    .sqrt()
-            })
+            .map(|i| (self.products[i * size + i] / count - shift[i] * shift[i]).max(0.0).sqrt())
             .map(|s| if s < LEAST_STD_DEV { f32::INFINITY } else { s })
             .collect();
         for j in 0..size {
@@ -121,22 +108,14 @@ impl Moments {
         } else {
             subspace(config, correlation, progress)?
         };
-        let gains: Vec<f32> = values[..kept]
-            .iter()
-            .map(|ev| 1.0 / (ev.max(0.0) + config.damping).sqrt())
-            .collect();
-        let square: f32 = values
-            .iter()
-            .zip(&gains)
-            .map(|(ev, g)| ev.max(0.0) * g * g)
-            .sum();
+        let gains: Vec<f32> =
+            values[..kept].iter().map(|ev| 1.0 / (ev.max(0.0) + config.damping).sqrt()).collect();
+        let square: f32 = values.iter().zip(&gains).map(|(ev, g)| ev.max(0.0) * g * g).sum();
         let scale = (config.mean_square_norm / square.max(f32::MIN_POSITIVE)).sqrt();
         let mut map = vec![0.0; kept * size];
         for ((j, column), std_dev) in map.chunks_exact_mut(kept).enumerate().zip(&std_dev) {
-            for ((out, gain), vector) in column
-                .iter_mut()
-                .zip(&gains)
-                .zip(vectors.chunks_exact(size))
+            for ((out, gain), vector) in
+                column.iter_mut().zip(&gains).zip(vectors.chunks_exact(size))
             {
                 *out = scale * gain * vector[j] / std_dev;
             }
@@ -161,11 +140,7 @@ fn subspace(
         basis = product(matrix, columns(&basis, size));
         orthonormalise(&mut basis, size);
         let (done, total) = (round as u64 + 1, config.subspace_rounds as u64);
-        progress(Progress {
-            stage: "components",
-            done,
-            total,
-        });
+        progress(Progress { stage: "components", done, total });
     }
     let image = product(matrix, columns(&basis, size));
     let small = product(columns(&basis, size).transpose(), columns(&image, size));

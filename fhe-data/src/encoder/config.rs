@@ -118,64 +118,30 @@ impl EncoderConfig {
             ("patch", self.patch, 2, 16, "2 to 16"),
             ("dictionary", self.dictionary, 1, 8192, "1 to 8192"),
             ("pool_grid", self.pool_grid, 1, 8, "1 to 8"),
-            (
-                "components",
-                self.components,
-                1,
-                MAX_COMPONENTS,
-                "1 to 2047",
-            ),
-            (
-                "fit_patches",
-                self.fit_patches,
-                2,
-                10_000_000,
-                "2 to 10,000,000",
-            ),
+            ("components", self.components, 1, MAX_COMPONENTS, "1 to 2047"),
+            ("fit_patches", self.fit_patches, 2, 10_000_000, "2 to 10,000,000"),
             ("fit_images", self.fit_images, 2, usize::MAX, "2 or more"),
-            (
-                "dictionary_rounds",
-                self.dictionary_rounds,
-                1,
-                1000,
-                "1 to 1000",
-            ),
+            ("dictionary_rounds", self.dictionary_rounds, 1, 1000, "1 to 1000"),
             ("subspace_rounds", self.subspace_rounds, 1, 100, "1 to 100"),
         ];
         for (field, got, least, most, wanted) in counts {
             if !(least..=most).contains(&got) {
-                return Err(Error::Config {
-                    field,
-                    got: got as f64,
-                    wanted,
-                });
+                return Err(Error::Config { field, got: got as f64, wanted });
             }
         }
         let window = self.pool_window;
         if window == 0 || window > self.positions() || window * self.pool_grid < self.positions() {
             let wanted = "at most the patch positions of a side, and the pools must cover them";
-            return Err(Error::Config {
-                field: "pool_window",
-                got: window as f64,
-                wanted,
-            });
+            return Err(Error::Config { field: "pool_window", got: window as f64, wanted });
         }
         if self.components > self.features() {
             let wanted = "at most 2 * dictionary * pool_grid^2";
             let got = self.components as f64;
-            return Err(Error::Config {
-                field: "components",
-                got,
-                wanted,
-            });
+            return Err(Error::Config { field: "components", got, wanted });
         }
         if !(-LIMIT..=LIMIT).contains(&self.bias) {
             let got = f64::from(self.bias);
-            return Err(Error::Config {
-                field: "bias",
-                got,
-                wanted: "-7 to 7",
-            });
+            return Err(Error::Config { field: "bias", got, wanted: "-7 to 7" });
         }
         let reals = [
             ("threshold", self.threshold, 0.0),
@@ -187,11 +153,7 @@ impl EncoderConfig {
         for (field, got, least) in reals {
             if !(got.is_finite() && got >= least) {
                 let wanted = "finite and positive";
-                return Err(Error::Config {
-                    field,
-                    got: f64::from(got),
-                    wanted,
-                });
+                return Err(Error::Config { field, got: f64::from(got), wanted });
             }
         }
         Ok(())

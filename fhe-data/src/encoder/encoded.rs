@@ -32,11 +32,7 @@ impl Encoded {
     pub fn new(width: usize, values: Vec<i8>) -> Result<Self> {
         if width == 0 || !values.len().is_multiple_of(width) {
             let wanted = "a divisor of the number of values";
-            return Err(Error::Config {
-                field: "width",
-                got: width as f64,
-                wanted,
-            });
+            return Err(Error::Config { field: "width", got: width as f64, wanted });
         }
         Ok(Self { width, values })
     }
@@ -77,11 +73,7 @@ impl Encoded {
     /// Returns the mean over rows of the sum of squares; 0 without rows.
     #[must_use]
     pub fn mean_square_norm(&self) -> f64 {
-        let sum: i64 = self
-            .values
-            .iter()
-            .map(|&v| i64::from(v) * i64::from(v))
-            .sum();
+        let sum: i64 = self.values.iter().map(|&v| i64::from(v) * i64::from(v)).sum();
         sum as f64 / self.len().max(1) as f64
     }
 
@@ -92,14 +84,7 @@ impl Encoded {
     pub fn save(&self, path: &Path) -> Result<()> {
         let mut tensors = Tensors::default();
         tensors.push_i8("values", [self.len(), self.width], &self.values);
-        tensors.save(
-            path,
-            KIND,
-            &Shape {
-                width: self.width,
-                rows: self.len(),
-            },
-        )
+        tensors.save(path, KIND, &Shape { width: self.width, rows: self.len() })
     }
 
     /// Reads encodings that [`Encoded::save`] wrote.

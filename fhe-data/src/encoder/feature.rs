@@ -17,30 +17,24 @@ const BAND_ROWS: usize = 4;
 pub(super) fn features(config: &EncoderConfig, filters: &Filters, images: &[u8]) -> Vec<f32> {
     let width = config.features();
     let mut out = vec![0.0; images.len() / IMAGE_BYTES * width];
-    out.par_chunks_mut(width)
-        .zip(images.par_chunks_exact(IMAGE_BYTES))
-        .for_each_init(
-            || Scratch::new(config),
-            |scratch, (out, image)| {
-                add_image(config, filters, image, scratch, out);
-                if config.mirror {
-                    let mirrored = mirror(image);
-                    add_image(config, filters, &mirrored, scratch, out);
+    out.par_chunks_mut(width).zip(images.par_chunks_exact(IMAGE_BYTES)).for_each_init(
+        || Scratch::new(config),
+        |scratch, (out, image)| {
+            add_image(config, filters, image, scratch, out);
+            if config.mirror {
+                let mirrored = mirror(image);
+                add_image(config, filters, &mirrored, scratch, out);
+            }
+            let window = (config.pool_window * config.pool_window) as f32;
+            let scale = if config.mirror { 0.5 / window } else { 1.0 / window };
+            for value in out.iter_mut() {
+                *value *= scale;
+                if config.square_root {
+                    *value = value.sqrt();
                 }
-                let window = (config.pool_window * config.pool_window) as f32;
-                let scale = if config.mirror {
-                    0.5 / window
-                } else {
-                    1.0 / window
-                };
-                for value in out.iter_mut() {
-                    *value *= scale;
-                    if config.square_root {
-                        *value = value.sqrt();
-                    }
-                }
-            },
-        );
+            }
+        },
+    );
     out
 }
 
@@ -63,10 +57,7 @@ impl Scratch {
 /// Returns the image with left and right exchanged.
 fn mirror(image: &[u8]) -> Vec<u8> {
     debug_assert_eq!(image.len(), CHANNELS * SIDE_PIXELS * SIDE_PIXELS);
-    image
-        .chunks_exact(SIDE_PIXELS)
-        .flat_map(|row| row.iter().rev().copied())
-        .collect()
+    image.chunks_exact(SIDE_PIXELS).flat_map(|row| row.iter().rev().copied()).collect()
 }
 
 /// Adds the features of one image to `out`, summed over positions.
@@ -85,11 +76,7 @@ fn add_image(
             extract_into(patch, image, config, first + at / side, at % side);
         }
         let responses = &mut scratch.responses[..rows * side * entries];
-        product_into(
-            responses,
-            columns(&filters.matrix, entries),
-            columns(patches, size),
-        );
+        product_into(responses, columns(&filters.matrix, entries), columns(patches, size));
         for (at, response) in responses.chunks_exact(entries).enumerate() {
             for v in pools(config, first + at / side) {
                 for u in pools(config, at % side) {
@@ -137,13 +124,9 @@ mod tests {
             ..EncoderConfig::head(3)
         };
         let size = config.patch_values();
-        let matrix: Vec<f32> = (0..3 * size)
-            .map(|i| ((i * 37) % 11) as f32 * 0.05 - 0.25)
-            .collect();
-        let filters = Filters {
-            matrix,
-            offset: vec![0.1, 0.0, -0.1],
-        };
+        let matrix: Vec<f32> =
+            (0..3 * size).map(|i| ((i * 37) % 11) as f32 * 0.05 - 0.25).collect();
+        let filters = Filters { matrix, offset: vec![0.1, 0.0, -0.1] };
         let image: Vec<u8> = (0..IMAGE_BYTES).map(|i| ((i * 7919) % 251) as u8).collect();
         let got = features(&config, &filters, &image);
         let mut patch = vec![0.0; size];
@@ -151,40 +134,24 @@ mod tests {
         for y in 13..27 {
             for x in 0..14 {
                 extract_into(&mut patch, &image, &config, y, x);
-                let r: f32 = (0..size)
-                    .map(|i| patch[i] * filters.matrix[i * 3 + 2])
-                    .sum();
+                let r: f32 = (0..size).map(|i| patch[i] * filters.matrix[i * 3 + 2]).sum();
                 wanted += (-(r + 0.1) - 0.2).max(0.0) / 196.0;
             }
         }
         // Pool (1, 0), negative half, entry 2.
-        assert!(
-            (got[2 * 6 + 3 + 2] - wanted).abs() < 1e-4,
-            "{} {wanted}",
-            got[2 * 6 + 5]
-        );
+        assert!((got[2 * 6 + 3 + 2] - wanted).abs() < 1e-4, "{} {wanted}", got[2 * 6 + 5]);
     }
 
     #[test]
     fn mirror_images_have_the_same_features() {
-        let config = EncoderConfig {
-            dictionary: 2,
-            components: 1,
-            ..EncoderConfig::head(2)
-        };
+        let config = EncoderConfig { dictionary: 2, components: 1, ..EncoderConfig::head(2) };
         let size = config.patch_values();
         let matrix: Vec<f32> = (0..2 * size).map(|i| ((i * 5) % 7) as f32 - 3.0).collect();
-        let filters = Filters {
-            matrix,
-            offset: vec![0.0; 2],
-        };
+        let filters = Filters { matrix, offset: vec![0.0; 2] };
         let image: Vec<u8> = (0..IMAGE_BYTES).map(|i| ((i * 7919) % 251) as u8).collect();
         let flipped = mirror(&image);
         assert_ne!(image, flipped);
-        let (a, b) = (
-            features(&config, &filters, &image),
-            features(&config, &filters, &flipped),
-        );
+        let (a, b) = (features(&config, &filters, &image), features(&config, &filters, &flipped));
         assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() <= 1e-5));
     }
 }

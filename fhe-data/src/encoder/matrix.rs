@@ -38,12 +38,10 @@ pub(super) fn product_into(out: &mut [f32], left: MatRef<'_, f32>, right: MatRef
 pub(super) fn product(left: MatRef<'_, f32>, right: MatRef<'_, f32>) -> Vec<f32> {
     let rows = left.nrows();
     let mut out = vec![0.0; rows * right.ncols()];
-    out.par_chunks_mut(rows * BLOCK_COLUMNS)
-        .enumerate()
-        .for_each(|(block, out)| {
-            let width = out.len() / rows;
-            product_into(out, left, right.subcols(block * BLOCK_COLUMNS, width));
-        });
+    out.par_chunks_mut(rows * BLOCK_COLUMNS).enumerate().for_each(|(block, out)| {
+        let width = out.len() / rows;
+        product_into(out, left, right.subcols(block * BLOCK_COLUMNS, width));
+    });
     out
 }
 
@@ -52,22 +50,13 @@ pub(super) fn product(left: MatRef<'_, f32>, right: MatRef<'_, f32>) -> Vec<f32>
 /// Parts of the upper triangle next to the diagonal are written as well.
 pub(super) fn add_outer(sum: &mut [f32], x: &[f32], size: usize) {
     let x = columns(x, size);
-    sum.par_chunks_mut(size * BLOCK_COLUMNS)
-        .enumerate()
-        .for_each(|(block, sum)| {
-            let (first, width) = (block * BLOCK_COLUMNS, sum.len() / size);
-            let out = MatMut::from_column_major_slice_mut(sum, size, width);
-            let out = out.subrows_mut(first, size - first);
-            let below = x.subrows(first, size - first);
-            matmul(
-                out,
-                Accum::Add,
-                below,
-                x.subrows(first, width).transpose(),
-                1.0,
-                Par::Seq,
-            );
-        });
+    sum.par_chunks_mut(size * BLOCK_COLUMNS).enumerate().for_each(|(block, sum)| {
+        let (first, width) = (block * BLOCK_COLUMNS, sum.len() / size);
+        let out = MatMut::from_column_major_slice_mut(sum, size, width);
+        let out = out.subrows_mut(first, size - first);
+        let below = x.subrows(first, size - first);
+        matmul(out, Accum::Add, below, x.subrows(first, width).transpose(), 1.0, Par::Seq);
+    });
 }
 
 /// Returns the eigenvalues, descending, and eigenvectors in the same order, column-major.
@@ -87,23 +76,14 @@ pub(super) fn eigen<T: ComplexField + Copy + Default>(
     self_adjoint_evd(
         matrix,
         DiagMut::from_slice_mut(&mut values),
-        Some(MatMut::from_column_major_slice_mut(
-            &mut vectors,
-            size,
-            size,
-        )),
+        Some(MatMut::from_column_major_slice_mut(&mut vectors, size, size)),
         Par::Seq,
         MemStack::new(&mut memory),
         Spec::default(),
     )
     .map_err(|_| Error::Eigen { op, size })?;
     values.reverse();
-    let vectors = vectors
-        .chunks_exact(size)
-        .rev()
-        .flatten()
-        .copied()
-        .collect();
+    let vectors = vectors.chunks_exact(size).rev().flatten().copied().collect();
     Ok((values, vectors))
 }
 

@@ -59,11 +59,7 @@ impl Encoder {
     ) -> Result<Self> {
         config.check()?;
         if images.len() < 2 {
-            return Err(Error::TooFewImages {
-                op: "Encoder::fit",
-                got: images.len(),
-                wanted: 2,
-            });
+            return Err(Error::TooFewImages { op: "Encoder::fit", got: images.len(), wanted: 2 });
         }
         let filters = patch::fit(&config, images.images(), progress)?;
         let chosen = choose(images, config.fit_images, config.seed);
@@ -73,18 +69,10 @@ impl Encoder {
         for block in chosen.chunks(BLOCK_IMAGES * IMAGE_BYTES) {
             moments.add(&mut feature::features(&config, &filters, block));
             done += (block.len() / IMAGE_BYTES) as u64;
-            progress(Progress {
-                stage: "features",
-                done,
-                total,
-            });
+            progress(Progress { stage: "features", done, total });
         }
         let components = moments.components(&config, progress)?;
-        Ok(Self {
-            config,
-            filters,
-            components,
-        })
+        Ok(Self { config, filters, components })
     }
 
     /// Returns the configuration.
@@ -101,11 +89,7 @@ impl Encoder {
         let count = images.len() / IMAGE_BYTES;
         let wanted = count * IMAGE_BYTES;
         if images.len() != wanted {
-            return Err(Error::PixelCount {
-                op: "Encoder::encode",
-                got: images.len(),
-                wanted,
-            });
+            return Err(Error::PixelCount { op: "Encoder::encode", got: images.len(), wanted });
         }
         let (kept, features) = (self.config.components, self.config.features());
         let mut values = Vec::with_capacity(count * WIDTH);
@@ -114,20 +98,12 @@ impl Encoder {
             let map = columns(&self.components.map, kept);
             for row in product(map, columns(&pooled, features)).chunks_exact(kept) {
                 let start = values.len();
-                values.extend(
-                    row.iter()
-                        .zip(&self.components.offset)
-                        .map(|(y, o)| round(y - o)),
-                );
+                values.extend(row.iter().zip(&self.components.offset).map(|(y, o)| round(y - o)));
                 values.resize(start + WIDTH - 1, 0);
                 values.push(self.config.bias);
             }
             let done = (values.len() / WIDTH) as u64;
-            progress(Progress {
-                stage: "encoding",
-                done,
-                total: count as u64,
-            });
+            progress(Progress { stage: "encoding", done, total: count as u64 });
         }
         Encoded::new(WIDTH, values)
     }
@@ -166,19 +142,12 @@ impl Encoder {
             map: tensors.f32(path, "components", [features, kept])?,
             offset: tensors.f32(path, "component_offset", [1, kept])?,
         };
-        Ok(Self {
-            config,
-            filters,
-            components,
-        })
+        Ok(Self { config, filters, components })
     }
 }
 
 /// Rounds to the nearest integer of the range; what is not a number becomes 0.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "clamped to the range of 4 bits before"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "clamped to the range of 4 bits before")]
 fn round(value: f32) -> i8 {
     value.round().clamp(-f32::from(LIMIT), f32::from(LIMIT)) as i8
 }
@@ -192,9 +161,5 @@ fn choose(images: &ImageSet, count: usize, seed: u64) -> Vec<u8> {
         let j = rng.random_range(i..order.len());
         order.swap(i, j);
     }
-    order[..count]
-        .iter()
-        .flat_map(|&i| images.image(i))
-        .copied()
-        .collect()
+    order[..count].iter().flat_map(|&i| images.image(i)).copied().collect()
 }

@@ -76,11 +76,7 @@ pub(super) fn fit(
     let dictionary = MatRef::from_row_major_slice(&dictionary, config.dictionary, size);
     let matrix = product(dictionary, columns(&whitening, size));
     let mut offset = vec![0.0; config.dictionary];
-    product_into(
-        &mut offset,
-        columns(&matrix, config.dictionary),
-        columns(&mean, size),
-    );
+    product_into(&mut offset, columns(&matrix, config.dictionary), columns(&mean, size));
     Ok(Filters { matrix, offset })
 }
 
@@ -92,42 +88,28 @@ fn sample(config: &EncoderConfig, images: &[u8], rng: &mut ChaCha8Rng) -> Vec<f3
         let start = rng.random_range(0..count) * IMAGE_BYTES;
         let row = rng.random_range(0..config.positions());
         let column = rng.random_range(0..config.positions());
-        extract_into(
-            patch,
-            &images[start..start + IMAGE_BYTES],
-            config,
-            row,
-            column,
-        );
+        extract_into(patch, &images[start..start + IMAGE_BYTES], config, row, column);
     }
     patches
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "rounded to single precision on purpose"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "rounded to single precision on purpose")]
 /// Returns the mean patch and the symmetric whitening matrix.
 fn whitening(patches: &[f32], size: usize, floor: f32) -> Result<(Vec<f32>, Vec<f32>)> {
     let count = (patches.len() / size) as f64;
     let mut mean = vec![0.0f64; size];
     for patch in patches.chunks_exact(size) {
-        mean.iter_mut()
-            .zip(patch)
-            .for_each(|(m, &p)| *m += f64::from(p) / count);
+        mean.iter_mut().zip(patch).for_each(|(m, &p)| *m += f64::from(p) / count);
     }
     let mut covariance = vec![0.0f64; size * size];
-    covariance
-        .par_chunks_mut(size)
-        .enumerate()
-        .for_each(|(j, column)| {
-            for patch in patches.chunks_exact(size) {
-                let factor = (f64::from(patch[j]) - mean[j]) / count;
-                for ((sum, &p), m) in column.iter_mut().zip(patch).zip(&mean) {
-                    *sum += factor * (f64::from(p) - m);
-                }
+    covariance.par_chunks_mut(size).enumerate().for_each(|(j, column)| {
+        for patch in patches.chunks_exact(size) {
+            let factor = (f64::from(patch[j]) - mean[j]) / count;
+            for ((sum, &p), m) in column.iter_mut().zip(patch).zip(&mean) {
+                *sum += factor * (f64::from(p) - m);
             }
-        });
+        }
+    });
     let matrix = MatRef::from_column_major_slice(&covariance, size, size);
     let (values, vectors) = eigen("whitening", matrix)?;
     let mut whitening = vec![0.0f32; size * size];
@@ -171,23 +153,15 @@ fn k_means(
             .flat_map_iter(|block| {
                 let mut responses = vec![0.0; entries * block.len() / size];
                 product_into(&mut responses, view, columns(block, size));
-                responses
-                    .chunks_exact(entries)
-                    .map(largest)
-                    .collect::<Vec<_>>()
+                responses.chunks_exact(entries).map(largest).collect::<Vec<_>>()
             })
             .collect();
         let mut sums = vec![0.0f32; entries * size];
         for (patch, (entry, response)) in patches.chunks_exact(size).zip(nearest) {
             let sum = &mut sums[entry * size..(entry + 1) * size];
-            sum.iter_mut()
-                .zip(patch)
-                .for_each(|(s, p)| *s += response * p);
+            sum.iter_mut().zip(patch).for_each(|(s, p)| *s += response * p);
         }
-        for (entry, sum) in dictionary
-            .chunks_exact_mut(size)
-            .zip(sums.chunks_exact_mut(size))
-        {
+        for (entry, sum) in dictionary.chunks_exact_mut(size).zip(sums.chunks_exact_mut(size)) {
             if sum.iter().all(|v| v.abs() < 1e-6) {
                 let start = rng.random_range(0..count) * size;
                 sum.copy_from_slice(&patches[start..start + size]);
@@ -196,11 +170,7 @@ fn k_means(
             entry.copy_from_slice(sum);
         }
         let (done, total) = (round as u64 + 1, config.dictionary_rounds as u64);
-        progress(Progress {
-            stage: "dictionary",
-            done,
-            total,
-        });
+        progress(Progress { stage: "dictionary", done, total });
     }
     dictionary
 }
@@ -212,13 +182,7 @@ fn largest(responses: &[f32]) -> (usize, f32) {
         .iter()
         .copied()
         .enumerate()
-        .fold(first, |best, next| {
-            if next.1.abs() > best.1.abs() {
-                next
-            } else {
-                best
-            }
-        })
+        .fold(first, |best, next| if next.1.abs() > best.1.abs() { next } else { best })
 }
 
 /// Draws a number of about normal distribution (the sum of twelve uniform ones).

@@ -31,26 +31,12 @@ pub(super) struct Tensors(BTreeMap<String, Tensor>);
 impl Tensors {
     pub(super) fn push_f32(&mut self, name: &str, shape: [usize; 2], values: &[f32]) {
         let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        self.0.insert(
-            name.to_owned(),
-            Tensor {
-                dtype: Dtype::F32,
-                shape,
-                bytes,
-            },
-        );
+        self.0.insert(name.to_owned(), Tensor { dtype: Dtype::F32, shape, bytes });
     }
 
     pub(super) fn push_i8(&mut self, name: &str, shape: [usize; 2], values: &[i8]) {
         let bytes = values.iter().map(|v| v.cast_unsigned()).collect();
-        self.0.insert(
-            name.to_owned(),
-            Tensor {
-                dtype: Dtype::I8,
-                shape,
-                bytes,
-            },
-        );
+        self.0.insert(name.to_owned(), Tensor { dtype: Dtype::I8, shape, bytes });
     }
 
     pub(super) fn f32(
@@ -78,10 +64,7 @@ impl Tensors {
     ) -> Result<&[u8]> {
         match self.0.get(name) {
             Some(tensor) if tensor.dtype == dtype && tensor.shape == shape => Ok(&tensor.bytes),
-            _ => Err(Error::Malformed {
-                file: path.to_path_buf(),
-                field: name,
-            }),
+            _ => Err(Error::Malformed { file: path.to_path_buf(), field: name }),
         }
     }
 
@@ -104,10 +87,7 @@ impl Tensors {
 
     /// Writes to a temporary file beside `path`, then renames it.
     pub(super) fn save(&self, path: &Path, kind: &str, config: &impl Serialize) -> Result<()> {
-        let malformed = |field| Error::Malformed {
-            file: path.to_path_buf(),
-            field,
-        };
+        let malformed = |field| Error::Malformed { file: path.to_path_buf(), field };
         let config = serde_json::to_string(config).map_err(|_| malformed("config"))?;
         let mut views = Vec::with_capacity(self.0.len());
         for (name, tensor) in &self.0 {
@@ -128,17 +108,11 @@ impl Tensors {
 
     /// Reads a file, checks its kind, version and checksum, and parses its config.
     pub(super) fn load<C: DeserializeOwned>(path: &Path, kind: &str) -> Result<(Self, C)> {
-        let malformed = |field| Error::Malformed {
-            file: path.to_path_buf(),
-            field,
-        };
+        let malformed = |field| Error::Malformed { file: path.to_path_buf(), field };
         let bytes = fs::read(path).map_err(Error::io("reading", path))?;
         let (_, header) =
             SafeTensors::read_metadata(&bytes).map_err(|_| malformed("safetensors header"))?;
-        let metadata = header
-            .metadata()
-            .as_ref()
-            .ok_or_else(|| malformed("metadata"))?;
+        let metadata = header.metadata().as_ref().ok_or_else(|| malformed("metadata"))?;
         let text = |field| metadata.get(field).ok_or_else(|| malformed(field));
         if text("kind")? != kind {
             return Err(malformed("kind"));
@@ -146,39 +120,20 @@ impl Tensors {
         let version: u32 = text("version")?.parse().map_err(|_| malformed("version"))?;
         if version != VERSION {
             let file = path.to_path_buf();
-            return Err(Error::Version {
-                file,
-                got: version,
-                wanted: VERSION,
-            });
+            return Err(Error::Version { file, got: version, wanted: VERSION });
         }
         let file = SafeTensors::deserialize(&bytes).map_err(|_| malformed("tensors"))?;
         let mut tensors = Self::default();
         for (name, view) in file.tensors() {
             let shape = view.shape().try_into().map_err(|_| malformed("tensors"))?;
             let (dtype, bytes) = (view.dtype(), view.data().to_vec());
-            tensors.0.insert(
-                name,
-                Tensor {
-                    dtype,
-                    shape,
-                    bytes,
-                },
-            );
+            tensors.0.insert(name, Tensor { dtype, shape, bytes });
         }
         let config = text("config")?;
-        let (got, wanted) = (
-            tensors.checksum(kind, version, config),
-            text("blake3")?.clone(),
-        );
+        let (got, wanted) = (tensors.checksum(kind, version, config), text("blake3")?.clone());
         if got != wanted {
             let file = path.to_path_buf();
-            return Err(Error::Checksum {
-                file,
-                algorithm: "blake3",
-                got,
-                wanted,
-            });
+            return Err(Error::Checksum { file, algorithm: "blake3", got, wanted });
         }
         let config = serde_json::from_str(config).map_err(|_| malformed("config"))?;
         Ok((tensors, config))

@@ -25,10 +25,7 @@ pub(crate) struct Scratch(pub(super) ComputationBuffers);
 
 impl Transform {
     pub(crate) fn new(size: usize) -> Self {
-        Self {
-            fft: Fft::new(PolynomialSize(size)),
-            size,
-        }
+        Self { fft: Fft::new(PolynomialSize(size)), size }
     }
 
     pub(crate) fn fft(&self) -> &Fft {
@@ -113,16 +110,7 @@ mod tests {
     #[test]
     fn digits_recompose_to_the_rounded_element() {
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
-        for gadget in [
-            Gadget {
-                base_log: 18,
-                levels: 2,
-            },
-            Gadget {
-                base_log: 3,
-                levels: 4,
-            },
-        ] {
+        for gadget in [Gadget { base_log: 18, levels: 2 }, Gadget { base_log: 3, levels: 4 }] {
             let mut x: Vec<u64> = (0..64).map(|_| rng.next_u64()).collect();
             x[0] = u64::MAX;
             x[1] = 1 << 63;

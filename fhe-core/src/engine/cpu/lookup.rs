@@ -54,9 +54,7 @@ pub(super) fn apply(cpu: &Cpu, x: &Values, tables: &[Table]) -> Values {
 /// Coefficient `i r + t` of the test polynomial is entry i of table t.
 fn test_polynomial(n: usize, tables: &[Table]) -> Vec<u64> {
     let count = tables.len();
-    (0..n)
-        .map(|c| tables[c % count].entries()[c / count])
-        .collect()
+    (0..n).map(|c| tables[c % count].entries()[c / count]).collect()
 }
 
 fn apply_batch(
@@ -93,10 +91,7 @@ fn apply_batch(
         buffers.stack(),
     );
     let rows = rows.into_container();
-    for (out, row) in out
-        .chunks_exact_mut((n + 1) * tables)
-        .zip(rows.chunks_exact(2 * n))
-    {
+    for (out, row) in out.chunks_exact_mut((n + 1) * tables).zip(rows.chunks_exact(2 * n)) {
         for (t, value) in out.chunks_exact_mut(n + 1).enumerate() {
             product::extract_one(value, row, t);
         }
@@ -114,10 +109,7 @@ fn key_switch(cpu: &Cpu, x: &[u64]) -> Vec<u32> {
     // The key has the levels of one bit from the least significant; `decompose` the other way.
     let mut digits = vec![0u32; count * n * levels];
     let mut by_level = vec![0u64; n * levels];
-    for (value, digits) in x
-        .chunks_exact(n + 1)
-        .zip(digits.chunks_exact_mut(n * levels))
-    {
+    for (value, digits) in x.chunks_exact(n + 1).zip(digits.chunks_exact_mut(n * levels)) {
         super::fourier::decompose(&mut by_level, &value[..n], gadget);
         for (i, digits) in digits.chunks_exact_mut(levels).enumerate() {
             for (j, digit) in digits.iter_mut().enumerate() {
@@ -156,19 +148,12 @@ fn exponents(cpu: &Cpu, short: &[u32], tables: usize) -> Vec<Exponents> {
                 .iter()
                 .enumerate()
                 .map(|(i, &e)| {
-                    let e = if i == last {
-                        e.wrapping_add(1 << 30)
-                    } else {
-                        e
-                    };
+                    let e = if i == last { e.wrapping_add(1 << 30) } else { e };
                     ((e.wrapping_add(1 << (shift - 1)) >> shift) as usize) << tables.ilog2()
                 })
                 .collect();
             let log_modulus = CiphertextModulusLog(log_modulus as usize);
-            Exponents {
-                elements,
-                log_modulus,
-            }
+            Exponents { elements, log_modulus }
         })
         .collect()
 }

@@ -23,19 +23,14 @@ pub struct Values {
 
 impl Values {
     pub(crate) fn new(dimension: usize, count: usize) -> Self {
-        Self {
-            dimension,
-            data: vec![0; (dimension + 1) * count],
-        }
+        Self { dimension, data: vec![0; (dimension + 1) * count] }
     }
 
     /// Takes ciphertexts as they lie in memory; `None` if the length is no multiple of
     /// `dimension + 1`.
     #[must_use]
     pub fn from_elements(dimension: usize, data: Vec<u64>) -> Option<Self> {
-        data.len()
-            .is_multiple_of(dimension + 1)
-            .then_some(Self { dimension, data })
+        data.len().is_multiple_of(dimension + 1).then_some(Self { dimension, data })
     }
 
     /// Returns the ciphertexts as they lie in memory.
@@ -77,10 +72,7 @@ pub struct Rows {
 
 impl Rows {
     pub(crate) fn new(size: usize, count: usize) -> Self {
-        Self {
-            size,
-            data: vec![0; 2 * size * count],
-        }
+        Self { size, data: vec![0; 2 * size * count] }
     }
 
     pub(crate) fn extend(&mut self, data: Vec<u64>) {
@@ -90,9 +82,7 @@ impl Rows {
     /// Takes ciphertexts as they lie in memory; `None` if the length is no multiple of `2 size`.
     #[must_use]
     pub fn from_elements(size: usize, data: Vec<u64>) -> Option<Self> {
-        data.len()
-            .is_multiple_of(2 * size)
-            .then_some(Self { size, data })
+        data.len().is_multiple_of(2 * size).then_some(Self { size, data })
     }
 
     /// Returns the ciphertexts as they lie in memory.
@@ -145,9 +135,7 @@ pub struct Cpu {
 
 impl std::fmt::Debug for Cpu {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cpu")
-            .field("params", &self.params.name)
-            .finish_non_exhaustive()
+        f.debug_struct("Cpu").field("params", &self.params.name).finish_non_exhaustive()
     }
 }
 
@@ -178,11 +166,8 @@ impl Cpu {
         );
         decompress_seeded_lwe_keyswitch_key::<_, _, _, DefaultRandomGenerator>(&mut full, &seeded);
         // 32 bits are enough for a noise of 2^-15; rounding to them adds 2^-33 at most.
-        let key_switch = full
-            .as_ref()
-            .iter()
-            .map(|&x| (x.wrapping_add(1 << 31) >> 32) as u32)
-            .collect();
+        let key_switch =
+            full.as_ref().iter().map(|&x| (x.wrapping_add(1 << 31) >> 32) as u32).collect();
 
         let seeded = SeededLweBootstrapKey::from_container(
             &keys.bootstrap.bodies[..],
@@ -222,15 +207,7 @@ impl Cpu {
         }
         let pack = pack::PackKey::new(&params, &keys.pack);
         let key_id = keys.key_id.clone();
-        Self {
-            params,
-            key_id,
-            transform,
-            key_switch,
-            bootstrap,
-            pack,
-            reflect,
-        }
+        Self { params, key_id, transform, key_switch, bootstrap, pack, reflect }
     }
 
     /// Returns the public name of the client key that this engine's keys belong to.

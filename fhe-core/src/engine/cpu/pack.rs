@@ -38,11 +38,7 @@ impl PackKey {
                 strips[start..start + columns].copy_from_slice(piece);
             }
         }
-        Self {
-            strips,
-            rows,
-            columns,
-        }
+        Self { strips, rows, columns }
     }
 
     /// Copies key row r, mask and body.
@@ -59,10 +55,8 @@ fn digits(cpu: &Cpu, x: &Values) -> Vec<u64> {
     let n = cpu.params.row_size;
     let levels = cpu.params.pack.levels as usize;
     let mut digits = vec![0u64; x.len() * n * levels];
-    digits
-        .par_chunks_exact_mut(n * levels)
-        .zip(x.data.par_chunks_exact(n + 1))
-        .for_each(|(digits, value)| {
+    digits.par_chunks_exact_mut(n * levels).zip(x.data.par_chunks_exact(n + 1)).for_each(
+        |(digits, value)| {
             let mut by_level = vec![0u64; n * levels];
             decompose(&mut by_level, &value[..n], cpu.params.pack);
             for (i, digits) in digits.chunks_exact_mut(levels).enumerate() {
@@ -70,7 +64,8 @@ fn digits(cpu: &Cpu, x: &Values) -> Vec<u64> {
                     *digit = by_level[j * n + i];
                 }
             }
-        });
+        },
+    );
     digits
 }
 
@@ -125,18 +120,10 @@ fn add_block(sum: &mut [u64], rows: &[u64], d: &[u64]) {
     let (r5, r) = r.split_at(columns);
     let (r6, r7) = r.split_at(columns);
     for c in 0..columns {
-        let a = d[0]
-            .wrapping_mul(r0[c])
-            .wrapping_add(d[1].wrapping_mul(r1[c]));
-        let b = d[2]
-            .wrapping_mul(r2[c])
-            .wrapping_add(d[3].wrapping_mul(r3[c]));
-        let e = d[4]
-            .wrapping_mul(r4[c])
-            .wrapping_add(d[5].wrapping_mul(r5[c]));
-        let f = d[6]
-            .wrapping_mul(r6[c])
-            .wrapping_add(d[7].wrapping_mul(r7[c]));
+        let a = d[0].wrapping_mul(r0[c]).wrapping_add(d[1].wrapping_mul(r1[c]));
+        let b = d[2].wrapping_mul(r2[c]).wrapping_add(d[3].wrapping_mul(r3[c]));
+        let e = d[4].wrapping_mul(r4[c]).wrapping_add(d[5].wrapping_mul(r5[c]));
+        let f = d[6].wrapping_mul(r6[c]).wrapping_add(d[7].wrapping_mul(r7[c]));
         sum[c] = sum[c].wrapping_add(a.wrapping_add(b).wrapping_add(e.wrapping_add(f)));
     }
 }
@@ -154,14 +141,7 @@ pub(super) fn list(cpu: &Cpu, x: &Values) -> Rows {
     let parts: Vec<Vec<c64>> = (0..rows / part)
         .into_par_iter()
         .map_init(
-            || {
-                (
-                    cpu.transform.scratch(),
-                    vec![0u64; n],
-                    vec![0u64; 2 * n],
-                    vec![zero; 2 * points],
-                )
-            },
+            || (cpu.transform.scratch(), vec![0u64; n], vec![0u64; 2 * n], vec![zero; 2 * points]),
             |(scratch, polynomial, key, fourier), p| {
                 let mut sum = vec![zero; 2 * points];
                 for r in p * part..(p + 1) * part {

@@ -46,8 +46,7 @@ fn transform_digits(cpu: &Cpu, rows: &Rows) -> Vec<c64> {
                     decompose(digits, x, gadget);
                     for (level, digits) in digits.chunks_exact(n).enumerate() {
                         let at = (2 * level + part) * points;
-                        cpu.transform
-                            .forward_integer(&mut out[at..at + points], digits, scratch);
+                        cpu.transform.forward_integer(&mut out[at..at + points], digits, scratch);
                     }
                 }
             },
@@ -58,10 +57,7 @@ fn transform_digits(cpu: &Cpu, rows: &Rows) -> Vec<c64> {
 /// Adds one product to `sum`, which holds mask and body.
 fn add_product(sum: &mut [c64], digits: &[c64], selector: &[c64], points: usize) {
     let (mask, body) = sum.split_at_mut(points);
-    for (digit, key) in digits
-        .chunks_exact(points)
-        .zip(selector.chunks_exact(2 * points))
-    {
+    for (digit, key) in digits.chunks_exact(points).zip(selector.chunks_exact(2 * points)) {
         multiply_add(mask, digit, &key[..points]);
         multiply_add(body, digit, &key[points..]);
     }
@@ -79,22 +75,18 @@ pub(super) fn sums(cpu: &Cpu, selectors: &Selectors, rows: &Rows, terms: &[Vec<T
     let digits = transform_digits(cpu, rows);
     let stride = 2 * cpu.params.selector.levels as usize * points;
     let mut out = Rows::new(rows.size, terms.len());
-    out.data
-        .par_chunks_exact_mut(2 * rows.size)
-        .zip(terms)
-        .for_each_init(
-            || (cpu.transform.scratch(), vec![ZERO; 2 * points]),
-            |(scratch, sum), (out, terms)| {
-                sum.fill(ZERO);
-                for t in terms {
-                    let digits = &digits[t.row * stride..][..stride];
-                    let selector =
-                        &selectors.data[t.selector * selectors.stride..][..selectors.stride];
-                    add_product(sum, digits, selector, points);
-                }
-                to_row(cpu, out, sum, scratch);
-            },
-        );
+    out.data.par_chunks_exact_mut(2 * rows.size).zip(terms).for_each_init(
+        || (cpu.transform.scratch(), vec![ZERO; 2 * points]),
+        |(scratch, sum), (out, terms)| {
+            sum.fill(ZERO);
+            for t in terms {
+                let digits = &digits[t.row * stride..][..stride];
+                let selector = &selectors.data[t.selector * selectors.stride..][..selectors.stride];
+                add_product(sum, digits, selector, points);
+            }
+            to_row(cpu, out, sum, scratch);
+        },
+    );
     out
 }
 
@@ -109,13 +101,7 @@ pub(super) fn dots(cpu: &Cpu, selectors: &Selectors, rows: &Rows) -> Values {
         .par_chunks_exact_mut((n + 1) * count)
         .zip(selectors.data.par_chunks_exact(selectors.stride))
         .for_each_init(
-            || {
-                (
-                    cpu.transform.scratch(),
-                    vec![ZERO; 2 * points],
-                    vec![0u64; 2 * n],
-                )
-            },
+            || (cpu.transform.scratch(), vec![ZERO; 2 * points], vec![0u64; 2 * n]),
             |(scratch, sum, row), (out, selector)| {
                 let digits = digits.chunks_exact(stride);
                 for (out, digits) in out.chunks_exact_mut(n + 1).zip(digits) {
@@ -134,11 +120,7 @@ pub(super) fn extract_one(value: &mut [u64], row: &[u64], c: usize) {
     let n = value.len() - 1;
     let (mask, body) = row.split_at(n);
     for (i, v) in value[..n].iter_mut().enumerate() {
-        *v = if i <= c {
-            mask[c - i]
-        } else {
-            mask[n + c - i].wrapping_neg()
-        };
+        *v = if i <= c { mask[c - i] } else { mask[n + c - i].wrapping_neg() };
     }
     value[n] = body[c];
 }
@@ -149,44 +131,31 @@ pub(super) fn reflect(cpu: &Cpu, rows: &Rows) -> Rows {
     let points = cpu.transform.points();
     let gadget: Gadget = cpu.params.reflect;
     let mut out = Rows::new(n, rows.len());
-    out.data
-        .par_chunks_exact_mut(2 * n)
-        .zip(rows.data.par_chunks_exact(2 * n))
-        .for_each_init(
-            || {
-                let digits = vec![0u64; gadget.levels as usize * n];
-                (
-                    cpu.transform.scratch(),
-                    digits,
-                    vec![ZERO; 2 * points],
-                    vec![ZERO; points],
-                )
-            },
-            |(scratch, digits, sum, fourier), (out, row)| {
-                let mut flipped = row.to_vec();
-                flipped
-                    .chunks_exact_mut(n)
-                    .for_each(crate::engine::clear::reflect);
-                let (mask, body) = flipped.split_at(n);
-                decompose(digits, mask, gadget);
-                sum.fill(ZERO);
-                for (digits, key) in digits
-                    .chunks_exact(n)
-                    .zip(cpu.reflect.chunks_exact(2 * points))
-                {
-                    cpu.transform.forward_integer(fourier, digits, scratch);
-                    let (mask, body) = sum.split_at_mut(points);
-                    multiply_add(mask, fourier, &key[..points]);
-                    multiply_add(body, fourier, &key[points..]);
-                }
-                to_row(cpu, out, sum, scratch);
-                for x in out.iter_mut() {
-                    *x = x.wrapping_neg();
-                }
-                for (out, b) in out[n..].iter_mut().zip(body) {
-                    *out = out.wrapping_add(*b);
-                }
-            },
-        );
+    out.data.par_chunks_exact_mut(2 * n).zip(rows.data.par_chunks_exact(2 * n)).for_each_init(
+        || {
+            let digits = vec![0u64; gadget.levels as usize * n];
+            (cpu.transform.scratch(), digits, vec![ZERO; 2 * points], vec![ZERO; points])
+        },
+        |(scratch, digits, sum, fourier), (out, row)| {
+            let mut flipped = row.to_vec();
+            flipped.chunks_exact_mut(n).for_each(crate::engine::clear::reflect);
+            let (mask, body) = flipped.split_at(n);
+            decompose(digits, mask, gadget);
+            sum.fill(ZERO);
+            for (digits, key) in digits.chunks_exact(n).zip(cpu.reflect.chunks_exact(2 * points)) {
+                cpu.transform.forward_integer(fourier, digits, scratch);
+                let (mask, body) = sum.split_at_mut(points);
+                multiply_add(mask, fourier, &key[..points]);
+                multiply_add(body, fourier, &key[points..]);
+            }
+            to_row(cpu, out, sum, scratch);
+            for x in out.iter_mut() {
+                *x = x.wrapping_neg();
+            }
+            for (out, b) in out[n..].iter_mut().zip(body) {
+                *out = out.wrapping_add(*b);
+            }
+        },
+    );
     out
 }

@@ -1,0 +1,190 @@
+//! The head on toy keys: encrypted training against its twin, kill and resume, bad runs.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use std::path::Path;
+use std::time::Duration;
+
+use fhe_core::client::ClientKey;
+use fhe_core::store::{Dataset, DatasetShape, DatasetWriter};
+use fhe_core::{Clear, Cpu, Engine, Meter, Params, Seed, from_torus};
+use fhe_train::{Checkpoint, ClearSource, Head, Recipe, Source, Trainer, TrainerOptions};
+use rand::{RngExt, SeedableRng};
+
+const CLASSES: usize = 3;
+const BATCH: usize = 4;
+
+/// Three noisy prototypes in 512 features.
+fn data(samples: usize) -> ClearSource {
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(5);
+    let prototypes: Vec<Vec<i32>> =
+        (0..CLASSES).map(|_| (0..512).map(|_| rng.random_range(-3..=3)).collect()).collect();
+    let labels: Vec<u8> = (0..samples).map(|_| rng.random_range(0..CLASSES as u8)).collect();
+    let features = labels
+        .iter()
+        .map(|&y| prototypes[usize::from(y)].iter().map(|p| p + rng.random_range(-4..=4)).collect())
+        .collect();
+    ClearSource { batch: BATCH, classes: CLASSES, features, labels }
+}
+
+fn recipe() -> Recipe {
+    Recipe { classes: CLASSES, learning_rate: 1e-4, ..Recipe::default() }
+}
+
+fn encrypt(path: &Path, key: &ClientKey, source: &ClearSource, stop_after: usize) {
+    let samples = source.labels.len();
+    let shape = DatasetShape { name: "toy".into(), samples, values: CLASSES, batch: BATCH };
+    let mut writer = DatasetWriter::resume(path, key, &shape).unwrap();
+    let mut written = 0;
+    while writer.next_sample() < samples {
+        if written == stop_after {
+            return;
+        }
+        let first = writer.next_sample();
+        let batch: Vec<_> = (first..(first + BATCH).min(samples))
+            .map(|i| {
+                let labels = ClearSource::label_values(source.labels[i], CLASSES);
+                (source.features[i].clone(), labels)
+            })
+            .collect();
+        writer.write_batch(&batch).unwrap();
+        written += 1;
+    }
+    writer.finish().unwrap();
+}
+
+fn options(stop_after: Option<usize>) -> TrainerOptions {
+    let checkpoint_every = Duration::ZERO;
+    TrainerOptions { checkpoint_every, snapshots: 2, stop_after, raw_lookups: 1 }
+}
+
+#[test]
+fn encrypted_training_equals_its_twin_and_survives_interruptions() {
+    let params = Params::toy_insecure().unwrap();
+    let key = ClientKey::new(&params, Seed::from_number(1));
+    let cpu = Cpu::new(&key.evaluation_keys());
+    let folder = tempfile::tempdir().unwrap();
+    let source = data(30);
+
+    // An encryption that stopped twice gives the same file as one that did not.
+    let (whole, pieces) = (folder.path().join("whole"), folder.path().join("pieces"));
+    encrypt(&whole, &key, &source, usize::MAX);
+    encrypt(&pieces, &key, &source, 2);
+    assert!(!pieces.exists(), "an unfinished file must not have its final name");
+    encrypt(&pieces, &key, &source, 3);
+    encrypt(&pieces, &key, &source, usize::MAX);
+    assert_eq!(std::fs::read(&whole).unwrap(), std::fs::read(&pieces).unwrap());
+
+    let dataset = Dataset::open(&whole, &params, &key.id()).unwrap();
+    let run = |folder: &Path, stops: &[Option<usize>]| {
+        let mut report = None;
+        for &stop in stops {
+            let trainer = Trainer::open(folder, &cpu, &dataset, &recipe(), options(stop)).unwrap();
+            report = trainer.run(|_| {}).unwrap();
+        }
+        let report = report.expect("finished");
+        (Checkpoint::load(&folder.join("model.ckpt"), &params, &key.id()).unwrap(), report)
+    };
+    let (once, report) = run(&folder.path().join("once"), &[None]);
+    let (resumed, parts) = run(&folder.path().join("resumed"), &[Some(3), Some(2), None]);
+    assert_eq!(once.weights, resumed.weights, "a resumed run equals an uninterrupted one");
+    assert_eq!((report.state.parts.len(), parts.state.parts.len()), (1, 3));
+    assert_eq!((report.state.lookups, report.state.images), (90, 30));
+
+    // The meter names the price beforehand.
+    let meter = Meter::new(&params);
+    struct Lengths;
+    impl Source<Meter> for Lengths {
+        fn batches(&self) -> usize {
+            8
+        }
+        fn batch(&self, _: &Meter, i: usize) -> fhe_train::Result<(usize, usize)> {
+            let samples = if i < 7 { 4 } else { 2 };
+            Ok((samples, samples * CLASSES))
+        }
+    }
+    let mut head = Head::new(&meter, &recipe()).unwrap();
+    (0..8).for_each(|_| assert!(head.train_step(&meter, &Lengths).unwrap() > 0));
+    assert_eq!(meter.price().lookups, report.state.lookups);
+
+    // The twin: weights of up to 2^-9 of the torus, differences by the noise of 30 errors.
+    let clear = Clear::exact(&params);
+    let mut twin = Head::new(&clear, &recipe()).unwrap();
+    (0..8).for_each(|_| assert!(twin.train_step(&clear, &source).unwrap() > 0));
+    let want: Vec<u64> = twin.layer().weights().iter().flat_map(|r| r.coefficients(512)).collect();
+    let got = key.decrypt_rows(&once.weights).unwrap();
+    let norm = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>().sqrt();
+    let want_real: Vec<f64> = want.iter().map(|&x| from_torus(x)).collect();
+    let difference: Vec<f64> =
+        got.iter().zip(&want).map(|(g, w)| from_torus(g.wrapping_sub(*w))).collect();
+    let relative = norm(&difference) / norm(&want_real);
+    assert!(relative < 0.2, "relative difference {relative}");
+    assert!(norm(&want_real) > 1e-4, "the twin must have learned something");
+}
+
+#[test]
+fn bad_runs_are_refused_with_one_clear_error() {
+    let params = Params::toy_insecure().unwrap();
+    let key = ClientKey::new(&params, Seed::from_number(2));
+    let cpu = Cpu::new(&key.evaluation_keys());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data");
+    encrypt(&path, &key, &data(8), usize::MAX);
+
+    let other = ClientKey::new(&params, Seed::from_number(3));
+    let error = Dataset::open(&path, &params, &other.id()).unwrap_err().to_string();
+    assert!(error.contains("key is"), "{error}");
+
+    let dataset = Dataset::open(&path, cpu.params(), cpu.key_id()).unwrap();
+    let run = folder.path().join("run");
+    let first = Trainer::open(&run, &cpu, &dataset, &recipe(), options(Some(1))).unwrap();
+    let second = Trainer::open(&run, &cpu, &dataset, &recipe(), options(None)).unwrap_err();
+    assert!(second.to_string().contains("another training"), "{second}");
+    assert!(first.run(|_| {}).unwrap().is_none());
+
+    let mut changed = recipe();
+    changed.passes = 2;
+    let error = Trainer::open(&run, &cpu, &dataset, &changed, options(None)).unwrap_err();
+    assert!(error.to_string().contains("recipe"), "{error}");
+    changed.learning_rate = 1e9;
+    let error = Trainer::open(&run, &cpu, &dataset, &changed, options(None)).unwrap_err();
+    assert!(error.to_string().contains("learning_rate"), "{error}");
+
+    // One flipped byte in the second mini-batch, and a file cut short.
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = bytes.len() - 1000;
+    bytes[at] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    let dataset = Dataset::open(&path, &params, &key.id()).unwrap();
+    let error = dataset.batch(&cpu, 1).err().unwrap().to_string();
+    assert!(error.contains("chunk 1 of 2"), "{error}");
+    std::fs::write(&path, &bytes[..at]).unwrap();
+    let error = Dataset::open(&path, &params, &key.id()).unwrap_err().to_string();
+    assert!(error.contains("length"), "{error}");
+}
+
+#[test]
+fn key_files_are_secret_checked_and_never_replaced() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("client.key");
+    let key = ClientKey::new(&Params::toy_insecure().unwrap(), Seed::from_number(4));
+    key.save(&path).unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(ClientKey::load(&path).unwrap().id(), key.id());
+    assert!(key.save(&path).unwrap_err().to_string().contains("creating"));
+    assert!(!format!("{key:?}").contains("seed"));
+
+    let mut bytes = std::fs::read(&path).unwrap();
+    let last = bytes.len() - 40;
+    bytes[last] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    assert!(ClientKey::load(&path).unwrap_err().to_string().contains("chunk 0"));
+
+    let keys = key.evaluation_keys();
+    let path = folder.path().join("evaluation.keys");
+    keys.save(&path).unwrap();
+    assert!(fhe_core::server::EvaluationKeys::load(&path).unwrap() == keys);
+    let error = ClientKey::load(&path).unwrap_err().to_string();
+    assert!(error.contains("kind is evaluation keys"), "{error}");
+}

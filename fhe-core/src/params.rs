@@ -185,7 +185,8 @@ mod tests {
     #[test]
     fn each_broken_rule_is_named() {
         let good = (*Params::secure128().unwrap()).clone();
-        let cases: [(&str, fn(&mut ParamsSpec)); 5] = [
+        type Break = fn(&mut ParamsSpec);
+        let cases: [(&str, Break); 5] = [
             ("row_size", |s| s.row_size = 1000),
             ("short_dimension", |s| s.short_dimension = 0),
             ("row_noise_bits", |s| s.row_noise_bits = 61),

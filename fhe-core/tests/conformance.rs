@@ -149,7 +149,7 @@ fn all_moves(params: &Params, tolerance: f64) {
 
     let got = b.key.decrypt_rows(&b.cpu.pack_constants(&values).unwrap()).unwrap();
     let want = flat(&b.clear.pack_constants(&clear_values).unwrap(), n);
-    let constants = |i: usize| i % n == 0;
+    let constants = |i: usize| i.is_multiple_of(n);
     let pick = |x: &[u64], first: bool| -> Vec<u64> {
         x.iter().enumerate().filter(|(i, _)| constants(*i) == first).map(|(_, x)| *x).collect()
     };

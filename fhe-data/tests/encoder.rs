@@ -1,5 +1,7 @@
 //! Fitting, encoding and storing.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use std::fs;
 use std::path::Path;
 

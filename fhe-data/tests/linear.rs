@@ -1,5 +1,7 @@
 //! The encoder against raw pixels, both under a linear head, on the built-in images.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use fhe_data::{Encoder, EncoderConfig, ImageSet, builtin};
 
 /// Trains a one-vs-all logistic head on rows of one width; returns test accuracy.

@@ -48,7 +48,7 @@ fn fetches_and_renames() {
     let target = folder.path().join("a.tar.gz");
     let (url, server) = serve(usize::MAX);
     let last = RefCell::new(None);
-    fetch(&url, &sha256(CONTENT), &target, &|p| drop(last.replace(Some(p)))).unwrap();
+    fetch(&url, &sha256(CONTENT), &target, &|p| _ = last.replace(Some(p))).unwrap();
     assert_eq!(server.join().unwrap(), None);
     assert_eq!(fs::read(&target).unwrap(), CONTENT);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);

@@ -122,7 +122,22 @@ pub struct Selectors {
     stride: usize,
 }
 
-/// The engine on ciphertexts.
+/// The engine on ciphertexts. It holds evaluation keys only, and has no way to decrypt:
+///
+/// ```compile_fail,E0599
+/// fn peek(engine: &fhe_core::Cpu, x: &fhe_core::engine::cpu::Values) {
+///     let _ = engine.decrypt_values(x);
+/// }
+/// ```
+///
+/// Clear numbers and ciphertexts do not mix:
+///
+/// ```compile_fail,E0308
+/// use fhe_core::{Cpu, Engine};
+/// fn mix(engine: &Cpu, x: &mut fhe_core::engine::cpu::Values, clear: &Vec<u64>) {
+///     let _ = engine.add_scaled_values(x, clear, 1);
+/// }
+/// ```
 pub struct Cpu {
     params: Params,
     key_id: String,

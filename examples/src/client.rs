@@ -134,7 +134,12 @@ pub fn encrypt(
     batch: usize,
 ) -> Result<()> {
     let samples = data.labels.len();
-    let shape = DatasetShape { name: name.into(), samples, values: classes, batch };
+    let mut bytes = data.labels.clone();
+    for i in 0..samples {
+        bytes.extend(data.features.row(i).iter().map(|&x| x as u8));
+    }
+    let inputs = key.digest(&bytes);
+    let shape = DatasetShape { name: name.into(), samples, values: classes, batch, inputs };
     let mut writer = DatasetWriter::resume(path, key, &shape)?;
     let bar = progress::bar("encrypting images", samples as u64, "images");
     while writer.next_sample() < samples {
@@ -156,7 +161,9 @@ pub fn encrypt(
 /// Those of the file.
 pub fn encrypt_query(path: &Path, key: &ClientKey, features: Vec<i32>) -> Result<()> {
     let name = format!("query {}", path.display());
-    let shape = DatasetShape { name, samples: 1, values: 0, batch: 1 };
+    let bytes: Vec<u8> = features.iter().flat_map(|x| x.to_le_bytes()).collect();
+    let inputs = key.digest(&bytes);
+    let shape = DatasetShape { name, samples: 1, values: 0, batch: 1, inputs };
     let mut writer = DatasetWriter::resume(path, key, &shape)?;
     if writer.next_sample() == 0 {
         writer.write_batch(&[(features, Vec::new())])?;

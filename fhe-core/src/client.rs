@@ -7,6 +7,7 @@ use tfhe::core_crypto::prelude::*;
 use zeroize::Zeroizing;
 
 use crate::engine::cpu::fourier::Layout;
+use crate::params::Gadget;
 use crate::server::{EvaluationKeys, SeededRows};
 use crate::{Error, Params, Result, Seed};
 
@@ -83,6 +84,13 @@ impl ClientKey {
     #[must_use]
     pub fn id(&self) -> String {
         format!("{:032x}", self.seed.derive("key id", 0, self.params.hash().as_bytes()).0)
+    }
+
+    /// Returns a keyed digest: equal for equal data under this key, and nothing more to anyone without
+    /// the key.
+    #[must_use]
+    pub fn digest(&self, data: &[u8]) -> String {
+        format!("{:032x}", self.derive("digest", 0, data).0)
     }
 
     /// Derives the randomness of one use. The parameter set is part of every purpose: the same seed
@@ -178,6 +186,17 @@ impl ClientKey {
         self.encrypt_rows(&rows, purpose, index)
     }
 
+    /// Adds the messages of a selector of a single bit.
+    fn selector_of_bit(&self, rows: &mut Vec<u64>, bit: u64, gadget: Gadget) {
+        let n = self.params.row_size;
+        for level in 1..=gadget.levels {
+            let unit = bit << (64 - gadget.base_log * level);
+            rows.extend(self.row_key.iter().map(|s| s.wrapping_mul(unit).wrapping_neg()));
+            rows.push(unit);
+            rows.resize(rows.len() + n - 1, 0);
+        }
+    }
+
     /// Encrypts single values given as torus elements.
     pub(crate) fn encrypt_values(&self, phases: &[u64], purpose: &str, index: u64) -> SeededRows {
         let bytes: &[u8] = bytemuck::cast_slice(phases);
@@ -230,25 +249,20 @@ impl ClientKey {
         );
         let key_switch = SeededRows { seed: mask_seed.0, bodies: key_switch.into_container() };
 
-        let mask_seed = self.derive("bootstrap mask", 0, &[]);
-        let mut bootstrap = SeededLweBootstrapKey::new(
-            0u64,
-            GlweDimension(1).to_glwe_size(),
-            PolynomialSize(n),
-            DecompositionBaseLog(p.lookup.base_log as usize),
-            DecompositionLevelCount(p.lookup.levels as usize),
-            LweDimension(p.short_dimension),
-            mask_seed.into(),
-            CiphertextModulus::new_native(),
-        );
-        par_generate_seeded_lwe_bootstrap_key(
-            &short,
-            &self.glwe_key(),
-            &mut bootstrap,
-            self.row_noise(),
-            &mut Once(self.derive("bootstrap noise", 0, &[])),
-        );
-        let bootstrap = SeededRows { seed: mask_seed.0, bodies: bootstrap.into_container() };
+        // A selector of each bit [group = pattern]: see `engine::cpu::blind_rotation`.
+        let blind_rotation = self
+            .short_key
+            .par_chunks_exact(p.lookup_group)
+            .enumerate()
+            .map(|(index, bits)| {
+                let value = bits.iter().rev().fold(0, |value, bit| 2 * value + *bit as usize);
+                let mut rows = Zeroizing::new(Vec::new());
+                for pattern in 1..1usize << p.lookup_group {
+                    self.selector_of_bit(&mut rows, u64::from(value == pattern), p.lookup);
+                }
+                self.encrypt_rows(&rows, "blind rotation", index as u64)
+            })
+            .collect();
 
         // Level j of key bit i: the constant row s_i q / B^j.
         let chunk = Layout::KEY_CHUNK.min(n);
@@ -282,7 +296,7 @@ impl ClientKey {
             params: p.clone(),
             key_id: self.id(),
             key_switch,
-            bootstrap,
+            blind_rotation,
             pack,
             reflect,
         }

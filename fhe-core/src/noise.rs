@@ -126,15 +126,19 @@ impl Noise {
         self.key_switch() + self.modulus_switch(tables) - step * step / 12.0
     }
 
-    /// Of a lookup's output: `n (2 l N V_row (B^2+2)/12 + (1 + N/2) / (24 B^2l))`, with the
-    /// transform's rounding.
+    /// Of a lookup's output: `(n/g) (2 (2^g - 1) 2 l N V_row (B^2+2)/12 + (1 + N/2) / (12 B^2l))`, with
+    /// the transform's rounding, for steps of g key bits.
+    ///
+    /// Each of the `2^g - 1` products of a step is multiplied by some `X^a - 1`, which doubles its
+    /// variance. A step rounds the row once, whatever the key bits are.
     #[must_use]
     pub fn lookup(&self) -> f64 {
         let g = self.params.lookup;
+        let patterns = f64::from((1u32 << self.params.lookup_group) - 1);
         let gadget = 2.0 * f64::from(g.levels) * self.size() * self.fresh() * digit(g);
-        // The key bit is 0 half of the time, and what is not decomposed is multiplied by it.
-        let rounding = 0.5 * rounding(g) * (1.0 + self.size() / 2.0);
+        let rounding = rounding(g) * (1.0 + self.size() / 2.0);
         let transform = self.transform(g, 2.0 * f64::from(g.levels));
-        self.params.short_dimension as f64 * (gadget + rounding + transform)
+        let steps = (self.params.short_dimension / self.params.lookup_group) as f64;
+        steps * (2.0 * patterns * (gadget + transform) + rounding)
     }
 }

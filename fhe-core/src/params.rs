@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::cpu::blind_rotation::MAX_GROUP;
 use crate::{Error, Result};
 
 /// How a torus element is cut into small signed digits: `levels` digits of `base_log` bits.
@@ -36,6 +37,8 @@ pub struct ParamsSpec {
     pub key_switch: Gadget,
     /// Blind rotation.
     pub lookup: Gadget,
+    /// Bits of the short key that one step of a blind rotation takes.
+    pub lookup_group: usize,
     /// Selectors that the client encrypts.
     pub selector: Gadget,
     /// Packing of single values into constant rows.
@@ -75,6 +78,15 @@ impl Params {
             let got = spec.short_dimension as u64;
             return fail("short_dimension", got, "must be in 1..=row_size");
         }
+        if !(1..=MAX_GROUP).contains(&spec.lookup_group)
+            || !spec.short_dimension.is_multiple_of(spec.lookup_group)
+        {
+            let rule = "must be 1 to 4 and divide short_dimension";
+            return fail("lookup_group", spec.lookup_group as u64, rule);
+        }
+        if spec.lookup.levels > 4 {
+            return fail("lookup", spec.lookup.levels.into(), "must have 1 to 4 levels");
+        }
         for (field, bits) in
             [("short_noise_bits", spec.short_noise_bits), ("row_noise_bits", spec.row_noise_bits)]
         {
@@ -112,7 +124,7 @@ impl Params {
     /// None in practice: the set passes its own check, and a test says so.
     pub fn secure128() -> Result<Self> {
         Self::new(ParamsSpec {
-            name: "secure128-head-v1".into(),
+            name: "secure128-head-v2".into(),
             security_bits: 128,
             short_dimension: 720,
             short_noise_bits: 50,
@@ -120,6 +132,7 @@ impl Params {
             row_noise_bits: 17,
             key_switch: gadget(3, 4),
             lookup: gadget(15, 2),
+            lookup_group: 3,
             selector: gadget(18, 2),
             pack: gadget(13, 2),
             reflect: gadget(13, 3),
@@ -133,14 +146,15 @@ impl Params {
     #[cfg(feature = "toy-params")]
     pub fn toy_insecure() -> Result<Self> {
         Self::new(ParamsSpec {
-            name: "toy-insecure-v1".into(),
+            name: "toy-insecure-v2".into(),
             security_bits: 0,
-            short_dimension: 64,
+            short_dimension: 66,
             short_noise_bits: 40,
             row_size: 512,
             row_noise_bits: 17,
             key_switch: gadget(4, 5),
             lookup: gadget(15, 2),
+            lookup_group: 3,
             selector: gadget(18, 2),
             pack: gadget(13, 2),
             reflect: gadget(13, 3),
@@ -178,7 +192,7 @@ mod tests {
 
     #[test]
     fn shipped_sets_pass_their_check() {
-        assert_eq!(Params::named("secure128-head-v1").unwrap().row_size, 2048);
+        assert_eq!(Params::named("secure128-head-v2").unwrap().row_size, 2048);
         assert_eq!(Params::toy_insecure().unwrap().security_bits, 0);
     }
 
@@ -186,7 +200,8 @@ mod tests {
     fn each_broken_rule_is_named() {
         let good = (*Params::secure128().unwrap()).clone();
         type Break = fn(&mut ParamsSpec);
-        let cases: [(&str, Break); 5] = [
+        let cases: [(&str, Break); 6] = [
+            ("lookup_group", |s| s.lookup_group = 7),
             ("row_size", |s| s.row_size = 1000),
             ("short_dimension", |s| s.short_dimension = 0),
             ("row_noise_bits", |s| s.row_noise_bits = 61),
@@ -199,6 +214,6 @@ mod tests {
             let message = Params::new(spec).unwrap_err().to_string();
             assert!(message.contains(field), "{message}");
         }
-        assert!(Params::named("nope").unwrap_err().to_string().contains("secure128-head-v1"));
+        assert!(Params::named("nope").unwrap_err().to_string().contains("secure128-head-v2"));
     }
 }

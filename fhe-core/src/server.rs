@@ -60,7 +60,7 @@ pub struct EvaluationKeys {
     pub(crate) params: Params,
     pub(crate) key_id: String,
     pub(crate) key_switch: SeededRows,
-    pub(crate) bootstrap: SeededRows,
+    pub(crate) blind_rotation: Vec<SeededRows>,
     pub(crate) pack: Vec<SeededRows>,
     pub(crate) reflect: SeededRows,
 }

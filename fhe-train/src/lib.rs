@@ -2,6 +2,7 @@
 
 pub mod head;
 pub mod loss;
+pub mod provenance;
 pub mod schedule;
 pub mod trainer;
 
@@ -10,5 +11,6 @@ mod error;
 pub use error::{Error, Result};
 pub use head::{ClearSource, Head, Source};
 pub use loss::OneVsAll;
+pub use provenance::Provenance;
 pub use schedule::Recipe;
 pub use trainer::{Checkpoint, Event, Part, Report, Trainer, TrainerOptions};

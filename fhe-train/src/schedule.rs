@@ -21,7 +21,7 @@ pub struct Recipe {
 
 impl Default for Recipe {
     fn default() -> Self {
-        Self { classes: 10, passes: 1, learning_rate: 1.55e-4, logit_range: 8.0 }
+        Self { classes: 10, passes: 1, learning_rate: 5e-4, logit_range: 8.0 }
     }
 }
 

@@ -10,7 +10,7 @@ use fhe_core::{Cpu, Engine};
 use serde::{Deserialize, Serialize};
 
 use crate::head::Head;
-use crate::{Error, Recipe, Result};
+use crate::{Error, Provenance, Recipe, Result};
 
 const KIND: &str = "encrypted model";
 
@@ -31,6 +31,8 @@ pub struct State {
     pub recipe: Recipe,
     /// Name of the data set.
     pub dataset: String,
+    /// Digest of what the data set holds, from its header.
+    pub inputs: String,
     /// Steps made.
     pub step: usize,
     /// Steps in all.
@@ -62,6 +64,8 @@ pub struct Part {
     pub raw_seconds: f64,
     /// Number of those measurements.
     pub raw_measurements: usize,
+    /// What computed it.
+    pub provenance: Provenance,
 }
 
 /// What a finished training reports.
@@ -210,6 +214,7 @@ impl<'a> Trainer<'a> {
             let text = |r: &Recipe| serde_json::to_string(r).unwrap_or_default();
             differs("recipe", text(&saved.state.recipe), text(recipe))?;
             differs("data set", saved.state.dataset.clone(), name.clone())?;
+            differs("data", saved.state.inputs.clone(), dataset.shape().inputs.clone())?;
             differs("steps", saved.state.steps.to_string(), steps.to_string())?;
             let head = Head::resume(recipe, saved.weights, saved.state.step)?;
             (saved.state, head)
@@ -217,6 +222,7 @@ impl<'a> Trainer<'a> {
             let state = State {
                 recipe: recipe.clone(),
                 dataset: name.clone(),
+                inputs: dataset.shape().inputs.clone(),
                 step: 0,
                 steps,
                 images: 0,
@@ -251,6 +257,7 @@ impl<'a> Trainer<'a> {
             lookups: 0,
             raw_seconds: 0.0,
             raw_measurements: 0,
+            provenance: Provenance::here(),
         };
         let mut since_checkpoint = Duration::ZERO;
         if first < last {
@@ -323,6 +330,7 @@ impl<'a> Trainer<'a> {
         let count = part.raw_measurements as f64;
         part.raw_seconds = (part.raw_seconds * count + mean) / (count + 1.0);
         part.raw_measurements += 1;
+        part.provenance.measure_memory();
     }
 }
 

@@ -33,7 +33,13 @@ fn recipe() -> Recipe {
 
 fn encrypt(path: &Path, key: &ClientKey, source: &ClearSource, stop_after: usize) {
     let samples = source.labels.len();
-    let shape = DatasetShape { name: "toy".into(), samples, values: CLASSES, batch: BATCH };
+    let shape = DatasetShape {
+        name: "toy".into(),
+        samples,
+        values: CLASSES,
+        batch: BATCH,
+        inputs: key.digest(b"toy"),
+    };
     let mut writer = DatasetWriter::resume(path, key, &shape).unwrap();
     let mut written = 0;
     while writer.next_sample() < samples {

@@ -32,6 +32,9 @@ pub struct DatasetShape {
     pub values: usize,
     /// Samples of a mini-batch.
     pub batch: usize,
+    /// [`ClientKey::digest`] of everything that is encrypted: an interrupted encryption goes on with
+    /// the same inputs only, and so does a training.
+    pub inputs: String,
 }
 
 impl DatasetShape {

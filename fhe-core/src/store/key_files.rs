@@ -50,7 +50,7 @@ impl ClientKey {
 
 impl EvaluationKeys {
     fn parts(&self) -> impl Iterator<Item = &SeededRows> {
-        [&self.key_switch, &self.bootstrap, &self.reflect].into_iter().chain(&self.pack)
+        [&self.key_switch, &self.reflect].into_iter().chain(&self.blind_rotation).chain(&self.pack)
     }
 
     /// Writes the keys.
@@ -86,11 +86,10 @@ impl EvaluationKeys {
         let n = params.row_size;
         let levels = |g: crate::params::Gadget| g.levels as usize;
         let chunk = crate::engine::cpu::fourier::Layout::KEY_CHUNK.min(n);
-        let mut expected = vec![
-            n * levels(params.key_switch),
-            params.short_dimension * 2 * levels(params.lookup) * n,
-            levels(params.reflect) * n,
-        ];
+        let mut expected = vec![n * levels(params.key_switch), levels(params.reflect) * n];
+        let patterns = (1 << params.lookup_group) - 1;
+        let groups = params.short_dimension / params.lookup_group;
+        expected.extend(vec![patterns * 2 * levels(params.lookup) * n; groups]);
         expected.extend(vec![chunk * levels(params.pack) * n; n / chunk]);
         let total: usize = expected.iter().map(|len| 16 + 8 * len).sum();
         if lengths != expected || payload.len() != total {
@@ -103,8 +102,9 @@ impl EvaluationKeys {
             super::dataset::seeded(part, 8)
         });
         let mut take = || parts.next().ok_or_else(|| bad("payload"));
-        let (key_switch, bootstrap, reflect) = (take()?, take()?, take()?);
+        let (key_switch, reflect) = (take()?, take()?);
+        let blind_rotation = parts.by_ref().take(groups).collect();
         let pack = parts.collect();
-        Ok(Self { params, key_id: header.key_id, key_switch, bootstrap, pack, reflect })
+        Ok(Self { params, key_id: header.key_id, key_switch, blind_rotation, pack, reflect })
     }
 }

@@ -1,53 +1,38 @@
 //! Lookups: key switch to the short key, modulus switch, blind rotation, extraction.
 //!
 //! Key switch and blind rotation each take several values through one pass over their key, which is
-//! 24 MB and 94 MB: too large for the cache that a single value would need.
+//! 24 MB and 220 MB: reading them from memory for every value would take as long as the arithmetic.
 
 use rayon::prelude::*;
-use tfhe::core_crypto::fft_impl::fft64::crypto::bootstrap::{
-    batch_blind_rotate_assign_scratch, blind_rotate_assign_scratch,
-};
+use tfhe::core_crypto::fft_impl::fft64::c64;
+use tfhe::core_crypto::fft_impl::fft64::crypto::bootstrap::blind_rotate_assign_scratch;
 use tfhe::core_crypto::prelude::*;
 
-use super::{Cpu, Values, product};
+use super::{Cpu, Values, blind_rotation, product};
 use crate::Table;
+use crate::engine::clear::rotate;
 
-/// Values that one thread takes through a key at a time.
-const BATCH: usize = 8;
+/// Largest number of values that one thread takes through a key at a time. With fewer the key's way from
+/// memory shows, with more the values' own.
+const BATCH: usize = 20;
 /// Rows of the key-switching key applied while they are in the nearest cache.
 const KEY_ROWS: usize = 8;
-
-/// A value under the short key, its elements as exponents modulo 2 N.
-struct Exponents {
-    elements: Vec<usize>,
-    log_modulus: CiphertextModulusLog,
-}
-
-impl ModulusSwitchedLweCiphertext<usize> for Exponents {
-    fn log_modulus(&self) -> CiphertextModulusLog {
-        self.log_modulus
-    }
-    fn lwe_dimension(&self) -> LweDimension {
-        LweDimension(self.elements.len() - 1)
-    }
-    fn body(&self) -> usize {
-        self.elements[self.elements.len() - 1]
-    }
-    fn mask(&self) -> impl ExactSizeIterator<Item = usize> + '_ {
-        self.elements[..self.elements.len() - 1].iter().copied()
-    }
-}
 
 pub(super) fn apply(cpu: &Cpu, x: &Values, tables: &[Table]) -> Values {
     let n = cpu.params.row_size;
     let test = test_polynomial(n, tables);
     let mut out = Values::new(n, x.len() * tables.len());
+    // As many batches for each thread, none of them smaller than it must be.
+    let threads = rayon::current_num_threads();
+    let rounds = x.len().div_ceil(threads * BATCH).max(1);
+    let batch = x.len().div_ceil(threads * rounds).max(1);
     out.data
-        .par_chunks_mut((n + 1) * tables.len() * BATCH)
-        .zip(x.data.par_chunks((n + 1) * BATCH))
-        .for_each_init(ComputationBuffers::new, |buffers, (out, x)| {
-            apply_batch(cpu, out, x, &test, tables.len(), buffers);
-        });
+        .par_chunks_mut((n + 1) * tables.len() * batch)
+        .zip(x.data.par_chunks((n + 1) * batch))
+        .for_each_init(
+            || cpu.blind_rotation.buffers(&cpu.transform, batch),
+            |buffers, (out, x)| apply_batch(cpu, out, x, &test, tables.len(), buffers),
+        );
     out
 }
 
@@ -63,34 +48,20 @@ fn apply_batch(
     x: &[u64],
     test: &[u64],
     tables: usize,
-    buffers: &mut ComputationBuffers,
+    buffers: &mut blind_rotation::Buffers,
 ) {
     let n = cpu.params.row_size;
-    let size = PolynomialSize(n);
-    let modulus = CiphertextModulus::new_native();
-    let exponents = exponents(cpu, &key_switch(cpu, x), tables);
-    let count = GlweCiphertextCount(exponents.len());
-    let glwe_size = GlweDimension(1).to_glwe_size();
-
-    let mut rows = GlweCiphertextList::new(0u64, glwe_size, size, count, modulus);
-    for row in rows.as_mut().chunks_exact_mut(2 * n) {
+    let short = cpu.params.short_dimension;
+    let values = exponents(cpu, &key_switch(cpu, x), tables);
+    let mut masks = Vec::with_capacity(values.len());
+    let mut rows = vec![0; 2 * n * (values.len() / (short + 1))];
+    for (row, value) in rows.chunks_exact_mut(2 * n).zip(values.chunks_exact(short + 1)) {
+        let (mask, body) = value.split_at(short);
         row[n..].copy_from_slice(test);
+        rotate(&mut row[n..], (2 * n - body[0]) % (2 * n));
+        masks.extend_from_slice(mask);
     }
-    let fft = cpu.transform.fft().as_view();
-    let need = batch_blind_rotate_assign_scratch::<u64>(
-        glwe_size,
-        size,
-        CiphertextCount(exponents.len()),
-        fft,
-    );
-    buffers.resize(need.unaligned_bytes_required());
-    cpu.bootstrap.as_view().batch_blind_rotate_assign(
-        rows.as_mut_view(),
-        &exponents,
-        fft,
-        buffers.stack(),
-    );
-    let rows = rows.into_container();
+    cpu.blind_rotation.rotate(&cpu.transform, &mut rows, &masks, buffers);
     for (out, row) in out.chunks_exact_mut((n + 1) * tables).zip(rows.chunks_exact(2 * n)) {
         for (t, value) in out.chunks_exact_mut(n + 1).enumerate() {
             product::extract_one(value, row, t);
@@ -136,40 +107,35 @@ fn key_switch(cpu: &Cpu, x: &[u64]) -> Vec<u32> {
 
 /// Rounds to exponents modulo 2 N that are multiples of the number of tables, after adding 1/4 so
 /// that the table's range starts at exponent 0.
-fn exponents(cpu: &Cpu, short: &[u32], tables: usize) -> Vec<Exponents> {
+fn exponents(cpu: &Cpu, values: &[u32], tables: usize) -> Vec<usize> {
     let log_modulus = cpu.params.row_size.ilog2() + 1;
     let kept = log_modulus - tables.ilog2();
     let shift = 32 - kept;
-    short
-        .chunks_exact(cpu.params.short_dimension + 1)
-        .map(|value| {
-            let last = value.len() - 1;
-            let elements = value
-                .iter()
-                .enumerate()
-                .map(|(i, &e)| {
-                    let e = if i == last { e.wrapping_add(1 << 30) } else { e };
-                    ((e.wrapping_add(1 << (shift - 1)) >> shift) as usize) << tables.ilog2()
-                })
-                .collect();
-            let log_modulus = CiphertextModulusLog(log_modulus as usize);
-            Exponents { elements, log_modulus }
+    let body = cpu.params.short_dimension;
+    values
+        .iter()
+        .enumerate()
+        .map(|(i, &e)| {
+            let e = if i % (body + 1) == body { e.wrapping_add(1 << 30) } else { e };
+            let rounded = e.wrapping_add(1 << (shift - 1)) >> shift;
+            ((rounded as usize) << tables.ilog2()) % (1 << log_modulus)
         })
         .collect()
 }
 
 /// One value's key switch and bootstrap by tfhe's own functions, buffers allocated beforehand.
-pub struct RawBootstrap<'a> {
-    cpu: &'a Cpu,
+pub struct RawBootstrap {
     key_switch: LweKeyswitchKeyOwned<u64>,
     input: LweCiphertextOwned<u64>,
     short: LweCiphertextOwned<u64>,
     output: LweCiphertextOwned<u64>,
     test: GlweCiphertextOwned<u64>,
+    bootstrap: FourierLweBootstrapKeyOwned,
+    fft: Fft,
     buffers: ComputationBuffers,
 }
 
-pub(super) fn raw(cpu: &Cpu) -> RawBootstrap<'_> {
+pub(super) fn raw(cpu: &Cpu) -> RawBootstrap {
     let p = &cpu.params;
     let modulus = CiphertextModulus::new_native();
     let n = LweDimension(p.row_size).to_lwe_size();
@@ -177,18 +143,28 @@ pub(super) fn raw(cpu: &Cpu) -> RawBootstrap<'_> {
     let glwe_size = GlweDimension(1).to_glwe_size();
     let size = PolynomialSize(p.row_size);
     let key: Vec<u64> = cpu.key_switch.iter().map(|&k| u64::from(k) << 32).collect();
-    let fft = cpu.transform.fft().as_view();
+    let fft = Fft::new(size);
     let mut buffers = ComputationBuffers::new();
-    let need = blind_rotate_assign_scratch::<u64>(glwe_size, size, fft)
+    let need = blind_rotate_assign_scratch::<u64>(glwe_size, size, fft.as_view())
         .and(StackReq::new_aligned::<u64>(2 * p.row_size, 128));
     buffers.resize(need.unaligned_bytes_required());
     let mut input = LweCiphertext::new(0u64, n, modulus);
-    // Any elements will do: the time does not depend on them, as long as they are not all zero.
+    // Any elements will do, in the key as well: the time does not depend on them, as long as they are
+    // not all zero.
+    let mut bootstrap = FourierLweBootstrapKey::new(
+        LweDimension(p.short_dimension),
+        glwe_size,
+        size,
+        DecompositionBaseLog(p.lookup.base_log as usize),
+        DecompositionLevelCount(p.lookup.levels as usize),
+    );
+    for (i, x) in bootstrap.as_mut_view().data().iter_mut().enumerate() {
+        *x = c64::new((i % 1021) as f64, (i % 1019) as f64);
+    }
     for (i, e) in input.as_mut().iter_mut().enumerate() {
         *e = (i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
     RawBootstrap {
-        cpu,
         key_switch: LweKeyswitchKey::from_container(
             key,
             DecompositionBaseLog(p.key_switch.base_log as usize),
@@ -200,11 +176,13 @@ pub(super) fn raw(cpu: &Cpu) -> RawBootstrap<'_> {
         short: LweCiphertext::new(0u64, short.to_lwe_size(), modulus),
         output: LweCiphertext::new(0u64, n, modulus),
         test: GlweCiphertext::new(1u64 << 60, glwe_size, size, modulus),
+        bootstrap,
+        fft,
         buffers,
     }
 }
 
-impl RawBootstrap<'_> {
+impl RawBootstrap {
     /// Runs both once.
     pub fn run(&mut self) {
         keyswitch_lwe_ciphertext(&self.key_switch, &self.input, &mut self.short);
@@ -212,8 +190,8 @@ impl RawBootstrap<'_> {
             &self.short,
             &mut self.output,
             &self.test,
-            &self.cpu.bootstrap,
-            self.cpu.transform.fft().as_view(),
+            &self.bootstrap,
+            self.fft.as_view(),
             self.buffers.stack(),
         );
     }

@@ -1,5 +1,6 @@
 //! The engine on ciphertexts: tfhe's key material and transforms, our products and packing.
 
+pub(crate) mod blind_rotation;
 pub(crate) mod fourier;
 mod lookup;
 mod pack;
@@ -143,7 +144,7 @@ pub struct Cpu {
     key_id: String,
     transform: Transform,
     key_switch: Vec<u32>,
-    bootstrap: FourierLweBootstrapKeyOwned,
+    blind_rotation: blind_rotation::BlindRotationKey,
     pack: pack::PackKey,
     reflect: Vec<c64>,
 }
@@ -184,35 +185,8 @@ impl Cpu {
         let key_switch =
             full.as_ref().iter().map(|&x| (x.wrapping_add(1 << 31) >> 32) as u32).collect();
 
-        let seeded = SeededLweBootstrapKey::from_container(
-            &keys.bootstrap.bodies[..],
-            GlweDimension(1).to_glwe_size(),
-            PolynomialSize(n),
-            DecompositionBaseLog(params.lookup.base_log as usize),
-            DecompositionLevelCount(params.lookup.levels as usize),
-            Seed128(keys.bootstrap.seed).into(),
-            modulus,
-        );
-        let mut full = LweBootstrapKey::new(
-            0u64,
-            seeded.glwe_size(),
-            seeded.polynomial_size(),
-            seeded.decomposition_base_log(),
-            seeded.decomposition_level_count(),
-            LweDimension(params.short_dimension),
-            modulus,
-        );
-        par_decompress_seeded_lwe_bootstrap_key::<_, _, _, DefaultRandomGenerator>(
-            &mut full, &seeded,
-        );
-        let mut bootstrap = FourierLweBootstrapKey::new(
-            full.input_lwe_dimension(),
-            full.glwe_size(),
-            full.polynomial_size(),
-            full.decomposition_base_log(),
-            full.decomposition_level_count(),
-        );
-        par_convert_standard_lwe_bootstrap_key_to_fourier(&full, &mut bootstrap);
+        let blind_rotation =
+            blind_rotation::BlindRotationKey::new(&params, &transform, &keys.blind_rotation);
 
         let mut scratch = transform.scratch();
         let rows = keys.reflect.expand_rows(n);
@@ -222,7 +196,7 @@ impl Cpu {
         }
         let pack = pack::PackKey::new(&params, &keys.pack);
         let key_id = keys.key_id.clone();
-        Self { params, key_id, transform, key_switch, bootstrap, pack, reflect }
+        Self { params, key_id, transform, key_switch, blind_rotation, pack, reflect }
     }
 
     /// Returns the public name of the client key that this engine's keys belong to.
@@ -245,10 +219,10 @@ impl Cpu {
         Values { dimension: n, data }
     }
 
-    /// Applies one table to one value by tfhe's own key switch and programmable bootstrap, on the
-    /// calling thread: the cost that efficiency is measured against.
+    /// Applies one table to one value by tfhe's own key switch and programmable bootstrap (one key
+    /// bit a step), on the calling thread: the cost that efficiency is measured against.
     #[must_use]
-    pub fn raw_bootstrap(&self) -> RawBootstrap<'_> {
+    pub fn raw_bootstrap(&self) -> RawBootstrap {
         lookup::raw(self)
     }
 }

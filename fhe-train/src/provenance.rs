@@ -1,0 +1,79 @@
+//! Where a figure comes from.
+
+use std::process::Command;
+
+use serde::{Deserialize, Serialize};
+
+/// Commit, machine, command line and memory of this process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provenance {
+    /// Commit of the working directory, with `-dirty` if files differ from it; "unknown" elsewhere.
+    pub commit: String,
+    /// Processor and operating system.
+    pub machine: String,
+    /// The program and its arguments.
+    pub command: String,
+    /// Largest resident memory so far in bytes; 0 where the system does not tell.
+    pub peak_memory_bytes: u64,
+}
+
+impl Provenance {
+    /// Looks at this process.
+    #[must_use]
+    pub fn here() -> Self {
+        let mut here = Self { commit: commit(), machine: machine(), ..Self::default() };
+        let mut arguments = std::env::args();
+        let program = arguments.next().unwrap_or_default();
+        let name = program.rsplit('/').next().unwrap_or_default();
+        here.command =
+            std::iter::once(name.to_owned()).chain(arguments).collect::<Vec<_>>().join(" ");
+        here.measure_memory();
+        here
+    }
+
+    /// Reads the largest resident memory again.
+    pub fn measure_memory(&mut self) {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let kilobytes = field(&status, "VmHWM").trim_end_matches(" kB").parse().unwrap_or(0);
+        self.peak_memory_bytes = self.peak_memory_bytes.max(1024u64 * kilobytes);
+    }
+}
+
+fn field<'a>(text: &'a str, name: &str) -> &'a str {
+    let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+    line.split_once(':').map_or("", |(_, value)| value.trim())
+}
+
+fn commit() -> String {
+    let git = ["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"];
+    Command::new("git")
+        .args(git)
+        .output()
+        .ok()
+        .filter(|output| output.status.success())
+        .map_or_else(|| "unknown".into(), |o| String::from_utf8_lossy(&o.stdout).trim().to_owned())
+}
+
+fn machine() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let model = match field(&info, "model name") {
+        "" => std::env::consts::ARCH,
+        name => name,
+    };
+    format!("{model}, {cores} cores, {}", std::env::consts::OS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_knows_its_memory_on_linux() {
+        let here = Provenance::here();
+        assert!(!cfg!(target_os = "linux") || here.peak_memory_bytes > 1 << 20, "{here:?}");
+        assert!(here.machine.contains("cores"));
+        assert_eq!(field("a: 1\nb:  2 kB", "b"), "2 kB");
+    }
+}

@@ -1,6 +1,7 @@
 //! The whole story on built-in data: keys, encrypted training, decrypted accuracy, one encrypted
 //! inference, and the clear twin beside it.
 
+use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -10,10 +11,14 @@ use fhe_core::{Cpu, Engine, Params, Seed, from_torus};
 use fhe_data::Encoder;
 use fhe_examples::client::{self, Labelled};
 use fhe_examples::preset::Preset;
-use fhe_examples::{progress, server};
+use fhe_examples::{failure, progress, server};
 use fhe_train::{Checkpoint, Trainer, TrainerOptions};
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    failure::exit_code(run())
+}
+
+fn run() -> Result<()> {
     let start = Instant::now();
     let folder = std::env::temp_dir().join(format!("fhe-quickstart-{}", std::process::id()));
     std::fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
@@ -22,7 +27,7 @@ fn main() -> Result<()> {
     // The client: keys, and an encoder that never sees a label.
     let key = ClientKey::new(&Params::secure128()?, Seed::random());
     let keys = key.evaluation_keys();
-    let images = preset.images(None, 1)?;
+    let images = preset.images(None, 1, None)?;
     let encoder = Encoder::fit(preset.encoder(None), &images.train, &|_| {})?;
     let train = Labelled::encode(&encoder, &images.train)?;
     let test = Labelled::encode(&encoder, &images.test)?;

@@ -1,16 +1,18 @@
 //! The client's set-up: keys, the encoder fitted on its own images, the encrypted data set.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
-use clap::Parser;
+use anyhow::{Context, Result};
+use clap::{Parser, value_parser};
 use fhe_core::client::ClientKey;
+use fhe_core::store::{Dataset, Secrecy};
 use fhe_core::{Params, Seed};
-use fhe_data::Encoder;
+use fhe_data::{Encoder, EncoderConfig, Split};
 use fhe_examples::client::{self, ClientFolder, Labelled, Setup};
 use fhe_examples::preset::Preset;
-use fhe_examples::progress;
 use fhe_examples::server::ServerFolder;
+use fhe_examples::{failure, file, progress};
 
 /// Makes keys, encodes and encrypts the images.
 ///
@@ -24,7 +26,8 @@ struct Args {
     /// Data set, encoder and recipe.
     #[arg(long, value_enum, default_value = "builtin")]
     preset: Preset,
-    /// CIFAR-10: the folder cifar-10-batches-bin, or the archive.
+    /// CIFAR-10: the folder cifar-10-batches-bin, or the archive; default: looked for in data, and
+    /// fetched if it is not there.
     #[arg(long)]
     data: Option<PathBuf>,
     /// Number of patches of the encoder's dictionary; default: the preset's.
@@ -33,68 +36,50 @@ struct Args {
     /// Seed of the built-in images.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Number of built-in training images, and of test images; default: 1000.
+    #[arg(long, value_parser = value_parser!(u64).range(2..=1_000_000))]
+    images: Option<u64>,
     /// Derive the secret key from --seed: for figures to be reproduced, NOT for secrets.
     #[arg(long)]
     reproducible_key: bool,
 }
 
-fn main() -> Result<()> {
-    let args = Args::parse();
+fn main() -> ExitCode {
+    failure::exit_code(setup(&Args::parse()))
+}
+
+fn setup(args: &Args) -> Result<()> {
     let (client, server) = (ClientFolder::of(&args.run), ServerFolder::of(&args.run));
+    let config = args.preset.encoder(args.dictionary);
+    config.check()?;
+    let count = args.images.map(|count| count as usize);
+    let images = args.preset.images(args.data.as_deref(), args.seed, count)?;
     for folder in [client.path(), server.path()] {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("creating {}", folder.display()))?;
     }
-    let images = args.preset.images(args.data.as_deref(), args.seed)?;
-    let setup = Setup {
-        preset: format!("{:?} {:?}", args.preset, args.preset.encoder(args.dictionary)),
+    client.agree(&Setup {
+        preset: format!("{:?} {config:?}", args.preset),
         seed: args.seed,
+        images: count,
         classes: images.class_names.map(String::from).to_vec(),
-    };
-    if let Ok(text) = std::fs::read_to_string(client.setup()) {
-        let old: Setup = serde_json::from_str(&text)
-            .with_context(|| format!("{} is damaged", client.setup().display()))?;
-        ensure!(old == setup, "{} was set up for {old:?}", args.run.display());
-    }
-    std::fs::write(client.setup(), serde_json::to_vec_pretty(&setup)?)
-        .with_context(|| format!("writing {}", client.setup().display()))?;
+    })?;
 
-    let key = if client.key().exists() {
-        client.read_key()?
+    let key = client_key(args, &client)?;
+    if server.keys().exists() {
+        server.check_keys(key.params(), &key.id())?;
     } else {
-        let seed =
-            if args.reproducible_key { Seed::from_number(args.seed) } else { Seed::random() };
-        let key = ClientKey::new(&Params::secure128()?, seed);
-        key.save(&client.key())?;
-        key
-    };
-    if !server.keys().exists() {
         println!("making evaluation keys");
         key.evaluation_keys().save(&server.keys())?;
     }
-
-    let encoder = if client.encoder().exists() {
-        Encoder::load(&client.encoder())?
-    } else {
-        let config = args.preset.encoder(args.dictionary);
-        let encoder = Encoder::fit(config, &images.train, &progress::encoder_bars())?;
-        encoder.save(&client.encoder())?;
-        encoder
-    };
-    let test_done = client.path().join("test.labels").exists();
-    let train = if test_done {
-        client.load("train")?
-    } else {
-        let train = Labelled::encode(&encoder, &images.train)?;
-        client.save("train", &train)?;
-        client.save("test", &Labelled::encode(&encoder, &images.test)?)?;
-        train
-    };
-
+    let train = encode(&client, config, &images)?;
     let recipe = args.preset.recipe();
-    std::fs::write(server.recipe(), serde_json::to_vec_pretty(&recipe)?)
-        .with_context(|| format!("writing {}", server.recipe().display()))?;
-    if !server.dataset().exists() {
+    if !server.recipe().exists() {
+        file::write(&server.recipe(), &serde_json::to_vec_pretty(&recipe)?, Secrecy::Public)?;
+    }
+    if server.dataset().exists() {
+        Dataset::open(&server.dataset(), key.params(), &key.id())?;
+    } else {
         let name = format!("{:?}", args.preset).to_lowercase();
         let (classes, batch) = (recipe.classes, args.preset.batch());
         client::encrypt(&server.dataset(), &key, &name, &train, classes, batch)?;
@@ -105,4 +90,34 @@ fn main() -> Result<()> {
         client.path().display()
     );
     Ok(())
+}
+
+/// Reads the secret key, or draws it.
+fn client_key(args: &Args, client: &ClientFolder) -> Result<ClientKey> {
+    if client.key().exists() {
+        return client.read_key();
+    }
+    let seed = if args.reproducible_key { Seed::from_number(args.seed) } else { Seed::random() };
+    let key = ClientKey::new(&Params::secure128()?, seed);
+    key.save(&client.key())?;
+    Ok(key)
+}
+
+/// Encodes both parts, unless that is done, and returns the training part.
+fn encode(client: &ClientFolder, config: EncoderConfig, images: &Split) -> Result<Labelled> {
+    // What is written last tells that all is there.
+    if client.encoder().exists() && client.path().join("test.labels").exists() {
+        return client.load("train");
+    }
+    let encoder = if client.encoder().exists() {
+        Encoder::load(&client.encoder())?
+    } else {
+        let encoder = Encoder::fit(config, &images.train, &progress::stages(""))?;
+        encoder.save(&client.encoder())?;
+        encoder
+    };
+    let train = Labelled::encode(&encoder, &images.train)?;
+    client.save("train", &train)?;
+    client.save("test", &Labelled::encode(&encoder, &images.test)?)?;
+    Ok(train)
 }

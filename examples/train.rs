@@ -1,14 +1,15 @@
 //! The server's training: reads RUN/server only, and cannot decrypt.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Result;
-use clap::Parser;
+use anyhow::{Context, Result};
+use clap::{Parser, value_parser};
 use fhe_core::Engine;
 use fhe_core::store::Dataset;
-use fhe_examples::progress;
 use fhe_examples::server::ServerFolder;
+use fhe_examples::{failure, progress};
 use fhe_train::{Trainer, TrainerOptions};
 
 /// Trains on the encrypted images of RUN/server.
@@ -24,26 +25,29 @@ struct Args {
     #[arg(long, default_value_t = 60)]
     checkpoint_seconds: u64,
     /// Stop after so many mini-batches; the same command goes on later.
-    #[arg(long)]
-    stop_after: Option<usize>,
+    #[arg(long, value_parser = value_parser!(u64).range(1..))]
+    stop_after: Option<u64>,
     /// Passes over the data; default: the recipe's.
     #[arg(long)]
     passes: Option<usize>,
 }
 
-fn main() -> Result<()> {
-    let args = Args::parse();
+fn main() -> ExitCode {
+    failure::exit_code(train(&Args::parse()))
+}
+
+fn train(args: &Args) -> Result<()> {
     let folder = ServerFolder::of(&args.run);
     let mut recipe = folder.read_recipe()?;
     if let Some(passes) = args.passes {
         recipe.passes = passes;
+        recipe.check().context("--passes")?;
     }
-    recipe.check()?;
     let engine = folder.engine()?;
     let dataset = Dataset::open(&folder.dataset(), engine.params(), engine.key_id())?;
     let options = TrainerOptions {
         checkpoint_every: Duration::from_secs(args.checkpoint_seconds),
-        stop_after: args.stop_after,
+        stop_after: args.stop_after.map(|steps| steps as usize),
         ..TrainerOptions::default()
     };
     let trainer = Trainer::open(folder.path(), &engine, &dataset, &recipe, options)?;
@@ -56,14 +60,13 @@ fn main() -> Result<()> {
         dataset.shape().samples * recipe.classes * recipe.passes,
         state.step
     );
-    let bar = progress::bar("training, encrypted", state.steps as u64, "steps");
-    bar.set_position(state.step as u64);
-    bar.reset_eta();
+    let (first, steps) = (state.step as u64, state.steps as u64);
+    let bar = progress::bar_from("training, encrypted", first, steps, "steps");
     let report = trainer.run(|event| {
         bar.set_position(event.step as u64);
         bar.set_message(format!("{:.1} lookups/s", event.lookups as f64 / event.seconds));
     })?;
-    bar.abandon();
+    bar.finish();
     match report {
         Some(report) => println!(
             "trained: {} lookups in {:.0} s, efficiency {:.3}; the model is {}",

@@ -2,15 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use fhe_core::client::ClientKey;
-use fhe_core::store::{DatasetShape, DatasetWriter};
+use fhe_core::store::{DatasetShape, DatasetWriter, Secrecy};
 use fhe_core::{Clear, from_torus};
-use fhe_data::{Encoded, Encoder};
+use fhe_data::{Encoded, Encoder, NUM_CLASSES};
 use fhe_train::{Checkpoint, ClearSource, Head, Recipe, Source};
 use serde::{Deserialize, Serialize};
 
-use crate::progress;
+use crate::{file, progress};
 
 /// The files of `RUN/client`.
 #[derive(Clone, Debug)]
@@ -32,6 +32,9 @@ pub struct Setup {
     pub preset: String,
     /// Seed.
     pub seed: u64,
+    /// Number of built-in images, if a number was asked for.
+    #[serde(default)]
+    pub images: Option<usize>,
     /// Class names.
     pub classes: Vec<String>,
 }
@@ -67,6 +70,29 @@ impl ClientFolder {
         self.0.join("setup.json")
     }
 
+    /// Notes what the run is set up for; refuses a folder that was set up for something else.
+    ///
+    /// # Errors
+    /// The file, with the field that differs.
+    pub fn agree(&self, setup: &Setup) -> Result<()> {
+        let path = self.setup();
+        if !path.exists() {
+            return file::write(&path, &serde_json::to_vec_pretty(setup)?, Secrecy::Secret);
+        }
+        let text = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        let old: Setup = serde_json::from_slice(&text)
+            .with_context(|| format!("{} is damaged", path.display()))?;
+        let name = path.display();
+        let Setup { preset, seed, images, classes } = setup;
+        ensure!(old.preset == *preset, "{name}: preset is {}, this run has {preset}", old.preset);
+        ensure!(old.seed == *seed, "{name}: seed is {}, this run has {seed}", old.seed);
+        let count = |n: Option<usize>| n.map_or_else(|| "not given".into(), |n| n.to_string());
+        let (was, is) = (count(old.images), count(*images));
+        ensure!(was == is, "{name}: the number of images is {was}, this run has {is}");
+        ensure!(old.classes == *classes, "{name}: the classes have other names");
+        Ok(())
+    }
+
     /// Reads the secret key.
     ///
     /// # Errors
@@ -82,7 +108,7 @@ impl ClientFolder {
     pub fn save(&self, part: &str, data: &Labelled) -> Result<()> {
         data.features.save(&self.0.join(format!("{part}.features")))?;
         let path = self.0.join(format!("{part}.labels"));
-        std::fs::write(&path, &data.labels).with_context(|| format!("writing {}", path.display()))
+        file::write(&path, &data.labels, Secrecy::Secret)
     }
 
     /// Reads features and labels of a part.
@@ -100,6 +126,9 @@ impl ClientFolder {
             labels.len(),
             features.len()
         );
+        if let Some(i) = labels.iter().position(|&label| usize::from(label) >= NUM_CLASSES) {
+            bail!("{}: label {i} is {}, expected 0 to 9", path.display(), labels[i]);
+        }
         Ok(Labelled { features, labels })
     }
 }
@@ -110,7 +139,7 @@ impl Labelled {
     /// # Errors
     /// Those of the encoder.
     pub fn encode(encoder: &Encoder, images: &fhe_data::ImageSet) -> Result<Self> {
-        let features = encoder.encode(images.images(), &progress::encoder_bars())?;
+        let features = encoder.encode(images.images(), &progress::stages(""))?;
         Ok(Self { features, labels: images.labels().to_vec() })
     }
 

@@ -1,8 +1,11 @@
-//! What the example programs share: the folders of a run, presets, progress bars.
+//! What the example programs share: the folders of a run, presets, progress, how they fail.
 //!
 //! The client's code and the server's lie apart: [`client`] may name secret keys, [`server`] cannot.
 
+pub mod cifar10;
 pub mod client;
+pub mod failure;
+pub mod file;
 pub mod preset;
 pub mod progress;
 pub mod server;

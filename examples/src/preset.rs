@@ -2,10 +2,15 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use fhe_data::{EncoderConfig, Split};
 use fhe_train::Recipe;
+
+use crate::cifar10;
+
+/// Training images, and test images, of the built-in set.
+const BUILTIN_IMAGES: usize = 1000;
 
 /// What to train on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -17,19 +22,28 @@ pub enum Preset {
 }
 
 impl Preset {
-    /// Returns the images.
+    /// Returns the images: `count` drawn ones from `seed`, or those of CIFAR-10 in `data`. CIFAR-10
+    /// without a path is looked for, and fetched.
     ///
     /// # Errors
-    /// Those of the reader; CIFAR-10 needs `data`.
-    pub fn images(self, data: Option<&Path>, seed: u64) -> Result<Split> {
+    /// Those of the reader and of the download; options of the other preset.
+    pub fn images(self, data: Option<&Path>, seed: u64, count: Option<usize>) -> Result<Split> {
         match self {
-            Self::Builtin => Ok(fhe_data::builtin(seed, 1000, 1000)),
+            Self::Builtin => {
+                ensure!(
+                    data.is_none(),
+                    "--data is for --preset cifar10: built-in images are drawn"
+                );
+                let count = count.unwrap_or(BUILTIN_IMAGES);
+                Ok(fhe_data::builtin(seed, count, count))
+            }
             Self::Cifar10 => {
-                let path = data.context(
-                    "CIFAR-10 needs --data: the folder cifar-10-batches-bin or the official archive \
-                     cifar-10-binary.tar.gz",
-                )?;
-                Ok(fhe_data::cifar10::read(path)?)
+                ensure!(
+                    count.is_none(),
+                    "--images is for --preset builtin: CIFAR-10 is used whole"
+                );
+                let path = data.map_or_else(cifar10::find, |path| Ok(path.into()))?;
+                Ok(fhe_data::cifar10::read(&path)?)
             }
         }
     }

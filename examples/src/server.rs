@@ -61,15 +61,26 @@ impl ServerFolder {
         Ok(Cpu::new(&keys))
     }
 
+    /// Refuses evaluation keys of another client key.
+    ///
+    /// # Errors
+    /// Those of the file.
+    pub fn check_keys(&self, params: &Params, key_id: &str) -> Result<()> {
+        Ok(ChunkReader::open(&self.keys(), "evaluation keys")?.expect_key(params, key_id)?)
+    }
+
     /// Reads the recipe.
     ///
     /// # Errors
-    /// If the file is absent or says something else.
+    /// If the file is absent, says something else, or a value is out of its range.
     pub fn read_recipe(&self) -> Result<Recipe> {
         let path = self.recipe();
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("reading the recipe {}", path.display()))?;
-        serde_json::from_str(&text).with_context(|| format!("{} is no recipe", path.display()))
+        let recipe: Recipe = serde_json::from_str(&text)
+            .with_context(|| format!("{} is no recipe", path.display()))?;
+        recipe.check().with_context(|| path.display().to_string())?;
+        Ok(recipe)
     }
 }
 

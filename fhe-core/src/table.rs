@@ -38,6 +38,20 @@ impl Table {
         &self.entries
     }
 
+    /// Returns the width of the narrowest run of equal entries, as a fraction of the torus. Runs at the two
+    /// ends count as they stand, unless the table goes on with the same value by the negacyclic rule.
+    #[must_use]
+    pub fn plateau(&self) -> f64 {
+        let mut runs: Vec<usize> = self.entries.chunk_by(|x, y| x == y).map(<[u64]>::len).collect();
+        let (first, last) = (self.entries.first(), self.entries.last());
+        if runs.len() > 1 && first.map(|x| x.wrapping_neg()) == last.copied() {
+            let end = runs.pop().unwrap_or(0);
+            runs[0] += end;
+        }
+        let narrowest = runs.into_iter().min().unwrap_or(0);
+        narrowest as f64 / (2 * self.entries.len()) as f64
+    }
+
     /// Returns the table's value at a phase, with the slot nearest to it and the negacyclic rule.
     #[must_use]
     pub fn at(&self, phase: u64) -> u64 {

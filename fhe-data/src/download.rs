@@ -6,6 +6,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use ureq::http::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
@@ -21,6 +22,8 @@ pub const CIFAR10_SHA256: &str = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9
 /// never ends.
 const MOST_BYTES: u64 = 1 << 30;
 const BUFFER_BYTES: usize = 1 << 16;
+/// How long a silent server is waited for.
+const PATIENCE: Option<Duration> = Some(Duration::from_secs(60));
 
 /// Fetches CIFAR-10 into `folder`, unless it is there, and returns the archive's path.
 ///
@@ -57,8 +60,13 @@ pub fn fetch(url: &str, sha256: &str, target: &Path, progress: &dyn Fn(Progress)
 /// Appends to `part` what it lacks.
 fn receive(url: &str, part: &Path, progress: &dyn Fn(Progress)) -> Result<()> {
     let have = fs::metadata(part).map_or(0, |metadata| metadata.len());
-    let agent: ureq::Agent =
-        ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_resolve(PATIENCE)
+        .timeout_connect(PATIENCE)
+        .timeout_per_read(PATIENCE)
+        .build()
+        .into();
     let mut request = agent.get(url);
     if have > 0 {
         request = request.header(RANGE, format!("bytes={have}-"));

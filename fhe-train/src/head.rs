@@ -1,6 +1,7 @@
 //! The trained head: features -> dense -> one-vs-all logistic loss.
 
-use fhe_core::{Clear, Engine};
+use fhe_core::engine::meter::{Metered, MeteredSelectors};
+use fhe_core::{Clear, Engine, Meter};
 use fhe_nn::Dense;
 
 use crate::{OneVsAll, Recipe, Result};
@@ -117,6 +118,31 @@ impl Source<Clear> for ClearSource {
             .flat_map(|&label| Self::label_values(label, self.classes))
             .collect();
         Ok((self.features[range].to_vec(), labels))
+    }
+}
+
+/// What is public about a data set, for the price of a training.
+#[derive(Clone, Copy, Debug)]
+pub struct ShapeSource {
+    /// Number of samples.
+    pub samples: usize,
+    /// Samples of a mini-batch.
+    pub batch: usize,
+    /// Number of classes.
+    pub classes: usize,
+    /// Mean sum of squares of a sample's features. The encoder aims at 5,000.
+    pub squared_norm: f64,
+}
+
+impl Source<Meter> for ShapeSource {
+    fn batches(&self) -> usize {
+        self.samples.div_ceil(self.batch)
+    }
+
+    fn batch(&self, engine: &Meter, index: usize) -> Result<(MeteredSelectors, Metered)> {
+        let len = self.batch.min(self.samples - index * self.batch);
+        let x = MeteredSelectors { len, squared_norm: self.squared_norm };
+        Ok((x, engine.fresh(len * self.classes)))
     }
 }
 

@@ -9,7 +9,7 @@ pub mod trainer;
 mod error;
 
 pub use error::{Error, Result};
-pub use head::{ClearSource, Head, Source};
+pub use head::{ClearSource, Head, ShapeSource, Source};
 pub use loss::OneVsAll;
 pub use provenance::Provenance;
 pub use schedule::Recipe;

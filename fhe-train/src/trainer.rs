@@ -247,7 +247,7 @@ impl<'a> Trainer<'a> {
     pub fn run(mut self, mut progress: impl FnMut(Event)) -> Result<Option<Report>> {
         let steps = self.state.steps;
         let first = self.state.step;
-        let last = self.options.stop_after.map_or(steps, |s| steps.min(first + s));
+        let last = self.options.stop_after.map_or(steps, |s| steps.min(first.saturating_add(s)));
         let snapshot_every = steps.div_ceil(self.options.snapshots.max(1)).max(1);
         let mut part = Part {
             from_step: first,

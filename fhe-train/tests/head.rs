@@ -8,7 +8,7 @@ use std::time::Duration;
 use fhe_core::client::ClientKey;
 use fhe_core::store::{Dataset, DatasetShape, DatasetWriter};
 use fhe_core::{Clear, Cpu, Engine, Meter, Params, Seed, from_torus};
-use fhe_train::{Checkpoint, ClearSource, Head, Recipe, Source, Trainer, TrainerOptions};
+use fhe_train::{Checkpoint, ClearSource, Head, Recipe, ShapeSource, Trainer, TrainerOptions};
 use rand::{RngExt, SeedableRng};
 
 const CLASSES: usize = 3;
@@ -99,18 +99,9 @@ fn encrypted_training_equals_its_twin_and_survives_interruptions() {
 
     // The meter names the price beforehand.
     let meter = Meter::new(&params);
-    struct Lengths;
-    impl Source<Meter> for Lengths {
-        fn batches(&self) -> usize {
-            8
-        }
-        fn batch(&self, _: &Meter, i: usize) -> fhe_train::Result<(usize, usize)> {
-            let samples = if i < 7 { 4 } else { 2 };
-            Ok((samples, samples * CLASSES))
-        }
-    }
+    let shape = ShapeSource { samples: 30, batch: BATCH, classes: CLASSES, squared_norm: 5e3 };
     let mut head = Head::new(&meter, &recipe()).unwrap();
-    (0..8).for_each(|_| assert!(head.train_step(&meter, &Lengths).unwrap() > 0));
+    (0..8).for_each(|_| assert!(head.train_step(&meter, &shape).unwrap() > 0));
     assert_eq!(meter.price().lookups, report.state.lookups);
 
     // The twin: weights of up to 2^-9 of the torus, differences by the noise of 30 errors.

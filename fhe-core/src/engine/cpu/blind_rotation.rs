@@ -18,6 +18,7 @@ use rayon::prelude::*;
 use tfhe::core_crypto::fft_impl::fft64::c64;
 
 use super::fourier::{Scratch, Transform};
+use super::memory::Pages;
 use crate::Params;
 use crate::params::Gadget;
 use crate::server::SeededRows;
@@ -37,7 +38,7 @@ pub(super) struct BlindRotationKey {
     gadget: Gadget,
     size: usize,
     /// For each group, block of points, pattern, digit polynomial and part of a row: a block.
-    data: AVec<f64>,
+    data: Pages<f64>,
     monomials: Monomials,
 }
 
@@ -104,12 +105,8 @@ pub(super) struct Buffers {
     fourier: AVec<c64>,
     /// For each value, block and digit polynomial: a block. A step replaces the digits of the mask and the
     /// body on the first level by the sums.
-    digits: AVec<f64>,
+    digits: Pages<f64>,
     scratch: Scratch,
-}
-
-fn zeros(len: usize) -> AVec<f64> {
-    AVec::from_iter(aligned_vec::CACHELINE_ALIGN, std::iter::repeat_n(0.0, len))
 }
 
 impl BlindRotationKey {
@@ -119,7 +116,7 @@ impl BlindRotationKey {
         let points = transform.points();
         let (group, gadget) = (params.lookup_group, params.lookup);
         let polynomials = ((1 << group) - 1) * 2 * gadget.levels as usize * 2;
-        let mut data = zeros(keys.len() * polynomials * 2 * points);
+        let mut data = Pages::zeros(keys.len() * polynomials * 2 * points);
         data.par_chunks_exact_mut(polynomials * 2 * points).zip(keys).for_each_init(
             || (transform.scratch(), super::fourier::zeros(points)),
             |(scratch, fourier), (out, seeded)| {
@@ -137,7 +134,7 @@ impl BlindRotationKey {
         let levels = self.gadget.levels as usize;
         Buffers {
             fourier: super::fourier::zeros(levels * transform.points()),
-            digits: zeros(count * (2 * levels * self.size + PAD)),
+            digits: Pages::zeros(count * (2 * levels * self.size + PAD)),
             scratch: transform.scratch(),
         }
     }
@@ -347,16 +344,16 @@ impl<const DIGITS: usize> Step<'_, DIGITS> {
                     }
                     let digit: [Complex<S>; DIGITS] = std::array::from_fn(|d| at(digits, d, v));
                     let mut sum = [zero; 2];
-                    for (p, x) in monomial.iter().enumerate().skip(1) {
-                        let factor = Complex { re: simd.sub_f64s(x.re, one), im: x.im };
-                        for (part, sum) in sum.iter_mut().enumerate() {
-                            let mut y = zero;
-                            for (d, digit) in digit.iter().enumerate() {
-                                let k = at(key, ((p - 1) * DIGITS + d) * 2 + part, v);
-                                y = y.plus_product(*digit, k, simd);
-                            }
-                            *sum = sum.plus_product(y, factor, simd);
+                    let patterns = key.chunks_exact(DIGITS * 2 * vectors);
+                    for (x, key) in monomial[1..].iter().zip(patterns) {
+                        let mut y = [zero; 2];
+                        for (digit, key) in digit.iter().zip(key.chunks_exact(2 * vectors)) {
+                            y[0] = y[0].plus_product(*digit, at(key, 0, v), simd);
+                            y[1] = y[1].plus_product(*digit, at(key, 1, v), simd);
                         }
+                        let factor = Complex { re: simd.sub_f64s(x.re, one), im: x.im };
+                        sum[0] = sum[0].plus_product(y[0], factor, simd);
+                        sum[1] = sum[1].plus_product(y[1], factor, simd);
                     }
                     for (part, sum) in sum.iter().enumerate() {
                         digits[part * vectors + v] = sum.re;
@@ -432,13 +429,12 @@ mod tests {
                 }
             }
 
-            let mut data = vec![0.0; patterns * 2 * levels * 2 * n];
+            let mut data = Pages::zeros(patterns * 2 * levels * 2 * n);
             let mut fourier = super::super::fourier::zeros(n / 2);
             for (i, x) in key.chunks_exact(n).enumerate() {
                 transform.forward_torus(&mut fourier, x, &mut transform.scratch());
                 split(&mut data, patterns * 2 * levels * 2, i, &fourier);
             }
-            let data = AVec::from_iter(aligned_vec::CACHELINE_ALIGN, data);
             let monomials = Monomials::new(&transform);
             let key = BlindRotationKey { group, gadget, size: n, data, monomials };
             let mut got = row;

@@ -1,8 +1,10 @@
 //! The engine on ciphertexts: tfhe's key material and transforms, our products and packing.
 
 pub(crate) mod blind_rotation;
+mod cost;
 pub(crate) mod fourier;
 mod lookup;
+mod memory;
 mod pack;
 mod product;
 

@@ -1,0 +1,28 @@
+//! Small files that appear whole or not at all.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use fhe_core::store::Secrecy;
+
+/// Writes `NAME.part`, flushes it to the disk and renames it to `NAME`.
+///
+/// # Errors
+/// Those of the system, with the file; a former file `NAME` is then as it was.
+pub fn write(path: &Path, bytes: &[u8], secrecy: Secrecy) -> Result<()> {
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    let mode = if secrecy == Secrecy::Secret { 0o600 } else { 0o644 };
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(&part)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .and_then(|()| std::fs::rename(&part, path))
+        .with_context(|| format!("writing {}", path.display()))
+}

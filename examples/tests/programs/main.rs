@@ -1,0 +1,14 @@
+//! The programs as a user runs them: on tiny runs at the real parameters, interrupted, on damaged
+//! files, on a full disk and with absurd options.
+//!
+//! One executable, so that all tests share one finished run.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod damage;
+mod full_disk;
+mod options;
+mod program;
+mod resume;
+mod run;
+mod sides;

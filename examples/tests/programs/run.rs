@@ -1,0 +1,94 @@
+//! Tiny runs: two mini-batches of built-in images under a reproducible key at the real parameters.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use fhe_core::client::ClientKey;
+use fhe_core::engine::cpu::Rows;
+use fhe_train::Checkpoint;
+use tempfile::TempDir;
+
+use crate::program;
+
+/// Arguments of `setup` for all of these runs.
+pub(crate) const SETUP: [&str; 5] = ["--images", "32", "--dictionary", "32", "--reproducible-key"];
+
+/// Where runs lie: one file system, so that files can be linked.
+const PLACE: &str = env!("CARGO_TARGET_TMPDIR");
+
+/// The folder of a finished run, made once.
+pub(crate) fn finished() -> &'static Path {
+    static RUN: OnceLock<(PathBuf, File)> = OnceLock::new();
+    let (path, _) = RUN.get_or_init(|| {
+        // Another process with these tests waits until this one ends.
+        let lock = File::create(Path::new(PLACE).join("programs.lock")).unwrap();
+        lock.lock().unwrap();
+        let path = Path::new(PLACE).join("programs");
+        if path.exists() {
+            fs::remove_dir_all(&path).unwrap();
+        }
+        program::run("setup", &path, &SETUP).succeeds();
+        program::run("train", &path, &[]).succeeds();
+        (path, lock)
+    });
+    path
+}
+
+/// An empty folder, removed in the end.
+pub(crate) fn empty() -> TempDir {
+    tempfile::tempdir_in(PLACE).unwrap()
+}
+
+/// A copy of the finished run, less the files and folders in `without`.
+///
+/// Files are links: programs replace files and never write into them, and so must tests. The lock is
+/// left out: a link would be the same lock.
+pub(crate) fn copy(without: &[&str]) -> TempDir {
+    let copy = empty();
+    for side in ["client", "server"] {
+        link(&finished().join(side), &copy.path().join(side));
+    }
+    for name in without {
+        let path = copy.path().join(name);
+        if path.is_dir() {
+            fs::remove_dir_all(path).unwrap();
+        } else {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    copy
+}
+
+/// A run that is set up and not trained.
+pub(crate) fn untrained() -> TempDir {
+    copy(&["server/model.ckpt", "server/report.json", "server/snapshots"])
+}
+
+fn link(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (path, name) = entry.map(|e| (e.path(), e.file_name())).unwrap();
+        if path.is_dir() {
+            link(&path, &to.join(name));
+        } else if name != "lock" {
+            fs::hard_link(&path, to.join(name)).unwrap();
+        }
+    }
+}
+
+/// Replaces a file of a copied run by a changed one.
+pub(crate) fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = fs::read(path).unwrap();
+    change(&mut bytes);
+    fs::remove_file(path).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+/// Reads a run's model: steps made, and weights.
+pub(crate) fn model(run: &Path) -> (usize, Rows) {
+    let key = ClientKey::load(&finished().join("client/client.key")).unwrap();
+    let path = run.join("server/model.ckpt");
+    let saved = Checkpoint::load(&path, key.params(), &key.id()).unwrap();
+    (saved.state.step, saved.weights)
+}

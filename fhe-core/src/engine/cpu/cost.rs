@@ -1,0 +1,43 @@
+//! How long moves take here and now.
+
+use std::time::Instant;
+
+use tfhe::core_crypto::fft_impl::fft64::c64;
+
+use super::{Cpu, Rows, Selectors, Values};
+use crate::engine::meter::UnitCosts;
+use crate::engine::{Engine, Term};
+use crate::{Result, Table};
+
+impl Cpu {
+    /// Measures one move of each kind on all threads, in about two seconds. The time of a move does not
+    /// depend on the numbers, so it takes trivial ones.
+    ///
+    /// # Errors
+    /// None in practice: the lists fit together.
+    pub fn unit_costs(&self) -> Result<UnitCosts> {
+        let n = self.params.row_size;
+        let threads = rayon::current_num_threads();
+        let seconds = |count: usize, run: &dyn Fn() -> Result<()>| -> Result<f64> {
+            let start = Instant::now();
+            run()?;
+            Ok(start.elapsed().as_secs_f64() * threads as f64 / count as f64)
+        };
+        let values = Values::new(n, 20 * threads);
+        let rows = Rows::new(n, 8 * threads);
+        let stride = 4 * self.params.selector.levels as usize * self.transform.points();
+        let selectors = Selectors { data: vec![c64::new(1.0, 0.0); stride], stride };
+        let terms: Vec<Vec<Term>> =
+            (0..rows.len()).map(|row| vec![Term { selector: 0, row }]).collect();
+        let table = Table::new(n, |_| 0.0);
+        Ok(UnitCosts {
+            lookup: seconds(values.len(), &|| {
+                self.lookup(&values, std::slice::from_ref(&table)).map(drop)
+            })?,
+            product: seconds(rows.len(), &|| self.products(&selectors, &rows, &terms).map(drop))?,
+            packed_constant: seconds(values.len(), &|| self.pack_constants(&values).map(drop))?,
+            packed_list: seconds(1, &|| self.pack(&values).map(drop))?,
+            reflection: seconds(rows.len(), &|| self.reflect(&rows).map(drop))?,
+        })
+    }
+}

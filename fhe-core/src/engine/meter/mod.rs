@@ -1,0 +1,209 @@
+//! The price of a program before it runs: an engine that holds no values, counts moves, and carries
+//! the noise along.
+
+mod price;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use price::{Price, PriceList, Reading, UnitCosts};
+
+use crate::engine::{Engine, Term, check};
+use crate::noise::Noise;
+use crate::{Params, Result, Table};
+
+/// A list of so many values or rows, of which the noisiest has this variance (torus squared).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Metered {
+    /// Number of values or rows.
+    pub len: usize,
+    /// Largest variance of their noise.
+    pub variance: f64,
+}
+
+/// A list of so many selectors.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MeteredSelectors {
+    /// Number of selectors.
+    pub len: usize,
+    /// Mean of the sum of squares of a selector's integers.
+    pub squared_norm: f64,
+}
+
+/// Counts moves and predicts noise.
+///
+/// ```
+/// use fhe_core::engine::meter::Metered;
+/// use fhe_core::{Engine, Meter, Params, Table};
+///
+/// # fn main() -> fhe_core::Result<()> {
+/// let meter = Meter::new(&Params::secure128()?);
+/// // Signs of 100 fresh values: their range is cut into two plateaus of a quarter of the torus.
+/// let x = meter.fresh(100);
+/// let sign = Table::new(2048, |x| if x < 0.0 { -0.125 } else { 0.125 });
+/// meter.lookup(&x, &[sign])?;
+/// let list = meter.list();
+/// assert_eq!(list.price.lookups, 100);
+/// // A value in the middle of a plateau is read on the wrong one with a probability below 1e-50.
+/// assert!(list.failure() < 1e-50);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Meter {
+    noise: Noise,
+    params: Params,
+    list: Mutex<PriceList>,
+}
+
+impl Meter {
+    /// A meter at zero.
+    #[must_use]
+    pub fn new(params: &Params) -> Self {
+        let (noise, params) = (Noise::new(params), params.clone());
+        Self { noise, params, list: Mutex::default() }
+    }
+
+    /// Returns the price of what was done so far.
+    #[must_use]
+    pub fn price(&self) -> Price {
+        self.lock().price
+    }
+
+    /// Returns everything that was noted so far.
+    #[must_use]
+    pub fn list(&self) -> PriceList {
+        self.lock().clone()
+    }
+
+    /// Returns values or rows as a client encrypts them.
+    #[must_use]
+    pub fn fresh(&self, len: usize) -> Metered {
+        Metered { len, variance: self.noise.fresh() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, PriceList> {
+        // A panic elsewhere leaves the counts whole.
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a move and what comes out of it.
+    fn values(&self, name: &'static str, len: usize, variance: f64) -> Metered {
+        let mut list = self.lock();
+        list.price.bytes += (len * (self.params.row_size + 1) * 8) as u64;
+        list.note(name, variance);
+        Metered { len, variance }
+    }
+
+    fn rows(&self, name: &'static str, len: usize, variance: f64) -> Metered {
+        let mut list = self.lock();
+        list.price.bytes += (len * self.params.row_size * 16) as u64;
+        list.note(name, variance);
+        Metered { len, variance }
+    }
+}
+
+impl Engine for Meter {
+    type Values = Metered;
+    type Rows = Metered;
+    type Selectors = MeteredSelectors;
+
+    fn params(&self) -> &Params {
+        &self.params
+    }
+
+    fn values_len(&self, x: &Metered) -> usize {
+        x.len
+    }
+
+    fn rows_len(&self, x: &Metered) -> usize {
+        x.len
+    }
+
+    fn selectors_len(&self, x: &MeteredSelectors) -> usize {
+        x.len
+    }
+
+    fn zero_rows(&self, count: usize) -> Metered {
+        Metered { len: count, variance: 0.0 }
+    }
+
+    fn products(
+        &self,
+        selectors: &MeteredSelectors,
+        rows: &Metered,
+        terms: &[Vec<Term>],
+    ) -> Result<Metered> {
+        check::terms(terms, selectors.len, rows.len)?;
+        let count: usize = terms.iter().map(Vec::len).sum();
+        let most = terms.iter().map(Vec::len).max().unwrap_or(0);
+        let norms = most as f64 * selectors.squared_norm;
+        self.lock().price.products += count as u64;
+        let variance = norms * rows.variance + self.noise.products(most, norms);
+        Ok(self.rows("products", terms.len(), variance))
+    }
+
+    fn dots(&self, selectors: &MeteredSelectors, rows: &Metered) -> Result<Metered> {
+        let len = selectors.len * rows.len;
+        self.lock().price.products += len as u64;
+        let norm = selectors.squared_norm;
+        Ok(self.values("dots", len, norm * rows.variance + self.noise.products(1, norm)))
+    }
+
+    fn reflect(&self, rows: &Metered) -> Result<Metered> {
+        self.lock().price.reflections += rows.len as u64;
+        Ok(self.rows("reflect", rows.len, rows.variance + self.noise.reflect()))
+    }
+
+    fn extract(&self, rows: &Metered, positions: &[(usize, usize)]) -> Result<Metered> {
+        check::positions(positions, rows.len, self.params.row_size)?;
+        Ok(Metered { len: positions.len(), ..*rows })
+    }
+
+    fn lookup(&self, x: &Metered, tables: &[Table]) -> Result<Metered> {
+        check::tables(tables, self.params.row_size)?;
+        let variance = x.variance + self.noise.lookup_input(tables.len());
+        let plateau = tables.iter().map(Table::plateau).fold(0.5, f64::min);
+        {
+            let mut list = self.lock();
+            list.price.lookups += x.len as u64;
+            let slots = self.params.row_size / tables.len();
+            list.read(Reading { lookups: x.len as u64, slots, std: variance.sqrt(), plateau });
+        }
+        Ok(self.values("lookup", x.len * tables.len(), self.noise.lookup()))
+    }
+
+    fn pack(&self, x: &Metered) -> Result<Metered> {
+        check::at_most("pack", x.len, self.params.row_size)?;
+        self.lock().price.packed_lists += 1;
+        let variance = x.variance + self.noise.pack_list(x.len) + self.noise.pack_rounding();
+        Ok(self.rows("pack", 1, variance))
+    }
+
+    /// The variance noted is that of all coefficients together, spread evenly: the constant one has
+    /// the value's noise, the others only the key's. A product with a selector of squared norm m
+    /// then gives each coefficient m times this.
+    fn pack_constants(&self, x: &Metered) -> Result<Metered> {
+        self.lock().price.packed_constants += x.len as u64;
+        let n = self.params.row_size as f64;
+        let constant = (x.variance + self.noise.pack_rounding()) / n;
+        Ok(self.rows("pack_constants", x.len, constant + self.noise.pack_constant()))
+    }
+
+    fn add_scaled_values(&self, x: &mut Metered, y: &Metered, k: i64) -> Result<()> {
+        check::same("add_scaled_values", y.len, x.len)?;
+        x.variance += y.variance * (k as f64).powi(2);
+        Ok(())
+    }
+
+    fn add_scaled_rows(&self, x: &mut Metered, y: &Metered, k: i64) -> Result<()> {
+        check::same("add_scaled_rows", y.len, x.len)?;
+        x.variance += y.variance * (k as f64).powi(2);
+        Ok(())
+    }
+
+    fn shift_values(&self, _x: &mut Metered, _by: u64) {}
+
+    fn rotate_rows(&self, _x: &mut Metered, degree: usize) -> Result<()> {
+        check::index("rotate_rows", degree, 2 * self.params.row_size)
+    }
+}

@@ -1,0 +1,149 @@
+//! What a meter notes, in numbers for people.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What a program costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Price {
+    /// Blind rotations, each with its key switch.
+    pub lookups: u64,
+    /// Gadget products of a selector and a row.
+    pub products: u64,
+    /// Values packed into constant rows.
+    pub packed_constants: u64,
+    /// Passes of list packing.
+    pub packed_lists: u64,
+    /// Reflections.
+    pub reflections: u64,
+    /// Bytes of the ciphertexts that moves wrote.
+    pub bytes: u64,
+}
+
+/// Seconds of one core for one move of each kind, measured on a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UnitCosts {
+    /// A lookup among others.
+    pub lookup: f64,
+    /// A gadget product.
+    pub product: f64,
+    /// A value packed into a constant row, among others.
+    pub packed_constant: f64,
+    /// A pass of list packing.
+    pub packed_list: f64,
+    /// A reflection.
+    pub reflection: f64,
+}
+
+impl Price {
+    /// Returns the predicted seconds on so many threads.
+    #[must_use]
+    pub fn seconds(&self, costs: &UnitCosts, threads: usize) -> f64 {
+        let core = self.lookups as f64 * costs.lookup
+            + self.products as f64 * costs.product
+            + self.packed_constants as f64 * costs.packed_constant
+            + self.packed_lists as f64 * costs.packed_list
+            + self.reflections as f64 * costs.reflection;
+        core / threads as f64
+    }
+}
+
+/// How a group of lookups reads its input.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reading {
+    /// Number of lookups.
+    pub lookups: u64,
+    /// Slots of the half torus.
+    pub slots: usize,
+    /// Standard deviation of the input's noise and the reading's together, as a fraction of the torus.
+    pub std: f64,
+    /// Width of the narrowest run of equal entries, as a fraction of the torus.
+    pub plateau: f64,
+}
+
+impl Reading {
+    /// Returns the probability that a value in the middle of the narrowest plateau is read outside it,
+    /// `erfc(plateau / (2 sqrt(2) std))`.
+    #[must_use]
+    pub fn failure(&self) -> f64 {
+        if self.std == 0.0 { 0.0 } else { libm::erfc(self.plateau / (8f64.sqrt() * self.std)) }
+    }
+
+    /// Returns whether the table has plateaus that are meant to be hit: one lookup in a million or
+    /// fewer misses. Any other lookup is read with noise, and its table should be smooth.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        self.failure() <= 1e-6
+    }
+}
+
+/// Everything that a meter noted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PriceList {
+    /// Counts.
+    pub price: Price,
+    /// For each kind of move the largest standard deviation that came out of it.
+    pub noise: BTreeMap<String, f64>,
+    /// For each combination of slots and plateau, the noisiest reading.
+    pub readings: Vec<Reading>,
+}
+
+impl PriceList {
+    pub(super) fn note(&mut self, name: &str, variance: f64) {
+        let std = variance.sqrt();
+        match self.noise.get_mut(name) {
+            Some(largest) => *largest = largest.max(std),
+            None => drop(self.noise.insert(name.to_owned(), std)),
+        }
+    }
+
+    pub(super) fn read(&mut self, new: Reading) {
+        let alike = |old: &&mut Reading| (old.slots, old.plateau) == (new.slots, new.plateau);
+        match self.readings.iter_mut().find(alike) {
+            Some(old) => {
+                old.lookups += new.lookups;
+                old.std = old.std.max(new.std);
+            }
+            None => self.readings.push(new),
+        }
+    }
+
+    /// Returns a bound on the probability that any exact lookup misses its plateau.
+    #[must_use]
+    pub fn failure(&self) -> f64 {
+        let exact = self.readings.iter().filter(|r| r.is_exact());
+        exact.map(|r| r.lookups as f64 * r.failure()).sum::<f64>().min(1.0)
+    }
+}
+
+impl fmt::Display for PriceList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let p = &self.price;
+        writeln!(f, "  lookups            {:>14}", p.lookups)?;
+        writeln!(f, "  products           {:>14}", p.products)?;
+        writeln!(f, "  packed constants   {:>14}", p.packed_constants)?;
+        writeln!(f, "  packed lists       {:>14}", p.packed_lists)?;
+        writeln!(f, "  reflections        {:>14}", p.reflections)?;
+        writeln!(f, "  ciphertexts, GB    {:>14.1}", p.bytes as f64 / 1e9)?;
+        for (name, std) in &self.noise {
+            writeln!(f, "  noise, {name:<14} {:>9}", format!("2^{:.1}", std.log2()))?;
+        }
+        for r in &self.readings {
+            let slots = r.std * 2.0 * r.slots as f64;
+            let kind = if r.is_exact() {
+                format!("exact, {:.0e} each miss", r.failure())
+            } else {
+                "with noise".into()
+            };
+            writeln!(
+                f,
+                "  {} lookups read {kind}: std {slots:.1} of {} slots",
+                r.lookups,
+                2 * r.slots
+            )?;
+        }
+        write!(f, "  failure of any exact lookup: at most {:.0e}", self.failure())
+    }
+}

@@ -84,6 +84,10 @@ impl Params {
             let rule = "must be 1 to 4 and divide short_dimension";
             return fail("lookup_group", spec.lookup_group as u64, rule);
         }
+        if spec.pack.base_log > 15 || spec.row_size * spec.pack.levels as usize > 1 << 14 {
+            let rule = "must have at most 15 bits a digit and 2^14 digits a value (exact doubles)";
+            return fail("pack", spec.pack.base_log.into(), rule);
+        }
         if spec.lookup.levels > 4 {
             return fail("lookup", spec.lookup.levels.into(), "must have 1 to 4 levels");
         }

@@ -28,7 +28,7 @@ const LANES: usize = 8;
 pub(crate) struct Transform {
     plan: Plan,
     /// w^i, real parts and imaginary parts.
-    twist: [Vec<f64>; 2],
+    twist: [AVec<f64>; 2],
 }
 
 /// Working memory of one thread.
@@ -50,9 +50,10 @@ impl Transform {
         let base_n = points.min(BASE_POINTS);
         let plan = Plan::new(points, Method::UserProvided { base_algo: FftAlgo::Dif8, base_n });
         let angle = |i: usize| std::f64::consts::PI / size as f64 * i as f64;
+        let line = aligned_vec::CACHELINE_ALIGN;
         let twist = [
-            (0..points).map(|i| angle(i).cos()).collect(),
-            (0..points).map(|i| angle(i).sin()).collect(),
+            AVec::from_iter(line, (0..points).map(|i| angle(i).cos())),
+            AVec::from_iter(line, (0..points).map(|i| angle(i).sin())),
         ];
         Self { plan, twist }
     }

@@ -8,6 +8,7 @@ use tfhe::core_crypto::fft_impl::fft64::c64;
 use tfhe::core_crypto::fft_impl::fft64::crypto::bootstrap::blind_rotate_assign_scratch;
 use tfhe::core_crypto::prelude::*;
 
+use super::memory::Pages;
 use super::{Cpu, Values, blind_rotation, product};
 use crate::Table;
 use crate::engine::clear::rotate;
@@ -54,7 +55,7 @@ fn apply_batch(
     let short = cpu.params.short_dimension;
     let values = exponents(cpu, &key_switch(cpu, x), tables);
     let mut masks = Vec::with_capacity(values.len());
-    let mut rows = vec![0; 2 * n * (values.len() / (short + 1))];
+    let mut rows = Pages::zeros(2 * n * (values.len() / (short + 1)));
     for (row, value) in rows.chunks_exact_mut(2 * n).zip(values.chunks_exact(short + 1)) {
         let (mask, body) = value.split_at(short);
         row[n..].copy_from_slice(test);

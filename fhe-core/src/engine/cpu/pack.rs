@@ -4,49 +4,65 @@
 //! `s_i q / B^j`. With d_ij the digits of mask element i, the row of one value is
 //! `(0, b) - sum_ij d_ij K_ij`: its phase is the value's in coefficient 0 and noise elsewhere.
 
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 use tfhe::core_crypto::fft_impl::fft64::c64;
 
 use super::fourier::{decompose, multiply_add};
+use super::memory::Pages;
 use super::{Cpu, Rows, Values};
 use crate::Params;
 use crate::server::SeededRows;
 
-/// Columns of the key that one thread works on at a time.
-const COLUMNS: usize = 256;
-/// Rows of the key applied while they are in the nearest cache.
-const KEY_ROWS: usize = 8;
+/// Bits of a limb of the key, and bits of the key that no limb holds.
+///
+/// Two signed limbs of 26 bits hold the upper 52 bits. A digit of at most 13 bits times a limb, summed over
+/// 2^13 key rows, stays below 2^51: sums of doubles are then exact in any order. Leaving out 12
+/// bits adds an error of 2^-53.8 to a key whose noise is 2^-47.8.
+const LIMB: u32 = 26;
+const LEFT_OUT: u32 = 64 - 2 * LIMB;
 
-/// The packing key, cut into strips of [`COLUMNS`] columns: strip, then key row, then column.
+/// The packing key as integers in doubles: for each key row the upper limbs of mask and body, then the
+/// lower ones.
 pub(super) struct PackKey {
-    strips: Vec<u64>,
+    limbs: Pages<f64>,
     rows: usize,
-    columns: usize,
 }
 
 impl PackKey {
     pub(super) fn new(params: &Params, stored: &[SeededRows]) -> Self {
         let n = params.row_size;
         let rows = n * params.pack.levels as usize;
-        let columns = COLUMNS.min(2 * n);
-        let mut strips = vec![0; rows * 2 * n];
-        let parts: Vec<_> = stored.par_iter().map(|part| part.expand_rows(n)).collect();
-        let key_rows = parts.iter().flat_map(|part| part.chunks_exact(2 * n));
-        for (r, row) in key_rows.enumerate() {
-            for (s, piece) in row.chunks_exact(columns).enumerate() {
-                let start = (s * rows + r) * columns;
-                strips[start..start + columns].copy_from_slice(piece);
+        let mut limbs = Pages::zeros(rows * 4 * n);
+        let chunk = limbs.len() / stored.len();
+        limbs.par_chunks_exact_mut(chunk).zip(stored).for_each(|(limbs, stored)| {
+            let expanded = stored.expand_rows(n);
+            for (limbs, row) in limbs.chunks_exact_mut(4 * n).zip(expanded.chunks_exact(2 * n)) {
+                let (high, low) = limbs.split_at_mut(2 * n);
+                for ((x, high), low) in row.iter().zip(high).zip(low) {
+                    let kept = (x.wrapping_add(1 << (LEFT_OUT - 1)) as i64) >> LEFT_OUT;
+                    let half = 1 << (LIMB - 1);
+                    let above = (kept + half) >> LIMB;
+                    *high = above as f64;
+                    *low = (kept - (above << LIMB)) as f64;
+                }
             }
+        });
+        Self { limbs, rows }
+    }
+
+    /// Puts a row, or a sum of rows times integers, together from its limbs.
+    fn join(out: &mut [u64], limbs: &[f64]) {
+        let (high, low) = limbs.split_at(out.len());
+        for ((out, high), low) in out.iter_mut().zip(high).zip(low) {
+            *out = (((*high as i64) << LIMB).wrapping_add(*low as i64) << LEFT_OUT) as u64;
         }
-        Self { strips, rows, columns }
     }
 
     /// Copies key row r, mask and body.
     fn row(&self, r: usize, out: &mut [u64]) {
-        for (s, piece) in out.chunks_exact_mut(self.columns).enumerate() {
-            let start = (s * self.rows + r) * self.columns;
-            piece.copy_from_slice(&self.strips[start..start + self.columns]);
-        }
+        Self::join(out, &self.limbs[2 * out.len() * r..][..2 * out.len()]);
     }
 }
 
@@ -69,7 +85,7 @@ fn digits(cpu: &Cpu, x: &Values) -> Vec<u64> {
     digits
 }
 
-/// A matrix product of the digits with the key, strip by strip.
+/// A matrix product of the digits with the key.
 pub(super) fn constants(cpu: &Cpu, x: &Values) -> Rows {
     let n = cpu.params.row_size;
     let count = x.len();
@@ -77,55 +93,26 @@ pub(super) fn constants(cpu: &Cpu, x: &Values) -> Rows {
     if count == 0 {
         return out;
     }
-    let digits = digits(cpu, x);
     let key = &cpu.pack;
-    let columns = key.columns;
-    // Sums of each strip, value by value; copied to their rows at the end.
-    let sums: Vec<Vec<u64>> = key
-        .strips
-        .par_chunks_exact(key.rows * columns)
-        .map(|strip| {
-            let mut sums = vec![0u64; count * columns];
-            for (block, rows) in strip.chunks_exact(columns * KEY_ROWS).enumerate() {
-                for (v, sum) in sums.chunks_exact_mut(columns).enumerate() {
-                    let d = &digits[v * key.rows + block * KEY_ROWS..][..KEY_ROWS];
-                    add_block(sum, rows, d);
-                }
-            }
-            sums
-        })
-        .collect();
-    for (s, sums) in sums.iter().enumerate() {
-        for (v, sum) in sums.chunks_exact(columns).enumerate() {
-            let start = v * 2 * n + s * columns;
-            for (out, x) in out.data[start..start + columns].iter_mut().zip(sum) {
-                *out = x.wrapping_neg();
-            }
-        }
-    }
-    for (out, value) in out.data.chunks_exact_mut(2 * n).zip(x.iter()) {
-        out[n] = out[n].wrapping_add(value[n]);
-    }
+    let digits: Vec<f64> = digits(cpu, x).iter().map(|&d| d as i64 as f64).collect();
+    let mut sums = Pages::zeros(count * 4 * n);
+    matmul(
+        MatMut::from_column_major_slice_mut(&mut sums, 4 * n, count),
+        Accum::Replace,
+        MatRef::from_column_major_slice(&key.limbs, 4 * n, key.rows),
+        MatRef::from_column_major_slice(&digits, key.rows, count),
+        1.0,
+        Par::rayon(0),
+    );
+    let rows = out.data.par_chunks_exact_mut(2 * n);
+    rows.zip(sums.par_chunks_exact(4 * n)).zip(x.data.par_chunks_exact(n + 1)).for_each(
+        |((out, sums), value)| {
+            PackKey::join(out, sums);
+            out.iter_mut().for_each(|x| *x = x.wrapping_neg());
+            out[n] = out[n].wrapping_add(value[n]);
+        },
+    );
     out
-}
-
-/// Adds [`KEY_ROWS`] rows, each times its digit.
-fn add_block(sum: &mut [u64], rows: &[u64], d: &[u64]) {
-    let columns = sum.len();
-    let (r0, r) = rows.split_at(columns);
-    let (r1, r) = r.split_at(columns);
-    let (r2, r) = r.split_at(columns);
-    let (r3, r) = r.split_at(columns);
-    let (r4, r) = r.split_at(columns);
-    let (r5, r) = r.split_at(columns);
-    let (r6, r7) = r.split_at(columns);
-    for c in 0..columns {
-        let a = d[0].wrapping_mul(r0[c]).wrapping_add(d[1].wrapping_mul(r1[c]));
-        let b = d[2].wrapping_mul(r2[c]).wrapping_add(d[3].wrapping_mul(r3[c]));
-        let e = d[4].wrapping_mul(r4[c]).wrapping_add(d[5].wrapping_mul(r5[c]));
-        let f = d[6].wrapping_mul(r6[c]).wrapping_add(d[7].wrapping_mul(r7[c]));
-        sum[c] = sum[c].wrapping_add(a.wrapping_add(b).wrapping_add(e.wrapping_add(f)));
-    }
 }
 
 /// The digits of element i of all masks form a polynomial; its product with key row i packs them

@@ -115,12 +115,13 @@ impl Transform {
         let (re, im) = x.split_at_mut(points);
         let (re, im) = (re.as_chunks_mut::<LANES>().0, im.as_chunks_mut::<LANES>().0);
         for (b, (re, im)) in re.iter_mut().zip(im).enumerate() {
-            let mut rest = [digits.kept(re), digits.kept(im)];
-            *re = rest[0].map(|x| x << digits.shift);
-            *im = rest[1].map(|x| x << digits.shift);
+            // Real and imaginary parts apart: together the compiler gathers them element by element.
+            let mut rest_re = digits.kept(re);
+            *re = rest_re.map(|x| x << digits.shift);
+            let mut rest_im = digits.kept(im);
+            *im = rest_im.map(|x| x << digits.shift);
             for out in out.chunks_exact_mut(points).rev() {
-                let [re, im] = &mut rest;
-                let (re, im) = (digits.next(re), digits.next(im));
+                let (re, im) = (digits.next(&mut rest_re), digits.next(&mut rest_im));
                 let float = |x: [u64; LANES]| x.map(|x| x as i64 as f64);
                 out.as_chunks_mut::<LANES>().0[b] = self.twisted(b, float(re), float(im));
             }

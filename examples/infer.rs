@@ -1,14 +1,19 @@
 //! Inference: in the clear with the decrypted model, or on an encrypted image.
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
+use fhe_core::client::ClientKey;
 use fhe_core::from_torus;
+use fhe_core::store::Dataset;
 use fhe_data::Encoder;
-use fhe_examples::client::{self, ClientFolder, Setup};
+use fhe_examples::client::{self, ClientFolder, Labelled};
+use fhe_examples::results::{Inference, Results};
 use fhe_examples::server::{self, ServerFolder};
+use fhe_examples::{failure, progress};
 use fhe_train::{Checkpoint, Report};
 
 /// Uses a trained model.
@@ -61,17 +66,24 @@ enum Command {
         /// Number of images.
         #[arg(long, default_value_t = 100)]
         count: usize,
+        /// The results file of `decrypt` to add this to.
+        #[arg(long)]
+        results: Option<PathBuf>,
     },
 }
 
-fn main() -> Result<()> {
-    let args = Args::parse();
-    match args.command {
-        Command::Decrypt { results } => decrypt(&args.run, results.as_deref()),
-        Command::Encrypt { index, image, out } => encrypt(&args.run, index, image.as_deref(), &out),
-        Command::Score { query, out } => score(&args.run, &query, &out),
-        Command::Read { scores } => read(&args.run, &scores),
-        Command::Check { count } => check(&args.run, count),
+fn main() -> ExitCode {
+    failure::exit_code(infer(&Args::parse()))
+}
+
+fn infer(args: &Args) -> Result<()> {
+    let run = &args.run;
+    match &args.command {
+        Command::Decrypt { results } => decrypt(run, results.as_deref()),
+        Command::Encrypt { index, image, out } => encrypt(run, *index, image.as_deref(), out),
+        Command::Score { query, out } => score(run, query, out),
+        Command::Read { scores } => read(run, scores),
+        Command::Check { count, results } => check(run, *count, results.as_deref()),
     }
 }
 
@@ -89,36 +101,51 @@ fn decrypt(run: &Path, results: Option<&Path>) -> Result<()> {
         test.labels.len()
     );
     if saved.state.step < saved.state.steps {
-        println!("(not finished: no twin, no results file)");
+        println!("(not finished: no twin, no figures, no results file)");
         return Ok(());
     }
-    let mut curve = Vec::new();
-    let mut paths: Vec<_> = std::fs::read_dir(server.path().join("snapshots"))?
-        .map(|entry| entry.map(|e| e.path()))
-        .collect::<Result<_, _>>()?;
-    paths.sort();
-    for path in paths.iter().filter(|p| p.extension().is_some_and(|e| e == "ckpt")) {
-        let saved = Checkpoint::load(path, key.params(), &key.id())?;
-        let share = client::accuracy(&client::confusion(&client::decrypt(&key, &saved)?, &test));
-        curve.push((saved.state.images, share));
-    }
     let train = client.load("train")?;
-    let weights = client::twin(key.params(), &saved.state.recipe, &train, 16)?;
+    let batch = Dataset::open(&server.dataset(), key.params(), &key.id())?.shape().batch;
+    let weights = client::twin(key.params(), &saved.state.recipe, &train, batch)?;
     let twin_accuracy = client::accuracy(&client::confusion(&weights, &test));
     println!("clear twin: {twin_accuracy:.4}");
-    if let Some(path) = results {
-        let text = std::fs::read_to_string(server.path().join("report.json"))
-            .context("reading the training's report")?;
-        let report: Report = serde_json::from_str(&text).context("reading report.json")?;
-        let mut json = serde_json::to_value(&report)?;
-        json["accuracy"] = accuracy.into();
-        json["twin_accuracy"] = twin_accuracy.into();
-        json["curve"] = serde_json::to_value(curve)?;
-        json["confusion"] = serde_json::to_value(confusion)?;
-        std::fs::write(path, serde_json::to_vec_pretty(&json)?)
-            .with_context(|| format!("writing {}", path.display()))?;
+
+    let path = server.path().join("report.json");
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("reading the training's report {}", path.display()))?;
+    let report: Report =
+        serde_json::from_str(&text).with_context(|| format!("{} is no report", path.display()))?;
+    let setup = client.read_setup()?;
+    let found = Results {
+        test_images: test.labels.len(),
+        curve: curve(&key, &server, &test)?,
+        classes: setup.classes,
+        confusion,
+        ..Results::new(&report, setup.seed, accuracy, twin_accuracy)?
+    };
+    found.draw(client.path(), "model")?;
+    println!("figures: {}", client.path().join("model-*.svg").display());
+    results.map_or(Ok(()), |path| found.save(path))
+}
+
+/// Decrypts the snapshots: images seen and test accuracy.
+fn curve(key: &ClientKey, server: &ServerFolder, test: &Labelled) -> Result<Vec<(u64, f64)>> {
+    let folder = server.path().join("snapshots");
+    let mut paths = Vec::new();
+    for entry in
+        std::fs::read_dir(&folder).with_context(|| format!("reading {}", folder.display()))?
+    {
+        paths.push(entry?.path());
     }
-    Ok(())
+    paths.retain(|path| path.extension().is_some_and(|e| e == "ckpt"));
+    paths.sort();
+    let mut curve = Vec::new();
+    for path in paths {
+        let saved = Checkpoint::load(&path, key.params(), &key.id())?;
+        let confusion = client::confusion(&client::decrypt(key, &saved)?, test);
+        curve.push((saved.state.images, client::accuracy(&confusion)));
+    }
+    Ok(curve)
 }
 
 fn encrypt(run: &Path, index: usize, image: Option<&Path>, out: &Path) -> Result<()> {
@@ -152,8 +179,7 @@ fn score(run: &Path, query: &Path, out: &Path) -> Result<()> {
 fn read(run: &Path, scores: &Path) -> Result<()> {
     let client = ClientFolder::of(run);
     let key = client.read_key()?;
-    let text = std::fs::read_to_string(client.setup()).context("reading setup.json")?;
-    let setup: Setup = serde_json::from_str(&text).context("reading setup.json")?;
+    let setup = client.read_setup()?;
     let scores = server::read_scores(scores, key.params(), &key.id())?;
     let scores: Vec<f64> = key.decrypt_values(&scores)?.into_iter().map(from_torus).collect();
     let class = client::largest(&scores);
@@ -161,28 +187,42 @@ fn read(run: &Path, scores: &Path) -> Result<()> {
     Ok(())
 }
 
-fn check(run: &Path, count: usize) -> Result<()> {
+fn check(run: &Path, count: usize, results: Option<&Path>) -> Result<()> {
     let (client, folder) = (ClientFolder::of(run), ServerFolder::of(run));
     let (key, test, engine) = (client.read_key()?, client.load("test")?, folder.engine()?);
     let saved = Checkpoint::load(&folder.model(), key.params(), &key.id())?;
     let weights = client::decrypt(&key, &saved)?;
-    let (mut same, mut seconds) = (0, 0.0f64);
-    let count = count.min(test.labels.len());
-    for i in 0..count {
+    let images = count.min(test.labels.len());
+    let (mut same_class, mut total, mut slowest) = (0, 0.0, 0.0f64);
+    let bar = progress::bar("encrypted inference", images as u64, "images");
+    for i in 0..images {
         let query = folder.path().join(format!("query-{i}.enc"));
         client::encrypt_query(&query, &key, test.row(i))?;
         let start = Instant::now();
         let scores = server::score(&engine, &folder.model(), &query)?;
-        seconds += start.elapsed().as_secs_f64();
+        let seconds = start.elapsed().as_secs_f64();
+        total += seconds;
+        slowest = slowest.max(seconds);
         std::fs::remove_file(&query).with_context(|| format!("removing {}", query.display()))?;
         let scores: Vec<f64> = key.decrypt_values(&scores)?.into_iter().map(from_torus).collect();
-        same += usize::from(
-            client::largest(&scores) == client::classify(&weights, test.features.row(i)),
-        );
+        let class = client::classify(&weights, test.features.row(i));
+        same_class += usize::from(client::largest(&scores) == class);
+        bar.set_position(i as u64 + 1);
     }
+    bar.finish();
+    let server_seconds = total / images.max(1) as f64;
     println!(
-        "{same} of {count} encrypted inferences agree with the decrypted model; server {:.1} ms each",
-        seconds / count as f64 * 1e3
+        "{same_class} of {images} encrypted inferences agree with the decrypted model; server {:.1} ms \
+         each, slowest {:.1} ms",
+        server_seconds * 1e3,
+        slowest * 1e3
     );
+    if let Some(path) = results {
+        let mut found = Results::load(path)?;
+        let slowest_server_seconds = slowest;
+        found.inference =
+            Some(Inference { images, same_class, server_seconds, slowest_server_seconds });
+        found.save(path)?;
+    }
     Ok(())
 }

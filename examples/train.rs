@@ -10,7 +10,8 @@ use fhe_core::Engine;
 use fhe_core::store::Dataset;
 use fhe_examples::server::ServerFolder;
 use fhe_examples::{failure, progress};
-use fhe_train::{Trainer, TrainerOptions};
+use fhe_train::{ShapeSource, Trainer, TrainerOptions};
+use indicatif::HumanDuration;
 
 /// Trains on the encrypted images of RUN/server.
 ///
@@ -27,6 +28,9 @@ struct Args {
     /// Stop after so many mini-batches; the same command goes on later.
     #[arg(long, value_parser = value_parser!(u64).range(1..))]
     stop_after: Option<u64>,
+    /// Print the price list and the predicted time, and train nothing.
+    #[arg(long)]
+    price: bool,
     /// Passes over the data; default: the recipe's.
     #[arg(long)]
     passes: Option<usize>,
@@ -60,6 +64,26 @@ fn train(args: &Args) -> Result<()> {
         dataset.shape().samples * recipe.classes * recipe.passes,
         state.step
     );
+    let costs = engine.unit_costs()?;
+    let shape = dataset.shape();
+    let price = ShapeSource {
+        samples: shape.samples,
+        batch: shape.batch,
+        classes: recipe.classes,
+        squared_norm: 5e3,
+    }
+    .price(engine.params(), &recipe)?;
+    let threads = rayon::current_num_threads();
+    let left = 1.0 - state.step as f64 / state.steps.max(1) as f64;
+    let seconds = price.price.seconds(&costs, threads) * left;
+    println!("price of the whole training (features of squared norm 5000 assumed):\n{price}");
+    println!(
+        "predicted time of what is left: {} on {threads} threads",
+        HumanDuration(Duration::from_secs_f64(seconds))
+    );
+    if args.price {
+        return Ok(());
+    }
     let (first, steps) = (state.step as u64, state.steps as u64);
     let bar = progress::bar_from("training, encrypted", first, steps, "steps");
     let report = trainer.run(|event| {

@@ -79,9 +79,7 @@ impl ClientFolder {
         if !path.exists() {
             return file::write(&path, &serde_json::to_vec_pretty(setup)?, Secrecy::Secret);
         }
-        let text = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-        let old: Setup = serde_json::from_slice(&text)
-            .with_context(|| format!("{} is damaged", path.display()))?;
+        let old = self.read_setup()?;
         let name = path.display();
         let Setup { preset, seed, images, classes } = setup;
         ensure!(old.preset == *preset, "{name}: preset is {}, this run has {preset}", old.preset);
@@ -91,6 +89,17 @@ impl ClientFolder {
         ensure!(was == is, "{name}: the number of images is {was}, this run has {is}");
         ensure!(old.classes == *classes, "{name}: the classes have other names");
         Ok(())
+    }
+
+    /// Returns what the run was set up for.
+    ///
+    /// # Errors
+    /// If the file is absent or says something else.
+    pub fn read_setup(&self) -> Result<Setup> {
+        let path = self.setup();
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("reading {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))
     }
 
     /// Reads the secret key.

@@ -98,7 +98,6 @@ pub fn confusion(path: &Path, counts: &[Vec<u32>], classes: &[String]) -> Result
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 mod tests {
     use super::*;
 

@@ -5,7 +5,9 @@
 pub mod cifar10;
 pub mod client;
 pub mod failure;
+pub mod figure;
 pub mod file;
 pub mod preset;
 pub mod progress;
+pub mod results;
 pub mod server;

@@ -1,7 +1,7 @@
 //! The trained head: features -> dense -> one-vs-all logistic loss.
 
-use fhe_core::engine::meter::{Metered, MeteredSelectors};
-use fhe_core::{Clear, Engine, Meter};
+use fhe_core::engine::meter::{Metered, MeteredSelectors, PriceList};
+use fhe_core::{Clear, Engine, Meter, Params};
 use fhe_nn::Dense;
 
 use crate::{OneVsAll, Recipe, Result};
@@ -143,6 +143,22 @@ impl Source<Meter> for ShapeSource {
         let len = self.batch.min(self.samples - index * self.batch);
         let x = MeteredSelectors { len, squared_norm: self.squared_norm };
         Ok((x, engine.fresh(len * self.classes)))
+    }
+}
+
+impl ShapeSource {
+    /// Returns the price of a whole training, with the noise that its weights gather. That training itself
+    /// corrects a part of the noise is not counted.
+    ///
+    /// # Errors
+    /// [`crate::Error::Recipe`].
+    pub fn price(&self, params: &Params, recipe: &Recipe) -> Result<PriceList> {
+        let meter = Meter::new(params);
+        let mut head = Head::new(&meter, recipe)?;
+        for _ in 0..Source::<Meter>::batches(self) * recipe.passes {
+            head.train_step(&meter, self)?;
+        }
+        Ok(meter.list())
     }
 }
 

@@ -49,7 +49,6 @@ fn a_query_that_does_not_fit_is_no_file() {
     let (copy, folder) = (copy(&[]), empty());
     let query = folder.path().join("query.enc");
     let arguments = ["encrypt", "--out", query.to_str().unwrap()];
-    run_on_full_disk("infer", copy.path(), &arguments, 10)
-        .complains(&["query.enc", "File too large"]);
+    run_on_full_disk("infer", copy.path(), &arguments, 10).fails(&["query.enc", "File too large"]);
     assert!(!query.exists());
 }

@@ -21,7 +21,7 @@ fn numbers_out_of_range() {
     ];
     for (program, option, value, expected) in refused {
         let said = outcome(command(program, folder.path()).args([option, value]));
-        said.is_refused(&[expected]);
+        said.refuses(&[expected]);
     }
     for value in ["0", "9999999"] {
         run("setup", folder.path(), &["--dictionary", value]).fails(&["dictionary", "1 to 8192"]);
@@ -85,11 +85,11 @@ fn a_recipe_out_of_range() {
 fn images_that_cannot_be_encrypted() {
     let copy = copy(&[]);
     run("infer", copy.path(), &["encrypt", "--index", "999999"])
-        .complains(&["--index 999999", "32 images"]);
+        .fails(&["--index 999999", "32 images"]);
     let file = copy.path().join("text.png");
     fs::write(&file, "no image").unwrap();
     let encrypt = ["encrypt", "--image", file.to_str().unwrap()];
-    run("infer", copy.path(), &encrypt).complains(&["text.png"]);
+    run("infer", copy.path(), &encrypt).fails(&["text.png"]);
 }
 
 #[test]

@@ -62,16 +62,9 @@ impl Outcome {
         says(line, words);
     }
 
-    /// Expects exit code 1 and an error that says all of `words`, in whatever form.
-    pub(crate) fn complains(self, words: &[&str]) {
-        assert_eq!(self.code, Some(1), "{}{}", self.out, self.err);
-        assert!(!self.err.contains("panicked"), "{}", self.err);
-        says(&self.err, words);
-    }
-
-    /// Expects that the arguments are refused: exit code 2, one error, and a text that says all of
-    /// `words`.
-    pub(crate) fn is_refused(self, words: &[&str]) {
+    /// Expects that the program refuses its arguments: exit code 2, one error, and a text that says
+    /// all of `words`.
+    pub(crate) fn refuses(self, words: &[&str]) {
         self.error_line(2);
         says(&self.err, words);
     }

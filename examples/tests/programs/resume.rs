@@ -84,8 +84,9 @@ fn one_run_has_one_trainer() {
     let mut first =
         command("train", copy.path()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     // It has the lock when it tells where it stands. Stopped, it keeps the lock.
+    let mut output = BufReader::new(first.stdout.take().unwrap());
     let mut line = String::new();
-    BufReader::new(first.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    output.read_line(&mut line).unwrap();
     assert!(line.contains("at step 0"), "{line}");
     signal(&first, "STOP");
     run("train", copy.path(), &[]).fails(&["server/lock", "another training is running"]);

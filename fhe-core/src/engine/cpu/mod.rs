@@ -14,7 +14,7 @@ use tfhe::core_crypto::prelude::*;
 
 use crate::engine::{Engine, Term, check};
 use crate::server::{EvaluationKeys, SeededRows};
-use crate::{Params, Result, Table, to_torus};
+use crate::{Error, Params, Result, Table, to_torus};
 use fourier::Transform;
 
 /// A list of LWE ciphertexts: masks and bodies in turn.
@@ -257,15 +257,18 @@ impl Engine for Cpu {
     }
 
     fn products(&self, selectors: &Selectors, rows: &Rows, terms: &[Vec<Term>]) -> Result<Rows> {
+        self.fits("products", rows.size)?;
         check::terms(terms, self.selectors_len(selectors), rows.len())?;
         Ok(product::sums(self, selectors, rows, terms))
     }
 
     fn dots(&self, selectors: &Selectors, rows: &Rows) -> Result<Values> {
+        self.fits("dots", rows.size)?;
         Ok(product::dots(self, selectors, rows))
     }
 
     fn reflect(&self, rows: &Rows) -> Result<Rows> {
+        self.fits("reflect", rows.size)?;
         Ok(product::reflect(self, rows))
     }
 
@@ -281,16 +284,19 @@ impl Engine for Cpu {
     }
 
     fn lookup(&self, x: &Values, tables: &[Table]) -> Result<Values> {
+        self.fits("lookup", x.dimension)?;
         check::tables(tables, self.params.row_size)?;
         Ok(lookup::apply(self, x, tables))
     }
 
     fn pack(&self, x: &Values) -> Result<Rows> {
+        self.fits("pack", x.dimension)?;
         check::at_most("pack", x.len(), self.params.row_size)?;
         Ok(pack::list(self, x))
     }
 
     fn pack_constants(&self, x: &Values) -> Result<Rows> {
+        self.fits("pack_constants", x.dimension)?;
         Ok(pack::constants(self, x))
     }
 
@@ -318,6 +324,15 @@ impl Engine for Cpu {
             crate::engine::clear::rotate(polynomial, degree);
         }
         Ok(())
+    }
+}
+
+impl Cpu {
+    /// Refuses lists that were made under a parameter set with another row size.
+    fn fits(&self, op: &'static str, got: usize) -> Result<()> {
+        let expected = self.params.row_size;
+        let what = "coefficients (N)";
+        if got == expected { Ok(()) } else { Err(Error::Shape { op, what, got, expected }) }
     }
 }
 

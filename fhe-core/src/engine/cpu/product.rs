@@ -97,6 +97,9 @@ pub(super) fn dots(cpu: &Cpu, selectors: &Selectors, rows: &Rows) -> Values {
     let stride = 2 * cpu.params.selector.levels as usize * points;
     let count = rows.len();
     let mut out = Values::new(n, selectors.data.len() / selectors.stride * count);
+    if count == 0 {
+        return out;
+    }
     out.data
         .par_chunks_exact_mut((n + 1) * count)
         .zip(selectors.data.par_chunks_exact(selectors.stride))

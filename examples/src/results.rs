@@ -1,0 +1,201 @@
+//! The results of a run as a file, and as a page of the book.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use fhe_core::store::Secrecy;
+use fhe_train::{Part, Recipe, Report};
+use serde::{Deserialize, Serialize};
+
+use crate::{figure, file};
+
+/// A finished training, as the client sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Results {
+    /// Share of test images that the decrypted model classifies rightly.
+    pub accuracy: f64,
+    /// The same of the exact clear twin: same data, order, recipe and tables, no noise.
+    pub twin_accuracy: f64,
+    /// Training images, each counted in every pass.
+    pub images: u64,
+    /// Lookups.
+    pub lookups: u64,
+    /// Seconds of training, all parts.
+    pub wall_seconds: f64,
+    /// Threads.
+    pub threads: usize,
+    /// Wall time over lookups times raw bootstrapping cost over threads.
+    pub efficiency: f64,
+    /// Name of the parameter set.
+    pub parameter_set: String,
+    /// Seed of the set-up.
+    pub seed: u64,
+    /// Command of the training.
+    pub command: String,
+    /// Commit of its last part.
+    pub commit: String,
+    /// Machine of its last part.
+    pub machine: String,
+    /// Largest resident memory of all parts.
+    pub peak_memory_bytes: u64,
+    /// Name of the data set.
+    pub dataset: String,
+    /// Test images.
+    pub test_images: usize,
+    /// The public recipe.
+    pub recipe: Recipe,
+    /// The stretches of work.
+    pub parts: Vec<Part>,
+    /// Images seen and test accuracy, of each decrypted snapshot.
+    pub curve: Vec<(u64, f64)>,
+    /// Class names.
+    pub classes: Vec<String>,
+    /// Test images of each class (row) taken for each class (column).
+    pub confusion: Vec<Vec<u32>>,
+    /// Encrypted inference, if it was checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inference: Option<Inference>,
+}
+
+/// Encrypted inferences beside the decrypted model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inference {
+    /// Number of images.
+    pub images: usize,
+    /// Of these, how many got the class that the decrypted model gives.
+    pub same_class: usize,
+    /// Mean seconds of the server's part.
+    pub server_seconds: f64,
+    /// Longest.
+    pub slowest_server_seconds: f64,
+}
+
+impl Results {
+    /// Puts the server's report and the client's findings together.
+    ///
+    /// # Errors
+    /// If the report has no part.
+    pub fn new(report: &Report, seed: u64, accuracy: f64, twin_accuracy: f64) -> Result<Self> {
+        let last = report.state.parts.last().context("the training's report has no part")?;
+        let memory = report.state.parts.iter().map(|part| part.provenance.peak_memory_bytes);
+        Ok(Self {
+            accuracy,
+            twin_accuracy,
+            images: report.state.images,
+            lookups: report.state.lookups,
+            wall_seconds: report.wall_seconds,
+            threads: report.threads,
+            efficiency: report.efficiency,
+            parameter_set: report.parameter_set.clone(),
+            seed,
+            command: last.provenance.command.clone(),
+            commit: last.provenance.commit.clone(),
+            machine: last.provenance.machine.clone(),
+            peak_memory_bytes: memory.max().unwrap_or(0),
+            dataset: report.state.dataset.clone(),
+            test_images: 0,
+            recipe: report.state.recipe.clone(),
+            parts: report.state.parts.clone(),
+            curve: Vec::new(),
+            classes: Vec::new(),
+            confusion: Vec::new(),
+            inference: None,
+        })
+    }
+
+    /// Reads results.
+    ///
+    /// # Errors
+    /// If the file is absent or says something else.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("{} holds no results", path.display()))
+    }
+
+    /// Writes results.
+    ///
+    /// # Errors
+    /// Those of the file.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let mut json = serde_json::to_vec_pretty(self)?;
+        json.push(b'\n');
+        file::write(path, &json, Secrecy::Public)
+    }
+
+    /// Draws the learning curve and the confusion matrix into a folder, as NAME-curve.svg and
+    /// NAME-confusion.svg.
+    ///
+    /// # Errors
+    /// Those of the files.
+    pub fn draw(&self, folder: &Path, name: &str) -> Result<()> {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("creating {}", folder.display()))?;
+        let path = |what: &str| folder.join(format!("{name}-{what}.svg"));
+        figure::learning_curve(&path("curve"), &self.curve, self.twin_accuracy)?;
+        figure::confusion(&path("confusion"), &self.confusion, &self.classes)
+    }
+
+    /// Returns the results as a section of the book.
+    #[must_use]
+    pub fn section(&self, name: &str) -> String {
+        let raw = self.parts.iter().map(|p| p.raw_seconds * p.lookups as f64).sum::<f64>()
+            / self.lookups.max(1) as f64;
+        let per_lookup = self.wall_seconds * self.threads as f64 / self.lookups.max(1) as f64;
+        let mut rows = vec![
+            ("top-1 of the decrypted model", format!("{:.4}", self.accuracy)),
+            ("top-1 of the exact clear twin", format!("{:.4}", self.twin_accuracy)),
+            ("test images", self.test_images.to_string()),
+            ("encrypted training images", self.images.to_string()),
+            ("lookups", self.lookups.to_string()),
+            ("training, wall time", format!("{:.0} s", self.wall_seconds)),
+            ("threads", self.threads.to_string()),
+            ("wall time x threads / lookups", format!("{:.1} ms", per_lookup * 1e3)),
+            ("raw key switch + bootstrap in the same run", format!("{:.1} ms", raw * 1e3)),
+            ("efficiency", format!("{:.3}", self.efficiency)),
+            ("largest memory", format!("{:.2} GB", self.peak_memory_bytes as f64 / 1e9)),
+            ("parts", self.parts.len().to_string()),
+            ("parameter set", format!("`{}`", self.parameter_set)),
+            ("seed", self.seed.to_string()),
+            ("machine", self.machine.clone()),
+            ("command", format!("`{}`", self.command)),
+            ("commit", format!("`{}`", self.commit)),
+        ];
+        if let Some(i) = &self.inference {
+            let share = format!("{} of {}", i.same_class, i.images);
+            rows.push(("encrypted inferences that agree with the decrypted model", share));
+            let seconds = format!(
+                "{:.1} ms, slowest {:.1} ms",
+                i.server_seconds * 1e3,
+                i.slowest_server_seconds * 1e3
+            );
+            rows.push(("server's part of an encrypted inference", seconds));
+        }
+        let mut text = format!("## {name}\n\n| | |\n|---|---|\n");
+        for (what, value) in rows {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "| {what} | {value} |");
+        }
+        let _ = writeln!(
+            text,
+            "\n![learning curve](figures/{name}-curve.svg)\n\n![confusion matrix](figures/{name}-confusion.svg)"
+        );
+        text
+    }
+}
+
+/// Renders the book's page from the files of a folder.
+///
+/// # Errors
+/// If a file is absent or says something else.
+pub fn page(folder: &Path) -> Result<String> {
+    let mut text = String::from(
+        "# Results\n\nThis page and its figures are made from `docs/results/*.json` by `cargo run --release --example report`.\n",
+    );
+    let head = Results::load(&folder.join("head-cifar10.json"))?;
+    let _ = write!(text, "\n{}", head.section("head-cifar10"));
+    Ok(text)
+}

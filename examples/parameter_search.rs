@@ -1,22 +1,17 @@
 //! Searches the short key, the group and the gadgets with the cheapest lookup.
 
-#[path = "parameter_search/candidate.rs"]
-mod candidate;
-#[path = "parameter_search/measure.rs"]
-mod measure;
-
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use candidate::{Candidate, NEED, Need};
 use clap::{Parser, value_parser};
 use fhe_core::Params;
 use fhe_core::store::Secrecy;
+use fhe_examples::search::Search;
+use fhe_examples::search::candidate::{self, Candidate, NEED};
+use fhe_examples::search::measure::{Measurement, ROUNDS, SEED};
 use fhe_examples::{failure, file, progress};
 use fhe_train::Provenance;
-use measure::{Measurement, ROUNDS, SEED};
-use serde::Serialize;
 
 /// Predicts noise and work of many kinds of lookup, and measures the promising ones.
 ///
@@ -38,21 +33,6 @@ struct Args {
     quick: bool,
 }
 
-#[derive(Serialize)]
-struct Results {
-    /// The default set.
-    parameter_set: String,
-    threads: usize,
-    seed: u64,
-    /// Lookups of a round.
-    values: u32,
-    rounds: u32,
-    need_log2_std: Need,
-    #[serde(flatten)]
-    provenance: Provenance,
-    candidates: Vec<Candidate>,
-}
-
 fn main() -> ExitCode {
     failure::exit_code(search(&Args::parse()))
 }
@@ -72,12 +52,16 @@ fn search(args: &Args) -> Result<()> {
         let bar = progress::bar(&candidate.name(), ROUNDS.into(), "rounds");
         // Shown at once: the keys come first and take seconds.
         bar.set_position(0);
-        candidate.measured = Some(Measurement::make(&candidate.params, values, || bar.inc(1))?);
+        let params = candidate.params(&default)?;
+        candidate.measured = Some(Measurement::make(&params, values, || bar.inc(1))?);
         bar.finish();
     }
+    let (predicted, meeting_need) =
+        (candidates.len(), candidates.iter().filter(|c| c.meets_need).count());
+    candidates.retain(|c| c.measured.is_some());
     print(&candidates);
     provenance.measure_memory();
-    let results = Results {
+    let results = Search {
         parameter_set: default.name.clone(),
         threads: rayon::current_num_threads(),
         seed: SEED,
@@ -85,6 +69,8 @@ fn search(args: &Args) -> Result<()> {
         rounds: ROUNDS,
         need_log2_std: NEED,
         provenance,
+        predicted,
+        meeting_need,
         candidates,
     };
     write(&args.results, &results)
@@ -124,7 +110,7 @@ fn print(candidates: &[Candidate]) {
     }
 }
 
-fn write(path: &Path, results: &Results) -> Result<()> {
+fn write(path: &Path, results: &Search) -> Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("creating {}", folder.display()))?;

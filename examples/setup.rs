@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Parser, value_parser};
 use fhe_core::client::ClientKey;
-use fhe_core::store::{Dataset, Secrecy};
+use fhe_core::store::{Dataset, Lock, Secrecy};
 use fhe_core::{Params, Seed};
 use fhe_data::{Encoder, EncoderConfig, Split};
 use fhe_examples::client::{self, ClientFolder, Labelled, Setup};
@@ -58,10 +58,12 @@ fn setup(args: &Args) -> Result<()> {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("creating {}", folder.display()))?;
     }
+    let _lock = Lock::take(&client.path().join("lock"))?;
     client.agree(&Setup {
         preset: format!("{:?} {config:?}", args.preset),
         seed: args.seed,
         images: count,
+        reproducible_key: args.reproducible_key,
         classes: images.class_names.map(String::from).to_vec(),
     })?;
 

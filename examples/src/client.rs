@@ -35,6 +35,9 @@ pub struct Setup {
     /// Number of built-in images, if a number was asked for.
     #[serde(default)]
     pub images: Option<usize>,
+    /// Whether the secret key is derived from the seed: no secret.
+    #[serde(default)]
+    pub reproducible_key: bool,
     /// Class names.
     pub classes: Vec<String>,
 }
@@ -81,12 +84,14 @@ impl ClientFolder {
         }
         let old = self.read_setup()?;
         let name = path.display();
-        let Setup { preset, seed, images, classes } = setup;
+        let Setup { preset, seed, images, reproducible_key, classes } = setup;
         ensure!(old.preset == *preset, "{name}: preset is {}, this run has {preset}", old.preset);
         ensure!(old.seed == *seed, "{name}: seed is {}, this run has {seed}", old.seed);
         let count = |n: Option<usize>| n.map_or_else(|| "not given".into(), |n| n.to_string());
         let (was, is) = (count(old.images), count(*images));
         ensure!(was == is, "{name}: the number of images is {was}, this run has {is}");
+        let (was, is) = (old.reproducible_key, *reproducible_key);
+        ensure!(was == is, "{name}: --reproducible-key is {was}, this run has {is}");
         ensure!(old.classes == *classes, "{name}: the classes have other names");
         Ok(())
     }

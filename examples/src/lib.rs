@@ -10,4 +10,5 @@ pub mod file;
 pub mod preset;
 pub mod progress;
 pub mod results;
+pub mod search;
 pub mod server;

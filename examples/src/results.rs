@@ -8,6 +8,7 @@ use fhe_core::store::Secrecy;
 use fhe_train::{Part, Recipe, Report};
 use serde::{Deserialize, Serialize};
 
+use crate::search::Search;
 use crate::{figure, file};
 
 /// A finished training, as the client sees it.
@@ -196,6 +197,20 @@ pub fn page(folder: &Path) -> Result<String> {
         "# Results\n\nThis page and its figures are made from `docs/results/*.json` by `cargo run --release --example report`.\n",
     );
     let head = Results::load(&folder.join("head-cifar10.json"))?;
-    let _ = write!(text, "\n{}", head.section("head-cifar10"));
+    let search = Search::load(&folder.join("parameter-search.json"))?;
+    let _ = write!(text, "\n{}\n{}", head.section("head-cifar10"), search.section());
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_committed_page_is_what_the_files_say() {
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+        let committed = std::fs::read_to_string(docs.join("src/results.md")).unwrap();
+        let hint = "run `cargo run --release --example report`";
+        assert!(page(&docs.join("results")).unwrap() == committed, "{hint}");
+    }
 }

@@ -59,6 +59,12 @@ pub enum Error {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// Another process works in the same folder.
+    #[error("{}: another process is at work here", path.display())]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+    },
     /// A file is not what its name promises, or was cut or changed.
     #[error("{}: {field}: {problem}", path.display())]
     Corrupt {

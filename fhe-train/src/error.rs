@@ -20,12 +20,6 @@ pub enum Error {
         /// What was expected.
         rule: &'static str,
     },
-    /// Another process trains in the same folder.
-    #[error("{}: another training is running here", path.display())]
-    Locked {
-        /// The lock file.
-        path: PathBuf,
-    },
     /// A checkpoint belongs to another training.
     #[error("{}: the checkpoint was made with {field} {got}, this run has {expected}", path.display())]
     Resume {

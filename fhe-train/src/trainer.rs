@@ -1,11 +1,10 @@
 //! A training run in a folder of the server: resume, checkpoints, report.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use fhe_core::engine::cpu::Rows;
-use fhe_core::store::{ChunkReader, Dataset, Header, Secrecy, write_file};
+use fhe_core::store::{ChunkReader, Dataset, Header, Lock, Secrecy, write_file};
 use fhe_core::{Cpu, Engine};
 use serde::{Deserialize, Serialize};
 
@@ -165,8 +164,7 @@ pub struct Trainer<'a> {
     options: TrainerOptions,
     state: State,
     head: Head<Cpu>,
-    // Held for the lifetime of the run; the system releases it whatever ends the process.
-    _lock: File,
+    _lock: Lock,
 }
 
 fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
@@ -178,8 +176,8 @@ impl<'a> Trainer<'a> {
     /// Opens a run, and resumes it if there is a checkpoint.
     ///
     /// # Errors
-    /// [`Error::Locked`], [`Error::Resume`] if the checkpoint belongs to another recipe or data
-    /// set, [`Error::Recipe`], [`Error::Io`] and those of the files.
+    /// [`fhe_core::Error::Locked`], [`Error::Resume`] if the checkpoint belongs to another recipe or
+    /// data set, [`Error::Recipe`], [`Error::Io`] and those of the files.
     pub fn open(
         folder: &Path,
         engine: &'a Cpu,
@@ -194,9 +192,7 @@ impl<'a> Trainer<'a> {
             return Err(Error::Recipe { field: "classes", got: recipe.classes.to_string(), rule });
         }
         std::fs::create_dir_all(folder.join("snapshots")).map_err(io(folder))?;
-        let path = folder.join("lock");
-        let lock = File::create(&path).map_err(io(&path))?;
-        lock.try_lock().map_err(|_| Error::Locked { path })?;
+        let lock = Lock::take(&folder.join("lock"))?;
 
         let name = &dataset.shape().name;
         let steps = dataset.batches() * recipe.passes;
@@ -316,17 +312,7 @@ impl<'a> Trainer<'a> {
 
     /// Adds one measurement of the raw cost, all threads at once, to the part's mean.
     fn measure(&self, part: &mut Part) {
-        let runs = self.options.raw_lookups;
-        let seconds: Vec<f64> = rayon::broadcast(|_| {
-            let mut raw = self.engine.raw_bootstrap();
-            raw.run();
-            let start = Instant::now();
-            for _ in 0..runs {
-                raw.run();
-            }
-            start.elapsed().as_secs_f64() / runs.max(1) as f64
-        });
-        let mean = seconds.iter().sum::<f64>() / seconds.len() as f64;
+        let mean = self.engine.raw_seconds(self.options.raw_lookups);
         let count = part.raw_measurements as f64;
         part.raw_seconds = (part.raw_seconds * count + mean) / (count + 1.0);
         part.raw_measurements += 1;

@@ -136,7 +136,7 @@ fn bad_runs_are_refused_with_one_clear_error() {
     let run = folder.path().join("run");
     let first = Trainer::open(&run, &cpu, &dataset, &recipe(), options(Some(1))).unwrap();
     let second = Trainer::open(&run, &cpu, &dataset, &recipe(), options(None)).unwrap_err();
-    assert!(second.to_string().contains("another training"), "{second}");
+    assert!(second.to_string().contains("another process"), "{second}");
     assert!(first.run(|_| {}).unwrap().is_none());
 
     let mut changed = recipe();

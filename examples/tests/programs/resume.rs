@@ -89,7 +89,7 @@ fn one_run_has_one_trainer() {
     output.read_line(&mut line).unwrap();
     assert!(line.contains("at step 0"), "{line}");
     signal(&first, "STOP");
-    run("train", copy.path(), &[]).fails(&["server/lock", "another training is running"]);
+    run("train", copy.path(), &[]).fails(&["server/lock", "another process"]);
     assert!(!copy.path().join("server/model.ckpt").exists());
 
     first.kill().unwrap();

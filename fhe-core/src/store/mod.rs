@@ -3,6 +3,8 @@
 mod container;
 mod dataset;
 mod key_files;
+mod lock;
 
 pub use container::{ChunkReader, ChunkWriter, Header, Secrecy, read_file, write_file};
 pub use dataset::{Dataset, DatasetShape, DatasetWriter};
+pub use lock::Lock;

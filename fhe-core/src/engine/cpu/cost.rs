@@ -10,6 +10,21 @@ use crate::engine::{Engine, Term};
 use crate::{Result, Table};
 
 impl Cpu {
+    /// Returns the seconds of one of tfhe's own key switches and bootstraps on one thread while every
+    /// thread does the same: the mean of `runs` on each.
+    #[must_use]
+    pub fn raw_seconds(&self, runs: usize) -> f64 {
+        let seconds = rayon::broadcast(|_| {
+            let mut raw = self.raw_bootstrap();
+            // The first one brings the key into the caches.
+            raw.run();
+            let start = Instant::now();
+            (0..runs).for_each(|_| raw.run());
+            start.elapsed().as_secs_f64() / runs.max(1) as f64
+        });
+        seconds.iter().sum::<f64>() / seconds.len() as f64
+    }
+
     /// Measures one move of each kind on all threads, in about two seconds. The time of a move does not
     /// depend on the numbers, so it takes trivial ones.
     ///

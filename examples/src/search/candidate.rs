@@ -3,9 +3,9 @@
 use fhe_core::noise::Noise;
 use fhe_core::params::Gadget;
 use fhe_core::{Params, ParamsSpec, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::measure::Measurement;
+use super::measure::Measurement;
 
 /// Short keys of tfhe-rs 1.8.2, `src/shortint/parameters`: for each file pairs of dimension and b
 /// of TUniform(b), modulus 2^64.
@@ -39,46 +39,49 @@ const LOOKUPS: [(u32, u32); 7] = [(22, 1), (23, 1), (14, 2), (15, 2), (16, 2), (
 /// The same of a key switch. Fewer digits cost less, and wider ones multiply the short key's noise.
 const KEY_SWITCHES: [(u32, u32); 2] = [(3, 4), (4, 3)];
 /// What the head's recipe needs.
-pub(crate) const NEED: Need = Need { output: -20.5, input: -6.5 };
+pub const NEED: Need = Need { output: -20.5, input: -6.5 };
 
 /// Largest noise of a lookup's output and input, log2 of the standard deviation.
-#[derive(Serialize)]
-pub(crate) struct Need {
-    output: f64,
-    input: f64,
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Need {
+    pub(super) output: f64,
+    pub(super) input: f64,
 }
 
-#[derive(Serialize)]
-pub(crate) struct Candidate {
-    short_dimension: usize,
-    short_noise_bits: u32,
+/// One kind of lookup.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    pub(super) short_dimension: usize,
+    pub(super) short_noise_bits: u32,
     /// File of tfhe-rs that has this pair.
-    source: &'static str,
-    lookup_group: usize,
-    lookup: Gadget,
-    key_switch: Gadget,
-    pub(crate) predicted: Prediction,
-    pub(crate) meets_need: bool,
-    pub(crate) measured: Option<Measurement>,
-    #[serde(skip)]
-    pub(crate) params: Params,
+    source: String,
+    pub(super) lookup_group: usize,
+    pub(super) lookup: Gadget,
+    pub(super) key_switch: Gadget,
+    /// Noise, keys and work.
+    pub predicted: Prediction,
+    /// Whether it is within [`NEED`].
+    pub meets_need: bool,
+    /// None until it is measured.
+    pub measured: Option<Measurement>,
 }
 
-#[derive(Serialize)]
-pub(crate) struct Prediction {
+/// What the formulas say of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Prediction {
     /// Noise that a lookup's output has, log2 of the standard deviation.
-    pub(crate) output_log2_std: f64,
+    pub output_log2_std: f64,
     /// Noise with which a lookup reads its input.
-    pub(crate) input_log2_std: f64,
+    pub input_log2_std: f64,
     /// The blind rotation's key as it is stored: seeds and bodies.
-    pub(crate) key_bytes_on_disk: usize,
+    pub key_bytes_on_disk: usize,
     /// The same key transformed.
-    pub(crate) key_bytes_in_memory: usize,
+    pub key_bytes_in_memory: usize,
     work: Work,
 }
 
 /// What a lookup does, in units that depend on the row size alone.
-#[derive(PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Work {
     /// Fourier transforms, forward and backward.
     transforms: usize,
@@ -89,7 +92,10 @@ struct Work {
 }
 
 /// Returns every combination whose group divides the dimension.
-pub(crate) fn all(default: &ParamsSpec) -> Result<Vec<Candidate>> {
+///
+/// # Errors
+/// [`fhe_core::Error::Params`] if no such set can be.
+pub fn all(default: &ParamsSpec) -> Result<Vec<Candidate>> {
     let pairs = SHORT_KEYS.iter().flat_map(|(file, pairs)| pairs.iter().map(move |p| (*file, *p)));
     let mut all = Vec::new();
     for (source, (short_dimension, short_noise_bits)) in pairs {
@@ -105,7 +111,7 @@ pub(crate) fn all(default: &ParamsSpec) -> Result<Vec<Candidate>> {
                         lookup_group,
                         ..default.clone()
                     })?;
-                    all.push(Candidate::new(source, params));
+                    all.push(Candidate::new(source, &params));
                 }
             }
         }
@@ -120,30 +126,48 @@ fn gadget((base_log, levels): (u32, u32)) -> Gadget {
 
 /// Returns the indices of what is worth its time: the candidates that meet the need and that no
 /// other such [beats](Candidate::beats), and the default set with every group.
-pub(crate) fn promising(candidates: &[Candidate], default: &ParamsSpec) -> Vec<usize> {
+#[must_use]
+pub fn promising(candidates: &[Candidate], default: &ParamsSpec) -> Vec<usize> {
     let enough: Vec<_> = candidates.iter().filter(|c| c.meets_need).collect();
     let best = |c: &Candidate| c.meets_need && !enough.iter().any(|other| other.beats(c));
-    let fields = |p: &ParamsSpec| (p.short_dimension, p.lookup, p.key_switch);
-    let is_default = |c: &Candidate| fields(&c.params) == fields(default);
+    let is_default = |c: &Candidate| {
+        (c.short_dimension, c.lookup, c.key_switch)
+            == (default.short_dimension, default.lookup, default.key_switch)
+    };
     (0..candidates.len()).filter(|&i| best(&candidates[i]) || is_default(&candidates[i])).collect()
 }
 
 impl Candidate {
-    fn new(source: &'static str, params: Params) -> Self {
-        let predicted = Prediction::new(&params);
+    fn new(source: &str, params: &Params) -> Self {
+        let predicted = Prediction::new(params);
         let (output, input) = (predicted.output_log2_std, predicted.input_log2_std);
         Self {
             short_dimension: params.short_dimension,
             short_noise_bits: params.short_noise_bits,
-            source,
+            source: source.into(),
             lookup_group: params.lookup_group,
             lookup: params.lookup,
             key_switch: params.key_switch,
             predicted,
             meets_need: output <= NEED.output && input <= NEED.input,
             measured: None,
-            params,
         }
+    }
+
+    /// Returns the parameter set: the default's, with this lookup.
+    ///
+    /// # Errors
+    /// [`fhe_core::Error::Params`] if no such set can be.
+    pub fn params(&self, default: &ParamsSpec) -> Result<Params> {
+        Params::new(ParamsSpec {
+            name: "candidate".into(),
+            short_dimension: self.short_dimension,
+            short_noise_bits: self.short_noise_bits,
+            key_switch: self.key_switch,
+            lookup: self.lookup,
+            lookup_group: self.lookup_group,
+            ..default.clone()
+        })
     }
 
     /// Returns whether this one does no more work of any kind; of two with equal work the less
@@ -159,7 +183,8 @@ impl Candidate {
     }
 
     /// Returns a short name: dimension and bits of a step, lookup, key switch.
-    pub(crate) fn name(&self) -> String {
+    #[must_use]
+    pub fn name(&self) -> String {
         let (l, k) = (self.lookup, self.key_switch);
         format!(
             "{}/{}, {}x{}, {}x{}",

@@ -4,41 +4,52 @@ use std::time::Instant;
 
 use fhe_core::client::ClientKey;
 use fhe_core::{Cpu, Engine, Params, Result, Seed, Table, from_torus, to_torus};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-pub(crate) const SEED: u64 = 1;
+/// Seed of the keys.
+pub const SEED: u64 = 1;
 /// Timed rounds of a measurement; one before them warms up.
-pub(crate) const ROUNDS: u32 = 5;
+pub const ROUNDS: u32 = 5;
 /// What the measured table holds everywhere.
 const OUTPUT: f64 = 0.125;
 
-#[derive(Serialize)]
-pub(crate) struct Measurement {
-    pub(crate) lookup: Times,
+/// Times and noise of one candidate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measurement {
+    /// Our lookup.
+    pub lookup: Times,
     /// tfhe's own key switch and bootstrap with the same short key and gadgets, one key bit a step.
-    pub(crate) raw: Times,
-    pub(crate) ratio_of_minimums: f64,
-    pub(crate) ratio_of_means: f64,
+    pub raw: Times,
+    /// Lookup over raw, least times.
+    pub ratio_of_minimums: f64,
+    /// Lookup over raw, mean times.
+    pub ratio_of_means: f64,
     /// Noise of the outputs, log2 of the standard deviation.
-    pub(crate) output_log2_std: f64,
+    pub output_log2_std: f64,
 }
 
 /// Milliseconds of one core for one value while all threads work.
-#[derive(Serialize)]
-pub(crate) struct Times {
-    pub(crate) minimum_ms: f64,
-    pub(crate) mean_ms: f64,
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Times {
+    /// Least.
+    pub minimum_ms: f64,
+    /// Mean.
+    pub mean_ms: f64,
 }
 
 impl Measurement {
     /// Times lookups and tfhe's own functions in turn, so that both meet the same disturbances.
-    pub(crate) fn make(params: &Params, values: u32, timed: impl Fn()) -> Result<Self> {
+    ///
+    /// # Errors
+    /// None in practice: the lists fit together.
+    pub fn make(params: &Params, values: u32, timed: impl Fn()) -> Result<Self> {
         let key = ClientKey::new(params, Seed::from_number(SEED));
         let cpu = Cpu::new(&key.evaluation_keys());
+        let threads = rayon::current_num_threads() as u32;
         let (mut lookups, mut raws, mut squares) = (Vec::new(), Vec::new(), 0.0);
         for round in 0..=ROUNDS {
             let (lookup, round_squares) = lookups_of(&key, &cpu, values, round.into())?;
-            let raw = raw_seconds(&cpu, values);
+            let raw = cpu.raw_seconds(values.div_ceil(threads) as usize);
             squares += round_squares;
             if round > 0 {
                 lookups.push(lookup);
@@ -81,18 +92,4 @@ fn lookups_of(key: &ClientKey, cpu: &Cpu, values: u32, round: u64) -> Result<(f6
     let squared = |y: u64| (from_torus(y) - OUTPUT).powi(2);
     let squares = key.decrypt_values(&y)?.into_iter().map(squared).sum();
     Ok((seconds * rayon::current_num_threads() as f64 / f64::from(values), squares))
-}
-
-/// Returns the seconds of one of tfhe's key switches and bootstraps while every thread does the
-/// same.
-fn raw_seconds(cpu: &Cpu, values: u32) -> f64 {
-    let seconds = rayon::broadcast(|context| {
-        let runs = values.div_ceil(context.num_threads() as u32);
-        let mut raw = cpu.raw_bootstrap();
-        raw.run();
-        let start = Instant::now();
-        (0..runs).for_each(|_| raw.run());
-        start.elapsed().as_secs_f64() / f64::from(runs)
-    });
-    seconds.iter().sum::<f64>() / seconds.len() as f64
 }

@@ -12,7 +12,7 @@ use criterion::measurement::WallTime;
 use criterion::{Bencher, BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use fhe_core::client::ClientKey;
 use fhe_core::engine::cpu::{Rows, Selectors, Values};
-use fhe_core::{Cpu, Engine, Params, Seed, Table, Term};
+use fhe_core::{Cpu, Engine, Params, Seed, Slot, Table, Term};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -127,16 +127,35 @@ fn products(c: &mut Criterion) {
 fn packing(c: &mut Criterion) {
     let cpu = &BENCH.cpu;
     let mut group = group(c, "packing");
-    let x = BENCH.values(256);
-    group.throughput(Throughput::Elements(256));
-    group.bench_function("a list of 256 values", |b| {
-        b.iter(|| cpu.pack(black_box(&x)).unwrap());
-    });
     let x = BENCH.values(160);
     group.throughput(Throughput::Elements(160));
     group.bench_function("160 constants", |b| {
         b.iter(|| cpu.pack_constants(black_box(&x)).unwrap());
     });
+    group.finish();
+    lists(c);
+}
+
+/// At the set for deep networks; the default one has no keys for lists.
+fn lists(c: &mut Criterion) {
+    let params = Params::secure128_deep().unwrap();
+    let key = ClientKey::new(&params, Seed::from_number(1));
+    let cpu = Cpu::new(&key.evaluation_keys());
+    let levels = params.lists.unwrap().selector.levels as usize;
+    let phases = random(256 * levels);
+    let x = cpu.open_values(&[key.encrypt_list_of_values(&phases, "bench lists", 0)]);
+    let list: Vec<_> = (0..256).map(|value| Slot { value, coefficient: value }).collect();
+    let mut group = group(c, "lists");
+    for count in [1, 8] {
+        let lists = vec![list.clone(); count];
+        group.throughput(Throughput::Elements(count as u64));
+        group.bench_function(format!("pack {count} of 256 values"), |b| {
+            b.iter(|| cpu.pack(black_box(&x), &lists).unwrap());
+        });
+        group.bench_function(format!("promote {count} of 256 values"), |b| {
+            b.iter(|| cpu.promote(black_box(&x), levels, &lists).unwrap());
+        });
+    }
     group.finish();
 }
 

@@ -292,6 +292,8 @@ impl ClientKey {
         }
         let reflect = self.encrypt_rows(&messages, "reflect", 0);
 
+        let lists = p.lists.map_or_else(Default::default, |lists| self.list_keys(lists.pack));
+
         EvaluationKeys {
             params: p.clone(),
             key_id: self.id(),
@@ -299,7 +301,35 @@ impl ClientKey {
             blind_rotation,
             pack,
             reflect,
+            lists,
         }
+    }
+
+    /// For bit i and level j the row of `s_i q / B^j`, and that of `s_i S q / B^j`: see
+    /// `engine::cpu::lists`.
+    fn list_keys(&self, gadget: Gadget) -> [Vec<SeededRows>; 2] {
+        let n = self.params.row_size;
+        let chunk = Layout::KEY_CHUNK.min(n);
+        let keys = |purpose: &str, polynomial: &[u64]| {
+            self.row_key
+                .par_chunks_exact(chunk)
+                .enumerate()
+                .map(|(part, bits)| {
+                    let len = chunk * gadget.levels as usize * n;
+                    let mut messages = Zeroizing::new(Vec::with_capacity(len));
+                    for bit in bits {
+                        for level in 1..=gadget.levels {
+                            let unit = bit << (64 - gadget.base_log * level);
+                            messages.extend(polynomial.iter().map(|c| c.wrapping_mul(unit)));
+                        }
+                    }
+                    self.encrypt_rows(&messages, purpose, part as u64)
+                })
+                .collect()
+        };
+        let mut one = vec![0; n];
+        one[0] = 1;
+        [keys("list", &one), keys("list times key", &self.row_key)]
     }
 
     /// Decrypts values given as `(mask, body)` vectors of N + 1 elements, to phases with noise.

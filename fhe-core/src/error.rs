@@ -29,6 +29,22 @@ pub enum Error {
         /// The length of the list.
         len: usize,
     },
+    /// Two values are to become the same coefficient.
+    #[error("{op}: coefficient {coefficient} is filled twice")]
+    Repeated {
+        /// The operation that refused.
+        op: &'static str,
+        /// The coefficient.
+        coefficient: usize,
+    },
+    /// A parameter set cannot pack lists.
+    #[error("{op}: parameter set {name} has no gadgets for lists")]
+    NoLists {
+        /// The operation that refused.
+        op: &'static str,
+        /// The set.
+        name: String,
+    },
     /// A parameter set breaks one of its rules.
     #[error("parameter set {name}: {field} is {got}, {rule}")]
     Params {

@@ -10,6 +10,15 @@
 use crate::Params;
 use crate::params::Gadget;
 
+/// What the noise of a product depends on besides the selector's integers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SelectorKind {
+    /// Gadget of the selectors.
+    pub gadget: Gadget,
+    /// Variance of a coefficient of the rows of -S m and of those of m, added.
+    pub rows: f64,
+}
+
 /// The noise formulas of one parameter set.
 #[derive(Clone, Debug)]
 pub struct Noise {
@@ -48,15 +57,34 @@ impl Noise {
         t_uniform(self.params.row_noise_bits)
     }
 
+    /// Selectors that the client encrypts: `2 V_row`.
+    #[must_use]
+    pub fn fresh_selectors(&self) -> SelectorKind {
+        SelectorKind { gadget: self.params.selector, rows: 2.0 * self.fresh() }
+    }
+
+    /// Selectors promoted from `len` values each, of variance V; None if the set cannot promote:
+    /// `2 V_list + (len/N + len/2) (V + V_rounding)`.
+    ///
+    /// Both rows have the noise of packing. The rounding and the values' own noise e is in `len`
+    /// coefficients of the row of m; the other row has -S e, a sum of len/2 of them in each coefficient.
+    #[must_use]
+    pub fn promoted_selectors(&self, len: usize, variance: f64) -> Option<SelectorKind> {
+        let gadget = self.params.lists?.selector;
+        let values = len as f64 * (variance + self.pack_list_rounding());
+        let rows = 2.0 * self.pack_list(len) + values * (1.0 / self.size() + 0.5);
+        Some(SelectorKind { gadget, rows })
+    }
+
     /// That a sum of products adds to each coefficient; `squared_norms` is the sum of `|m|^2` over
-    /// the terms: `terms 2 l N V_row (B^2+2)/12 + squared_norms (1 + N/2) / (12 B^2l)`.
+    /// the terms: `terms l N V_rows (B^2+2)/12 + squared_norms (1 + N/2) / (12 B^2l)`.
     ///
     /// The noise of the rows themselves is multiplied by the selector, which is not counted here.
     /// The transform's own rounding is in [`Noise::transform`].
     #[must_use]
-    pub fn products(&self, terms: usize, squared_norms: f64) -> f64 {
-        let g = self.params.selector;
-        let gadget = 2.0 * f64::from(g.levels) * self.size() * self.fresh() * digit(g);
+    pub fn products(&self, selectors: SelectorKind, terms: usize, squared_norms: f64) -> f64 {
+        let g = selectors.gadget;
+        let gadget = f64::from(g.levels) * self.size() * selectors.rows * digit(g);
         terms as f64 * (gadget + self.transform(g, 2.0 * f64::from(g.levels)))
             + squared_norms * rounding(g) * (1.0 + self.size() / 2.0)
     }
@@ -88,16 +116,24 @@ impl Noise {
         f64::from(g.levels) * self.size() * self.fresh() * digit(g)
     }
 
-    /// That packing a list of `len` values adds to every coefficient: a constant row's noise for
-    /// each value, and the transform's.
+    /// That packing a list of `len` values adds to every coefficient: `len l N V_row (B^2+2)/12`, and
+    /// the transform's rounding. 0 if the set cannot.
     #[must_use]
     pub fn pack_list(&self, len: usize) -> f64 {
-        let g = self.params.pack;
-        let transform = self.transform(g, self.size() * f64::from(g.levels));
-        len as f64 * (self.pack_constant() + transform / self.size())
+        let Some(g) = self.params.lists.map(|lists| lists.pack) else { return 0.0 };
+        let polynomials = self.size() * f64::from(g.levels);
+        let gadget = polynomials * self.fresh() * digit(g);
+        len as f64 * (gadget + self.transform(g, polynomials) / self.size())
     }
 
-    /// That packing adds to the coefficients that hold values: `N / (24 B^2l)`.
+    /// That packing a list adds to the coefficients that hold values: `N / (24 B^2l)`. 0 if the set
+    /// cannot.
+    #[must_use]
+    pub fn pack_list_rounding(&self) -> f64 {
+        self.params.lists.map_or(0.0, |lists| rounding(lists.pack) * self.size() / 2.0)
+    }
+
+    /// That packing adds to coefficient 0 of a constant row: `N / (24 B^2l)`.
     #[must_use]
     pub fn pack_rounding(&self) -> f64 {
         rounding(self.params.pack) * self.size() / 2.0

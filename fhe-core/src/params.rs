@@ -17,6 +17,16 @@ pub struct Gadget {
     pub levels: u32,
 }
 
+/// Gadgets of a set that can pack lists of values and promote them to selectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListGadgets {
+    /// Of the packing itself.
+    pub pack: Gadget,
+    /// Of the selectors that come out of a promotion.
+    pub selector: Gadget,
+}
+
 /// A parameter set as plain data; [`Params::new`] checks it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -45,6 +55,9 @@ pub struct ParamsSpec {
     pub pack: Gadget,
     /// The automorphism X -> 1/X.
     pub reflect: Gadget,
+    /// Packing of lists, and promotion; a set without it does neither.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lists: Option<ListGadgets>,
 }
 
 /// A checked parameter set, cheap to clone.
@@ -98,13 +111,15 @@ impl Params {
                 return fail(field, u64::from(bits), "must be at most 60");
             }
         }
-        for (field, g) in [
+        let lists = spec.lists.into_iter();
+        let of_lists = lists.flat_map(|l| [("lists.pack", l.pack), ("lists.selector", l.selector)]);
+        for (field, g) in of_lists.chain([
             ("key_switch", spec.key_switch),
             ("lookup", spec.lookup),
             ("selector", spec.selector),
             ("pack", spec.pack),
             ("reflect", spec.reflect),
-        ] {
+        ]) {
             let bits = u64::from(g.base_log) * u64::from(g.levels);
             if bits == 0 || bits > 52 {
                 return fail(field, bits, "must keep 1 to 52 bits in all");
@@ -140,6 +155,22 @@ impl Params {
             selector: gadget(18, 2),
             pack: gadget(13, 2),
             reflect: gadget(13, 3),
+            lists: None,
+        })
+    }
+
+    /// The set for deep networks: the noise pairs of [`Params::secure128`], less noise in lookups and
+    /// their inputs, and gadgets for lists.
+    ///
+    /// # Errors
+    /// None in practice, as for [`Params::secure128`].
+    pub fn secure128_deep() -> Result<Self> {
+        Self::new(ParamsSpec {
+            name: "secure128-deep-v1".into(),
+            key_switch: gadget(2, 7),
+            lookup: gadget(12, 3),
+            lists: Some(ListGadgets { pack: gadget(11, 3), selector: gadget(7, 3) }),
+            ..(*Self::secure128()?).clone()
         })
     }
 
@@ -150,7 +181,7 @@ impl Params {
     #[cfg(feature = "toy-params")]
     pub fn toy_insecure() -> Result<Self> {
         Self::new(ParamsSpec {
-            name: "toy-insecure-v2".into(),
+            name: "toy-insecure-v3".into(),
             security_bits: 0,
             short_dimension: 66,
             short_noise_bits: 40,
@@ -162,6 +193,7 @@ impl Params {
             selector: gadget(18, 2),
             pack: gadget(13, 2),
             reflect: gadget(13, 3),
+            lists: Some(ListGadgets { pack: gadget(11, 3), selector: gadget(7, 3) }),
         })
     }
 
@@ -172,6 +204,7 @@ impl Params {
     pub fn named(name: &str) -> Result<Self> {
         let known = [
             Self::secure128()?,
+            Self::secure128_deep()?,
             #[cfg(feature = "toy-params")]
             Self::toy_insecure()?,
         ];

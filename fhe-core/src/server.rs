@@ -63,6 +63,8 @@ pub struct EvaluationKeys {
     pub(crate) blind_rotation: Vec<SeededRows>,
     pub(crate) pack: Vec<SeededRows>,
     pub(crate) reflect: SeededRows,
+    /// Empty if the parameter set has no gadgets for lists.
+    pub(crate) lists: [Vec<SeededRows>; 2],
 }
 
 impl std::fmt::Debug for EvaluationKeys {

@@ -1,3 +1,4 @@
+use crate::params::Gadget;
 use crate::torus::to_torus;
 
 /// A function from the half torus to the torus, as a lookup applies it.
@@ -24,6 +25,25 @@ impl Table {
         let entries =
             (0..slots).map(|i| to_torus(f(-0.25 + 0.5 * (i as f64) / (slots as f64)))).collect();
         Self { entries }
+    }
+
+    /// Samples `f`, whose values are integers, once for each level of a gadget: table j gives
+    /// `f(x) / B^(j+1)`, which is what [`crate::Engine::promote`] takes.
+    ///
+    /// ```
+    /// use fhe_core::{Table, params::Gadget, to_torus};
+    /// let step = |x: f64| (8.0 * x).round() as i32;
+    /// let tables = Table::levels(1024, Gadget { base_log: 7, levels: 3 }, step);
+    /// assert_eq!(tables[1].at(to_torus(0.2)), to_torus(2.0 / 16384.0));
+    /// ```
+    #[must_use]
+    pub fn levels(slots: usize, gadget: Gadget, f: impl Fn(f64) -> i32) -> Vec<Self> {
+        (1..=gadget.levels as i32)
+            .map(|level| {
+                let unit = 2f64.powi(-(gadget.base_log as i32) * level);
+                Self::new(slots, |x| f64::from(f(x)) * unit)
+            })
+            .collect()
     }
 
     /// Returns the number of slots of the half torus.

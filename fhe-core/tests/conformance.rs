@@ -8,7 +8,7 @@
 
 use fhe_core::client::ClientKey;
 use fhe_core::noise::Noise;
-use fhe_core::{Clear, Cpu, Engine, Error, Params, Seed, Table, Term, from_torus, to_torus};
+use fhe_core::{Clear, Cpu, Engine, Error, Params, Seed, Slot, Table, Term, from_torus, to_torus};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -115,16 +115,18 @@ fn all_moves(params: &Params, tolerance: f64) {
     let m = b.integers(4, 3);
     let norm = |m: &[i32]| m.iter().map(|m| f64::from(m * m)).sum::<f64>();
     let selectors = b.selectors(&m);
+    let clear_selectors = b.clear.selectors(m.clone());
+    let kind = b.noise.fresh_selectors();
     let terms = vec![
         vec![Term { selector: 0, row: 1 }],
         (0..4).map(|s| Term { selector: s, row: s % 3 }).collect(),
     ];
     let got = b.cpu.products(&selectors, &rows, &terms).unwrap();
-    let want = flat(&b.clear.products(&m, &clear_rows, &terms).unwrap(), n);
+    let want = flat(&b.clear.products(&clear_selectors, &clear_rows, &terms).unwrap(), n);
     let got = b.key.decrypt_rows(&got).unwrap();
     let norms = [norm(&m[0]), m.iter().map(|m| norm(m)).sum()];
     for (o, norm) in norms.into_iter().enumerate() {
-        let predicted = b.noise.products(terms[o].len(), norm) + norm * fresh;
+        let predicted = b.noise.products(kind, terms[o].len(), norm) + norm * fresh;
         let range = o * n..(o + 1) * n;
         let what = ["product", "sum of 4 products"][o];
         let measured = b.compare(what, &got[range.clone()], &want[range], predicted);
@@ -132,8 +134,8 @@ fn all_moves(params: &Params, tolerance: f64) {
     }
 
     let got = b.cpu.dots(&selectors, &rows).unwrap();
-    let want = b.clear.dots(&m, &clear_rows).unwrap();
-    let predicted = b.noise.products(1, norms[1] / 2.0) + norms[1] / 2.0 * fresh;
+    let want = b.clear.dots(&clear_selectors, &clear_rows).unwrap();
+    let predicted = b.noise.products(kind, 1, norms[1] / 2.0) + norms[1] / 2.0 * fresh;
     b.compare("dots", &b.key.decrypt_values(&got).unwrap(), &want, predicted);
 
     let got = b.key.decrypt_rows(&b.cpu.reflect(&rows).unwrap()).unwrap();
@@ -146,6 +148,11 @@ fn all_moves(params: &Params, tolerance: f64) {
     let values = b.cpu.extract(&rows, &positions).unwrap();
     let clear_values = b.clear.extract(&clear_rows, &positions).unwrap();
     b.compare("extract", &b.key.decrypt_values(&values).unwrap(), &clear_values, fresh);
+
+    let picks = [(1, 5), (0, 63), (0, 5)];
+    let got = b.cpu.gather(&[&values, &values], &picks).unwrap();
+    let want = b.clear.gather(&[&clear_values, &clear_values], &picks).unwrap();
+    b.compare("gather", &b.key.decrypt_values(&got).unwrap(), &want, fresh);
 
     let got = b.key.decrypt_rows(&b.cpu.pack_constants(&values).unwrap()).unwrap();
     let want = flat(&b.clear.pack_constants(&clear_values).unwrap(), n);
@@ -160,13 +167,59 @@ fn all_moves(params: &Params, tolerance: f64) {
     let measured = b.compare("pack constant: 0", &g, &w, b.noise.pack_constant());
     near("pack constant", measured, b.noise.pack_constant());
 
-    let got = b.key.decrypt_rows(&b.cpu.pack(&values).unwrap()).unwrap();
-    let want = flat(&b.clear.pack(&clear_values).unwrap(), n);
-    let predicted = b.noise.pack_list(64);
-    let held = predicted + b.noise.pack_rounding() + fresh;
-    b.compare("pack list: values", &got[..64], &want[..64], held);
-    let measured = b.compare("pack list: rest", &got[64..], &want[64..], predicted);
-    near("pack list", measured, predicted);
+    if let Some(lists) = params.lists {
+        // Two lists in one call, of which the second has some of the values in reverse.
+        let len = n / 2;
+        let phases = b.phases(len);
+        let values = b.cpu.open_values(&[b.key.encrypt_list_of_values(&phases, "test list", 0)]);
+        let slots: Vec<Vec<Slot>> = vec![
+            (0..len).map(|value| Slot { value, coefficient: value }).collect(),
+            (0..64).map(|value| Slot { value: 63 - value, coefficient: 5 * value }).collect(),
+        ];
+        let got = b.key.decrypt_rows(&b.cpu.pack(&values, &slots).unwrap()).unwrap();
+        let want = flat(&b.clear.pack(&phases, &slots).unwrap(), n);
+        let added = |len| b.noise.pack_list(len);
+        let held = |len| added(len) + b.noise.pack_list_rounding() + fresh;
+        let measured = b.compare("pack list: values", &got[..len], &want[..len], held(len));
+        near("pack list", measured, held(len));
+        let measured = b.compare("pack list: rest", &got[len..n], &want[len..n], added(len));
+        near("pack list, rest", measured, added(len));
+        b.compare("list of 64", &got[n..], &want[n..], held(64));
+
+        // Small integers by an exact lookup with tables to spare, then as selectors.
+        let integers = |x: f64| [-7, 3, -2, 5][((x + 0.25) * 8.0).clamp(0.0, 3.5) as usize];
+        let mut tables = Table::levels(n / 4, lists.selector, integers);
+        tables.push(Table::new(n / 4, |_| 0.125));
+        let count = 128;
+        let inputs: Vec<u64> =
+            (0..count).map(|i| to_torus(f64::from(i % 4) / 8.0 - 0.1875)).collect();
+        let encrypted = b.key.encrypt_list_of_values(&inputs, "test promote", 0);
+        let levels = b.cpu.lookup(&b.cpu.open_values(&[encrypted]), &tables).unwrap();
+        let clear_levels = b.clear.lookup(&inputs, &tables).unwrap();
+        let slots: Vec<Vec<Slot>> = [0, 64]
+            .map(|first| {
+                (0..64).map(|i| Slot { value: first + i, coefficient: 3 * i + first }).collect()
+            })
+            .to_vec();
+        let got = b.cpu.promote(&levels, 4, &slots).unwrap();
+        let want = b.clear.promote(&clear_levels, 4, &slots).unwrap();
+        assert_eq!(want.integers[1][3 * 2 + 64], -2);
+        let terms = vec![
+            vec![Term { selector: 0, row: 0 }],
+            vec![Term { selector: 0, row: 1 }, Term { selector: 1, row: 2 }],
+        ];
+        let got = b.key.decrypt_rows(&b.cpu.products(&got, &rows, &terms).unwrap()).unwrap();
+        let want_rows = flat(&b.clear.products(&want, &clear_rows, &terms).unwrap(), n);
+        let kind = b.noise.promoted_selectors(64, b.noise.lookup()).unwrap();
+        let norms = want.integers.iter().map(|m| norm(m)).collect::<Vec<_>>();
+        for (o, what) in ["promoted product", "sum of 2"].into_iter().enumerate() {
+            let norm: f64 = norms[..=o].iter().sum();
+            let predicted = b.noise.products(kind, o + 1, norm) + norm * fresh;
+            let range = o * n..(o + 1) * n;
+            let measured = b.compare(what, &got[range.clone()], &want_rows[range], predicted);
+            near(what, measured, predicted);
+        }
+    }
 
     // Steps so wide that no input near a step's middle leaves it: an exact lookup.
     let steps = 8;
@@ -211,6 +264,11 @@ fn moves_on_secure_keys_equal_the_specification_within_predicted_noise() {
     all_moves(&Params::secure128().unwrap(), 2.0);
 }
 
+#[test]
+fn moves_on_secure_keys_for_deep_networks_are_within_predicted_noise() {
+    all_moves(&Params::secure128_deep().unwrap(), 2.0);
+}
+
 /// A program of products and two exact lookups in turn: after rounding to the table's three levels,
 /// ciphertexts and specification agree bit for bit.
 #[test]
@@ -240,7 +298,10 @@ fn an_exact_program_is_bit_equal() {
     let selectors = b.selectors(&m);
     let got = b.cpu.lookup(&b.cpu.dots(&selectors, &rows).unwrap(), &tables).unwrap();
     let got = b.cpu.lookup(&got, &tables).unwrap();
-    let want = b.clear.lookup(&b.clear.dots(&m, &clear_rows).unwrap(), &tables).unwrap();
+    let want = b
+        .clear
+        .lookup(&b.clear.dots(&b.clear.selectors(m), &clear_rows).unwrap(), &tables)
+        .unwrap();
     let want = b.clear.lookup(&want, &tables).unwrap();
     assert_eq!(run(b.key.decrypt_values(&got).unwrap()), run(want));
 }
@@ -254,12 +315,13 @@ fn engines_refuse_the_same_programs() {
     let (rows, clear_rows) = (b.cpu_rows(&phases), b.clear_rows(&phases));
     let m = b.integers(1, 1);
     let selectors = b.selectors(&m);
+    let clear_selectors = b.clear.selectors(m);
     let terms = [vec![Term { selector: 0, row: 1 }]];
     let short = Table::new(n / 2, |_| 0.0);
     let same = |x: Error, y: Error| assert_eq!(x.to_string(), y.to_string());
     same(
         b.cpu.products(&selectors, &rows, &terms).unwrap_err(),
-        b.clear.products(&m, &clear_rows, &terms).unwrap_err(),
+        b.clear.products(&clear_selectors, &clear_rows, &terms).unwrap_err(),
     );
     same(
         b.cpu.extract(&rows, &[(0, n)]).unwrap_err(),
@@ -269,6 +331,16 @@ fn engines_refuse_the_same_programs() {
     same(
         b.cpu.lookup(&values, std::slice::from_ref(&short)).unwrap_err(),
         b.clear.lookup(&vec![0], std::slice::from_ref(&short)).unwrap_err(),
+    );
+    let twice = [vec![Slot { value: 0, coefficient: 1 }; 2]];
+    same(b.cpu.pack(&values, &twice).unwrap_err(), b.clear.pack(&vec![0], &twice).unwrap_err());
+    same(
+        b.cpu.promote(&values, 2, &twice).err().unwrap(),
+        b.clear.promote(&vec![0], 2, &twice).unwrap_err(),
+    );
+    same(
+        b.cpu.gather(&[&values], &[(0, 1)]).unwrap_err(),
+        b.clear.gather(&[&vec![0]], &[(0, 1)]).unwrap_err(),
     );
     let three = vec![Table::new(n, |_| 0.0); 3];
     same(b.cpu.lookup(&values, &three).unwrap_err(), b.clear.lookup(&vec![0], &three).unwrap_err());

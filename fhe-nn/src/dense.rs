@@ -20,7 +20,7 @@ use fhe_core::{Engine, Result, Term};
 /// let mut layer = Dense::zeros(&engine, 2);
 /// let mut x = vec![0; params.row_size];
 /// (x[0], x[1]) = (3, -2);
-/// let x = vec![x];
+/// let x = engine.selectors(vec![x]);
 /// // One step of gradient descent with errors 1/1024 and -1/512.
 /// let gradient = layer.weight_gradient(&engine, &x, &vec![to_torus(1.0 / 1024.0), to_torus(-1.0 / 512.0)])?;
 /// layer.subtract(&engine, &gradient)?;

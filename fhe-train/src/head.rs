@@ -1,5 +1,6 @@
 //! The trained head: features -> dense -> one-vs-all logistic loss.
 
+use fhe_core::engine::clear;
 use fhe_core::engine::meter::{Metered, MeteredSelectors, PriceList};
 use fhe_core::{Clear, Engine, Meter, Params};
 use fhe_nn::Dense;
@@ -111,13 +112,13 @@ impl Source<Clear> for ClearSource {
         self.features.len().div_ceil(self.batch)
     }
 
-    fn batch(&self, _engine: &Clear, index: usize) -> Result<(Vec<Vec<i32>>, Vec<u64>)> {
+    fn batch(&self, engine: &Clear, index: usize) -> Result<(clear::Selectors, Vec<u64>)> {
         let range = index * self.batch..((index + 1) * self.batch).min(self.features.len());
         let labels = self.labels[range.clone()]
             .iter()
             .flat_map(|&label| Self::label_values(label, self.classes))
             .collect();
-        Ok((self.features[range].to_vec(), labels))
+        Ok((engine.selectors(self.features[range].to_vec()), labels))
     }
 }
 
@@ -141,7 +142,7 @@ impl Source<Meter> for ShapeSource {
 
     fn batch(&self, engine: &Meter, index: usize) -> Result<(MeteredSelectors, Metered)> {
         let len = self.batch.min(self.samples - index * self.batch);
-        let x = MeteredSelectors { len, squared_norm: self.squared_norm };
+        let x = engine.fresh_selectors(len, self.squared_norm);
         Ok((x, engine.fresh(len * self.classes)))
     }
 }

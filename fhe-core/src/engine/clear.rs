@@ -5,9 +5,9 @@ use std::sync::Mutex;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::engine::{Engine, Term, check};
-use crate::noise::Noise;
-use crate::{Params, Result, Table, to_torus};
+use crate::engine::{Engine, Slot, Term, check};
+use crate::noise::{Noise, SelectorKind};
+use crate::{Params, Result, Table, from_torus, to_torus};
 
 /// The engine in the clear: exact, or with Gaussian noise of the predicted variance.
 ///
@@ -15,7 +15,8 @@ use crate::{Params, Result, Table, to_torus};
 /// are plain numbers. It serves tests, documentation and the twin of an encrypted training.
 pub struct Clear {
     params: Params,
-    noise: Option<(Noise, Mutex<ChaCha8Rng>)>,
+    noise: Noise,
+    rng: Option<Mutex<ChaCha8Rng>>,
 }
 
 impl std::fmt::Debug for Clear {
@@ -52,13 +53,18 @@ impl Row {
 }
 
 /// Polynomials of small integers, N each.
-pub type Selectors = Vec<Vec<i32>>;
+#[derive(Clone, Debug, PartialEq)]
+pub struct Selectors {
+    /// The coefficients of each.
+    pub integers: Vec<Vec<i32>>,
+    kind: SelectorKind,
+}
 
 impl Clear {
     /// The exact engine.
     #[must_use]
     pub fn exact(params: &Params) -> Self {
-        Self { params: params.clone(), noise: None }
+        Self { params: params.clone(), noise: Noise::new(params), rng: None }
     }
 
     /// The engine with noise: every move adds Gaussian noise of the variance that
@@ -66,14 +72,20 @@ impl Clear {
     #[must_use]
     pub fn noisy(params: &Params, seed: u64) -> Self {
         let rng = Mutex::new(ChaCha8Rng::seed_from_u64(seed));
-        Self { params: params.clone(), noise: Some((Noise::new(params), rng)) }
+        Self { rng: Some(rng), ..Self::exact(params) }
+    }
+
+    /// Returns selectors as a client encrypts them.
+    #[must_use]
+    pub fn selectors(&self, integers: Vec<Vec<i32>>) -> Selectors {
+        Selectors { integers, kind: self.noise.fresh_selectors() }
     }
 
     fn disturb(&self, x: &mut [u64], variance: impl Fn(&Noise) -> f64) {
-        let Some((noise, rng)) = &self.noise else {
+        let Some(rng) = &self.rng else {
             return;
         };
-        let std_dev = variance(noise).sqrt();
+        let std_dev = variance(&self.noise).sqrt();
         // A poisoned lock only means that another thread stopped between two draws.
         let mut rng = rng.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for x in x {
@@ -166,7 +178,7 @@ impl Engine for Clear {
     }
 
     fn selectors_len(&self, x: &Selectors) -> usize {
-        x.len()
+        x.integers.len()
     }
 
     fn zero_rows(&self, count: usize) -> Vec<Row> {
@@ -174,7 +186,8 @@ impl Engine for Clear {
     }
 
     fn products(&self, m: &Selectors, rows: &Vec<Row>, terms: &[Vec<Term>]) -> Result<Vec<Row>> {
-        check::terms(terms, m.len(), rows.len())?;
+        check::terms(terms, m.integers.len(), rows.len())?;
+        let (m, kind) = (&m.integers, m.kind);
         Ok(terms
             .iter()
             .map(|terms| {
@@ -188,7 +201,7 @@ impl Engine for Clear {
                 let packed: f64 =
                     terms.iter().filter(constant).map(|t| squared_norm(&m[t.selector])).sum();
                 self.disturb(&mut out, |noise| {
-                    noise.products(terms.len(), norms) + packed * noise.pack_constant()
+                    noise.products(kind, terms.len(), norms) + packed * noise.pack_constant()
                 });
                 Row::Full(out)
             })
@@ -196,10 +209,10 @@ impl Engine for Clear {
     }
 
     fn dots(&self, m: &Selectors, rows: &Vec<Row>) -> Result<Values> {
-        let mut out = Vec::with_capacity(m.len() * rows.len());
-        for m in m {
-            let mut values: Vec<u64> = rows.iter().map(|r| dot(m, r)).collect();
-            self.disturb(&mut values, |noise| noise.products(1, squared_norm(m)));
+        let mut out = Vec::with_capacity(m.integers.len() * rows.len());
+        for integers in &m.integers {
+            let mut values: Vec<u64> = rows.iter().map(|r| dot(integers, r)).collect();
+            self.disturb(&mut values, |noise| noise.products(m.kind, 1, squared_norm(integers)));
             out.extend(values);
         }
         Ok(out)
@@ -234,6 +247,11 @@ impl Engine for Clear {
             .collect())
     }
 
+    fn gather(&self, lists: &[&Values], picks: &[(usize, usize)]) -> Result<Values> {
+        check::picks(&lists.iter().map(|x| x.len()).collect::<Vec<_>>(), picks)?;
+        Ok(picks.iter().map(|&(list, i)| lists[list][i]).collect())
+    }
+
     fn lookup(&self, x: &Values, tables: &[Table]) -> Result<Values> {
         check::tables(tables, self.params.row_size)?;
         let mut input = x.clone();
@@ -244,15 +262,39 @@ impl Engine for Clear {
         Ok(out)
     }
 
-    fn pack(&self, x: &Values) -> Result<Vec<Row>> {
+    fn pack(&self, x: &Values, lists: &[Vec<Slot>]) -> Result<Vec<Row>> {
         let n = self.params.row_size;
-        check::at_most("pack", x.len(), n)?;
-        let mut row = x.clone();
-        row.resize(n, 0);
-        let len = x.len();
-        self.disturb(&mut row, |noise| noise.pack_list(len));
-        self.disturb(&mut row[..len], Noise::pack_rounding);
-        Ok(vec![Row::Full(row)])
+        check::slots("pack", lists, x.len(), n)?;
+        self.params.lists.ok_or_else(|| check::no_lists("pack", &self.params))?;
+        Ok(lists
+            .iter()
+            .map(|list| {
+                let mut held: Vec<u64> = list.iter().map(|slot| x[slot.value]).collect();
+                self.disturb(&mut held, Noise::pack_list_rounding);
+                let mut row = vec![0; n];
+                for (slot, x) in list.iter().zip(held) {
+                    row[slot.coefficient] = x;
+                }
+                self.disturb(&mut row, |noise| noise.pack_list(list.len()));
+                Row::Full(row)
+            })
+            .collect())
+    }
+
+    fn promote(&self, x: &Values, tables: usize, lists: &[Vec<Slot>]) -> Result<Selectors> {
+        let gadget = check::promotion(&self.params, x.len(), tables, lists)?;
+        let base = 2f64.powi(gadget.base_log as i32);
+        let integer = |value: usize| (from_torus(x[value * tables]) * base).round() as i32;
+        let mut integers = vec![vec![0; self.params.row_size]; lists.len()];
+        for (m, list) in integers.iter_mut().zip(lists) {
+            for slot in list {
+                m[slot.coefficient] = integer(slot.value);
+            }
+        }
+        let longest = lists.iter().map(Vec::len).max().unwrap_or(0);
+        let kind = self.noise.promoted_selectors(longest, self.noise.lookup());
+        let kind = kind.unwrap_or_else(|| self.noise.fresh_selectors());
+        Ok(Selectors { integers, kind })
     }
 
     fn pack_constants(&self, x: &Values) -> Result<Vec<Row>> {

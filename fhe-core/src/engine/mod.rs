@@ -20,6 +20,7 @@ pub use clear::Clear;
 pub use cpu::Cpu;
 pub use meter::Meter;
 
+use crate::params::Gadget;
 use crate::{Error, Params, Result, Table};
 
 /// One term of a sum of products: which selector times which row.
@@ -29,6 +30,15 @@ pub struct Term {
     pub selector: usize,
     /// Index into the rows.
     pub row: usize,
+}
+
+/// Where a value goes in a polynomial: value `value` of a list becomes coefficient `coefficient`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// Index into the values.
+    pub value: usize,
+    /// Coefficient of the polynomial.
+    pub coefficient: usize,
 }
 
 /// Evaluates lists of hidden torus elements.
@@ -98,6 +108,12 @@ pub trait Engine: Send + Sync {
     /// [`Error::Index`] if a position does not exist.
     fn extract(&self, rows: &Self::Rows, positions: &[(usize, usize)]) -> Result<Self::Values>;
 
+    /// Returns values of several lists in any order, `(list, index)`, also repeatedly. Free, and exact.
+    ///
+    /// # Errors
+    /// [`Error::Index`] if a pick does not exist.
+    fn gather(&self, lists: &[&Self::Values], picks: &[(usize, usize)]) -> Result<Self::Values>;
+
     /// Applies tables to each value, with fresh noise: output `i * tables + t` is table `t` of
     /// value `i`. All tables of a value cost one blind rotation; with r tables the input is read at
     /// N / r slots of the half torus.
@@ -110,14 +126,36 @@ pub trait Engine: Send + Sync {
     /// slots.
     fn lookup(&self, x: &Self::Values, tables: &[Table]) -> Result<Self::Values>;
 
-    /// Packs a list of at most N values into one row: value i becomes coefficient i.
+    /// Packs lists of values, each into one row: `sum_s x[s.value] X^s.coefficient`.
     ///
     /// # Cost
-    /// One pass over the packing key in the Fourier domain, whatever the number of values.
+    /// One packed list a row, whatever the number of its values. Several lists in one call share the way of
+    /// the key from memory.
     ///
     /// # Errors
-    /// [`Error::Shape`] if there are more than N values.
-    fn pack(&self, x: &Self::Values) -> Result<Self::Rows>;
+    /// [`Error::Index`] if a slot points outside, [`Error::Repeated`] if two slots of a list share a
+    /// coefficient, [`Error::NoLists`] if the parameter set has no gadgets for lists.
+    fn pack(&self, x: &Self::Values, lists: &[Vec<Slot>]) -> Result<Self::Rows>;
+
+    /// Promotes lists of small integers to selectors, each of `sum_s m[s.value] X^s.coefficient`.
+    ///
+    /// Value `v tables + j`, for `j` below the number l of levels of the set's gadget for promotion,
+    /// must hold `m[v] / B^(j+1)`: what [`Table::levels`] and any further tables give in one lookup. (Packed
+    /// circuit bootstrapping: Chillotti, Gama, Georgieva, Izabachene, Journal of Cryptology 2020,
+    /// section 4.3, for all coefficients at a time.)
+    ///
+    /// # Cost
+    /// `l` promoted levels a selector, each about a packed list. No lookup of its own.
+    ///
+    /// # Errors
+    /// As for [`Engine::pack`], and [`Error::Shape`] if `tables` is less than l or does not divide the number
+    /// of values.
+    fn promote(
+        &self,
+        x: &Self::Values,
+        tables: usize,
+        lists: &[Vec<Slot>],
+    ) -> Result<Self::Selectors>;
 
     /// Packs each value into a constant row of its own: `x[i] + 0 X + 0 X^2 + ...`.
     ///
@@ -171,9 +209,57 @@ pub(crate) mod check {
         if got == expected { Ok(()) } else { Err(Error::Shape { op, what, got, expected }) }
     }
 
-    pub(crate) fn at_most(op: &'static str, got: usize, expected: usize) -> Result<()> {
-        let what = "elements at most";
-        if got <= expected { Ok(()) } else { Err(Error::Shape { op, what, got, expected }) }
+    pub(crate) fn slots(
+        op: &'static str,
+        lists: &[Vec<Slot>],
+        values: usize,
+        n: usize,
+    ) -> Result<()> {
+        let mut filled_by = vec![usize::MAX; n];
+        for (i, list) in lists.iter().enumerate() {
+            for slot in list {
+                index(op, slot.value, values)?;
+                index(op, slot.coefficient, n)?;
+                if std::mem::replace(&mut filled_by[slot.coefficient], i) == i {
+                    return Err(Error::Repeated { op, coefficient: slot.coefficient });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn no_lists(op: &'static str, params: &Params) -> Error {
+        Error::NoLists { op, name: params.name.clone() }
+    }
+
+    /// Returns the gadget of the selectors.
+    pub(crate) fn promotion(
+        params: &Params,
+        values: usize,
+        tables: usize,
+        lists: &[Vec<Slot>],
+    ) -> Result<Gadget> {
+        let op = "promote";
+        let gadget = params.lists.ok_or_else(|| no_lists(op, params))?.selector;
+        let levels = gadget.levels as usize;
+        if tables < levels {
+            let what = "tables (at least the levels)";
+            return Err(Error::Shape { op, what, got: tables, expected: levels });
+        }
+        if !values.is_multiple_of(tables) {
+            let (got, expected) = (values, values.next_multiple_of(tables));
+            return Err(Error::Shape { op, what: "values", got, expected });
+        }
+        slots(op, lists, values / tables, params.row_size)?;
+        Ok(gadget)
+    }
+
+    pub(crate) fn picks(lens: &[usize], picks: &[(usize, usize)]) -> Result<()> {
+        for &(list, i) in picks {
+            index("gather (list)", list, lens.len())?;
+            index("gather", i, lens[list])?;
+        }
+        Ok(())
     }
 
     pub(crate) fn positions(positions: &[(usize, usize)], rows: usize, n: usize) -> Result<()> {

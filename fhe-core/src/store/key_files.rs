@@ -50,7 +50,11 @@ impl ClientKey {
 
 impl EvaluationKeys {
     fn parts(&self) -> impl Iterator<Item = &SeededRows> {
-        [&self.key_switch, &self.reflect].into_iter().chain(&self.blind_rotation).chain(&self.pack)
+        [&self.key_switch, &self.reflect]
+            .into_iter()
+            .chain(&self.blind_rotation)
+            .chain(&self.pack)
+            .chain(self.lists.iter().flatten())
     }
 
     /// Writes the keys.
@@ -91,6 +95,9 @@ impl EvaluationKeys {
         let groups = params.short_dimension / params.lookup_group;
         expected.extend(vec![patterns * 2 * levels(params.lookup) * n; groups]);
         expected.extend(vec![chunk * levels(params.pack) * n; n / chunk]);
+        if let Some(lists) = params.lists {
+            expected.extend(vec![chunk * levels(lists.pack) * n; 2 * n / chunk]);
+        }
         let total: usize = expected.iter().map(|len| 16 + 8 * len).sum();
         if lengths != expected || payload.len() != total {
             return Err(bad("payload"));
@@ -104,7 +111,9 @@ impl EvaluationKeys {
         let mut take = || parts.next().ok_or_else(|| bad("payload"));
         let (key_switch, reflect) = (take()?, take()?);
         let blind_rotation = parts.by_ref().take(groups).collect();
-        let pack = parts.collect();
-        Ok(Self { params, key_id: header.key_id, key_switch, blind_rotation, pack, reflect })
+        let pack = parts.by_ref().take(n / chunk).collect();
+        let lists = [parts.by_ref().take(n / chunk).collect(), parts.collect()];
+        let key_id = header.key_id;
+        Ok(Self { params, key_id, key_switch, blind_rotation, pack, reflect, lists })
     }
 }

@@ -24,8 +24,8 @@ use crate::params::Gadget;
 use crate::server::SeededRows;
 
 /// Points of a block: real parts of eight, then their imaginary parts. One vector of AVX-512.
-const LANES: usize = 8;
-const BLOCK: usize = 2 * LANES;
+pub(super) const LANES: usize = 8;
+pub(super) const BLOCK: usize = 2 * LANES;
 /// Numbers between the parts of two values, so that what one step reads of each lies in different
 /// sets of the cache.
 const PAD: usize = 72;
@@ -209,7 +209,7 @@ fn run<const DIGITS: usize>(step: Step<'_, DIGITS>) {
 
 /// Writes polynomial `i` of `of` into blocks. Inside a block points lie in the order that costs the fewest
 /// instructions; [`join`] undoes it.
-fn split(out: &mut [f64], of: usize, i: usize, x: &[c64]) {
+pub(super) fn split(out: &mut [f64], of: usize, i: usize, x: &[c64]) {
     struct Split<'a>(&'a mut [f64], usize, usize, &'a [c64]);
     impl WithSimd for Split<'_> {
         type Output = ();
@@ -232,7 +232,7 @@ fn split(out: &mut [f64], of: usize, i: usize, x: &[c64]) {
 }
 
 /// Reads polynomial `i` of `of` from blocks.
-fn join(out: &mut [c64], x: &[f64], of: usize, i: usize) {
+pub(super) fn join(out: &mut [c64], x: &[f64], of: usize, i: usize) {
     struct Join<'a>(&'a mut [c64], &'a [f64], usize, usize);
     impl WithSimd for Join<'_> {
         type Output = ();
@@ -281,9 +281,9 @@ impl<const DIGITS: usize> WithSimd for Step<'_, DIGITS> {
 }
 
 #[derive(Clone, Copy)]
-struct Complex<S: Simd> {
-    re: S::f64s,
-    im: S::f64s,
+pub(super) struct Complex<S: Simd> {
+    pub(super) re: S::f64s,
+    pub(super) im: S::f64s,
 }
 
 impl<S: Simd> Complex<S> {
@@ -298,7 +298,7 @@ impl<S: Simd> Complex<S> {
 
     /// `self + x * y`.
     #[inline(always)]
-    fn plus_product(self, x: Self, y: Self, simd: S) -> Self {
+    pub(super) fn plus_product(self, x: Self, y: Self, simd: S) -> Self {
         let re = simd.negate_mul_add_e_f64s(x.im, y.im, self.re);
         let im = simd.mul_add_e_f64s(x.im, y.re, self.im);
         Self { re: simd.mul_add_e_f64s(x.re, y.re, re), im: simd.mul_add_e_f64s(x.re, y.im, im) }

@@ -2,11 +2,9 @@
 
 use std::time::Instant;
 
-use tfhe::core_crypto::fft_impl::fft64::c64;
-
 use super::{Cpu, Rows, Selectors, Values};
 use crate::engine::meter::UnitCosts;
-use crate::engine::{Engine, Term};
+use crate::engine::{Engine, Slot, Term};
 use crate::{Result, Table};
 
 impl Cpu {
@@ -40,18 +38,31 @@ impl Cpu {
         };
         let values = Values::new(n, 20 * threads);
         let rows = Rows::new(n, 8 * threads);
-        let stride = 4 * self.params.selector.levels as usize * self.transform.points();
-        let selectors = Selectors { data: vec![c64::new(1.0, 0.0); stride], stride };
+        let selectors = Selectors::new(self.params.selector, self.transform.points(), 1);
         let terms: Vec<Vec<Term>> =
             (0..rows.len()).map(|row| vec![Term { selector: 0, row }]).collect();
         let table = Table::new(n, |_| 0.0);
+        let list = |count: usize| -> Vec<Slot> {
+            (0..count).map(|value| Slot { value, coefficient: value }).collect()
+        };
+        let lists = self.params.lists;
+        let packed_list = || seconds(8, &|| self.pack(&values, &vec![list(20); 8]).map(drop));
+        let promoted_level = |levels: usize| {
+            let of_selectors = vec![list(20 / levels); 8];
+            seconds(8 * levels, &|| {
+                let values = Values::new(n, 20 / levels * levels);
+                self.promote(&values, levels, &of_selectors).map(drop)
+            })
+        };
         Ok(UnitCosts {
             lookup: seconds(values.len(), &|| {
                 self.lookup(&values, std::slice::from_ref(&table)).map(drop)
             })?,
             product: seconds(rows.len(), &|| self.products(&selectors, &rows, &terms).map(drop))?,
             packed_constant: seconds(values.len(), &|| self.pack_constants(&values).map(drop))?,
-            packed_list: seconds(1, &|| self.pack(&values).map(drop))?,
+            packed_list: lists.map_or(Ok(0.0), |_| packed_list())?,
+            promoted_level: lists
+                .map_or(Ok(0.0), |lists| promoted_level(lists.selector.levels as usize))?,
             reflection: seconds(rows.len(), &|| self.reflect(&rows).map(drop))?,
         })
     }

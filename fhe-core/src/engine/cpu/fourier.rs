@@ -170,14 +170,14 @@ impl Transform {
 }
 
 /// The balanced decomposition of eight elements at a time.
-struct Digits {
+pub(super) struct Digits {
     base_log: u32,
     /// Bits that the digits do not see.
     shift: u32,
 }
 
 impl Digits {
-    fn new(gadget: Gadget) -> Self {
+    pub(super) fn new(gadget: Gadget) -> Self {
         Self { base_log: gadget.base_log, shift: 64 - gadget.base_log * gadget.levels }
     }
 
@@ -187,14 +187,14 @@ impl Digits {
     /// them up would be a bias, and a mask's bias meets the key's mean: in a blind rotation it was worth
     /// a factor of three in the noise.
     #[inline(always)]
-    fn kept(&self, x: &[u64; LANES]) -> [u64; LANES] {
+    pub(super) fn kept(&self, x: &[u64; LANES]) -> [u64; LANES] {
         let below_half = (1 << (self.shift - 1)) - 1;
         x.map(|x| x.wrapping_add(below_half + (x >> self.shift & 1)) >> self.shift)
     }
 
     /// Takes the least significant digit that is left, signed; its carry goes to the next.
     #[inline(always)]
-    fn next(&self, rest: &mut [u64; LANES]) -> [u64; LANES] {
+    pub(super) fn next(&self, rest: &mut [u64; LANES]) -> [u64; LANES] {
         let b = self.base_log;
         let mask = (1u64 << b) - 1;
         std::array::from_fn(|k| {

@@ -1,18 +1,21 @@
 //! The engine on ciphertexts: tfhe's key material and transforms, our products and packing.
 
 pub(crate) mod blind_rotation;
+mod constants;
 mod cost;
 pub(crate) mod fourier;
+mod lists;
 mod lookup;
 mod memory;
-mod pack;
 mod product;
 
+use rayon::prelude::*;
 use tfhe::core_crypto::commons::math::random::Seed as Seed128;
 use tfhe::core_crypto::fft_impl::fft64::c64;
 use tfhe::core_crypto::prelude::*;
 
-use crate::engine::{Engine, Term, check};
+use crate::engine::{Engine, Slot, Term, check};
+use crate::params::Gadget;
 use crate::server::{EvaluationKeys, SeededRows};
 use crate::{Error, Params, Result, Table, to_torus};
 use fourier::Transform;
@@ -120,9 +123,17 @@ impl Rows {
 
 /// A list of GGSW ciphertexts in the Fourier domain.
 pub struct Selectors {
+    gadget: Gadget,
     data: Vec<c64>,
     /// Complex numbers of one selector.
     stride: usize,
+}
+
+impl Selectors {
+    fn new(gadget: Gadget, points: usize, count: usize) -> Self {
+        let stride = 4 * gadget.levels as usize * points;
+        Self { gadget, data: vec![c64::new(0.0, 0.0); stride * count], stride }
+    }
 }
 
 /// The engine on ciphertexts. It holds evaluation keys only, and has no way to decrypt:
@@ -147,7 +158,8 @@ pub struct Cpu {
     transform: Transform,
     key_switch: Vec<u32>,
     blind_rotation: blind_rotation::BlindRotationKey,
-    pack: pack::PackKey,
+    constants: constants::ConstantsKey,
+    lists: Option<lists::ListKey>,
     reflect: Vec<c64>,
 }
 
@@ -196,9 +208,11 @@ impl Cpu {
         for (out, x) in reflect.chunks_exact_mut(n / 2).zip(rows.chunks_exact(n)) {
             transform.forward_torus(out, x, &mut scratch);
         }
-        let pack = pack::PackKey::new(&params, &keys.pack);
+        let constants = constants::ConstantsKey::new(&params, &keys.pack);
+        let lists =
+            params.lists.map(|lists| lists::ListKey::new(lists.pack, &transform, &keys.lists));
         let key_id = keys.key_id.clone();
-        Self { params, key_id, transform, key_switch, blind_rotation, pack, reflect }
+        Self { params, key_id, transform, key_switch, blind_rotation, constants, lists, reflect }
     }
 
     /// Returns the public name of the client key that this engine's keys belong to.
@@ -283,21 +297,42 @@ impl Engine for Cpu {
         Ok(out)
     }
 
+    fn gather(&self, lists: &[&Values], picks: &[(usize, usize)]) -> Result<Values> {
+        for x in lists {
+            self.fits("gather", x.dimension)?;
+        }
+        check::picks(&lists.iter().map(|x| x.len()).collect::<Vec<_>>(), picks)?;
+        let size = self.params.row_size + 1;
+        let mut out = Values::new(self.params.row_size, picks.len());
+        out.data.par_chunks_exact_mut(size).zip(picks).for_each(|(out, &(list, i))| {
+            out.copy_from_slice(&lists[list].data[i * size..][..size]);
+        });
+        Ok(out)
+    }
+
     fn lookup(&self, x: &Values, tables: &[Table]) -> Result<Values> {
         self.fits("lookup", x.dimension)?;
         check::tables(tables, self.params.row_size)?;
         Ok(lookup::apply(self, x, tables))
     }
 
-    fn pack(&self, x: &Values) -> Result<Rows> {
+    fn pack(&self, x: &Values, lists: &[Vec<Slot>]) -> Result<Rows> {
         self.fits("pack", x.dimension)?;
-        check::at_most("pack", x.len(), self.params.row_size)?;
-        Ok(pack::list(self, x))
+        check::slots("pack", lists, x.len(), self.params.row_size)?;
+        let key = self.lists.as_ref().ok_or_else(|| check::no_lists("pack", &self.params))?;
+        Ok(lists::pack(self, key, x, lists))
+    }
+
+    fn promote(&self, x: &Values, tables: usize, lists: &[Vec<Slot>]) -> Result<Selectors> {
+        self.fits("promote", x.dimension)?;
+        let selector = check::promotion(&self.params, x.len(), tables, lists)?;
+        let key = self.lists.as_ref().ok_or_else(|| check::no_lists("promote", &self.params))?;
+        Ok(lists::promote(self, key, selector, x, tables, lists))
     }
 
     fn pack_constants(&self, x: &Values) -> Result<Rows> {
         self.fits("pack_constants", x.dimension)?;
-        Ok(pack::constants(self, x))
+        Ok(constants::pack(self, x))
     }
 
     fn add_scaled_values(&self, x: &mut Values, y: &Values, k: i64) -> Result<()> {

@@ -16,9 +16,9 @@ const ZERO: c64 = c64::new(0.0, 0.0);
 pub(super) fn open(cpu: &Cpu, stored: &[SeededRows]) -> Selectors {
     let n = cpu.params.row_size;
     let points = cpu.transform.points();
-    let stride = 4 * cpu.params.selector.levels as usize * points;
-    let mut data = vec![ZERO; stride * stored.len()];
-    data.par_chunks_exact_mut(stride).zip(stored).for_each_init(
+    let mut out = Selectors::new(cpu.params.selector, points, stored.len());
+    let stride = out.stride;
+    out.data.par_chunks_exact_mut(stride).zip(stored).for_each_init(
         || cpu.transform.scratch(),
         |scratch, (out, seeded)| {
             let rows = seeded.expand_rows(n);
@@ -27,14 +27,13 @@ pub(super) fn open(cpu: &Cpu, stored: &[SeededRows]) -> Selectors {
             }
         },
     );
-    Selectors { data, stride }
+    out
 }
 
 /// Transformed digits of each row: for level j those of the mask, then those of the body.
-fn transform_digits(cpu: &Cpu, rows: &Rows) -> Vec<c64> {
+fn transform_digits(cpu: &Cpu, rows: &Rows, gadget: Gadget) -> Vec<c64> {
     let n = cpu.params.row_size;
     let points = cpu.transform.points();
-    let gadget = cpu.params.selector;
     let levels = gadget.levels as usize;
     let mut out = vec![ZERO; rows.len() * 2 * levels * points];
     out.par_chunks_exact_mut(2 * levels * points)
@@ -72,8 +71,8 @@ fn to_row(cpu: &Cpu, out: &mut [u64], sum: &[c64], scratch: &mut Scratch) {
 
 pub(super) fn sums(cpu: &Cpu, selectors: &Selectors, rows: &Rows, terms: &[Vec<Term>]) -> Rows {
     let points = cpu.transform.points();
-    let digits = transform_digits(cpu, rows);
-    let stride = 2 * cpu.params.selector.levels as usize * points;
+    let digits = transform_digits(cpu, rows, selectors.gadget);
+    let stride = 2 * selectors.gadget.levels as usize * points;
     let mut out = Rows::new(rows.size, terms.len());
     out.data.par_chunks_exact_mut(2 * rows.size).zip(terms).for_each_init(
         || (cpu.transform.scratch(), vec![ZERO; 2 * points]),
@@ -93,8 +92,8 @@ pub(super) fn sums(cpu: &Cpu, selectors: &Selectors, rows: &Rows, terms: &[Vec<T
 pub(super) fn dots(cpu: &Cpu, selectors: &Selectors, rows: &Rows) -> Values {
     let n = cpu.params.row_size;
     let points = cpu.transform.points();
-    let digits = transform_digits(cpu, rows);
-    let stride = 2 * cpu.params.selector.levels as usize * points;
+    let digits = transform_digits(cpu, rows, selectors.gadget);
+    let stride = 2 * selectors.gadget.levels as usize * points;
     let count = rows.len();
     let mut out = Values::new(n, selectors.data.len() / selectors.stride * count);
     if count == 0 {

@@ -7,8 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use price::{Price, PriceList, Reading, UnitCosts};
 
-use crate::engine::{Engine, Term, check};
-use crate::noise::Noise;
+use crate::engine::{Engine, Slot, Term, check};
+use crate::noise::{Noise, SelectorKind};
 use crate::{Params, Result, Table};
 
 /// A list of so many values or rows, of which the noisiest has this variance (torus squared).
@@ -27,6 +27,8 @@ pub struct MeteredSelectors {
     pub len: usize,
     /// Mean of the sum of squares of a selector's integers.
     pub squared_norm: f64,
+    /// Gadget and noise.
+    pub kind: SelectorKind,
 }
 
 /// Counts moves and predicts noise.
@@ -79,6 +81,12 @@ impl Meter {
     #[must_use]
     pub fn fresh(&self, len: usize) -> Metered {
         Metered { len, variance: self.noise.fresh() }
+    }
+
+    /// Returns selectors as a client encrypts them, with a mean sum of squares of their integers.
+    #[must_use]
+    pub fn fresh_selectors(&self, len: usize, squared_norm: f64) -> MeteredSelectors {
+        MeteredSelectors { len, squared_norm, kind: self.noise.fresh_selectors() }
     }
 
     fn lock(&self) -> MutexGuard<'_, PriceList> {
@@ -138,7 +146,7 @@ impl Engine for Meter {
         let most = terms.iter().map(Vec::len).max().unwrap_or(0);
         let norms = most as f64 * selectors.squared_norm;
         self.lock().price.products += count as u64;
-        let variance = norms * rows.variance + self.noise.products(most, norms);
+        let variance = norms * rows.variance + self.noise.products(selectors.kind, most, norms);
         Ok(self.rows("products", terms.len(), variance))
     }
 
@@ -146,7 +154,8 @@ impl Engine for Meter {
         let len = selectors.len * rows.len;
         self.lock().price.products += len as u64;
         let norm = selectors.squared_norm;
-        Ok(self.values("dots", len, norm * rows.variance + self.noise.products(1, norm)))
+        let added = self.noise.products(selectors.kind, 1, norm);
+        Ok(self.values("dots", len, norm * rows.variance + added))
     }
 
     fn reflect(&self, rows: &Metered) -> Result<Metered> {
@@ -157,6 +166,12 @@ impl Engine for Meter {
     fn extract(&self, rows: &Metered, positions: &[(usize, usize)]) -> Result<Metered> {
         check::positions(positions, rows.len, self.params.row_size)?;
         Ok(Metered { len: positions.len(), ..*rows })
+    }
+
+    fn gather(&self, lists: &[&Metered], picks: &[(usize, usize)]) -> Result<Metered> {
+        check::picks(&lists.iter().map(|x| x.len).collect::<Vec<_>>(), picks)?;
+        let variance = lists.iter().map(|x| x.variance).fold(0.0, f64::max);
+        Ok(Metered { len: picks.len(), variance })
     }
 
     fn lookup(&self, x: &Metered, tables: &[Table]) -> Result<Metered> {
@@ -172,11 +187,31 @@ impl Engine for Meter {
         Ok(self.values("lookup", x.len * tables.len(), self.noise.lookup()))
     }
 
-    fn pack(&self, x: &Metered) -> Result<Metered> {
-        check::at_most("pack", x.len, self.params.row_size)?;
-        self.lock().price.packed_lists += 1;
-        let variance = x.variance + self.noise.pack_list(x.len) + self.noise.pack_rounding();
-        Ok(self.rows("pack", 1, variance))
+    fn pack(&self, x: &Metered, lists: &[Vec<Slot>]) -> Result<Metered> {
+        check::slots("pack", lists, x.len, self.params.row_size)?;
+        self.params.lists.ok_or_else(|| check::no_lists("pack", &self.params))?;
+        self.lock().price.packed_lists += lists.len() as u64;
+        let longest = lists.iter().map(Vec::len).max().unwrap_or(0);
+        let added = self.noise.pack_list(longest) + self.noise.pack_list_rounding();
+        Ok(self.rows("pack", lists.len(), x.variance + added))
+    }
+
+    /// The integers are taken to fill half of what a digit can hold, uniformly.
+    fn promote(&self, x: &Metered, tables: usize, lists: &[Vec<Slot>]) -> Result<MeteredSelectors> {
+        let gadget = check::promotion(&self.params, x.len, tables, lists)?;
+        let longest = lists.iter().map(Vec::len).max().unwrap_or(0);
+        let kind = self
+            .noise
+            .promoted_selectors(longest, x.variance)
+            .ok_or_else(|| check::no_lists("promote", &self.params))?;
+        let mut list = self.lock();
+        list.price.promoted_levels += lists.len() as u64 * u64::from(gadget.levels);
+        let row = 4 * gadget.levels as usize * self.params.row_size * 8;
+        list.price.bytes += (lists.len() * row) as u64;
+        list.note("promote", kind.rows);
+        let half_digit = 2f64.powi(gadget.base_log as i32 - 2);
+        let squared_norm = longest as f64 * half_digit * half_digit / 3.0;
+        Ok(MeteredSelectors { len: lists.len(), squared_norm, kind })
     }
 
     /// The variance noted is that of all coefficients together, spread evenly: the constant one has

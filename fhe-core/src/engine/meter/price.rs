@@ -14,8 +14,11 @@ pub struct Price {
     pub products: u64,
     /// Values packed into constant rows.
     pub packed_constants: u64,
-    /// Passes of list packing.
+    /// Lists packed into rows.
     pub packed_lists: u64,
+    /// Lists promoted to one level of a selector.
+    #[serde(default)]
+    pub promoted_levels: u64,
     /// Reflections.
     pub reflections: u64,
     /// Bytes of the ciphertexts that moves wrote.
@@ -31,8 +34,10 @@ pub struct UnitCosts {
     pub product: f64,
     /// A value packed into a constant row, among others.
     pub packed_constant: f64,
-    /// A pass of list packing.
+    /// A list packed into a row, among others.
     pub packed_list: f64,
+    /// A list promoted to one level of a selector, among others.
+    pub promoted_level: f64,
     /// A reflection.
     pub reflection: f64,
 }
@@ -45,6 +50,7 @@ impl Price {
             + self.products as f64 * costs.product
             + self.packed_constants as f64 * costs.packed_constant
             + self.packed_lists as f64 * costs.packed_list
+            + self.promoted_levels as f64 * costs.promoted_level
             + self.reflections as f64 * costs.reflection;
         core / threads as f64
     }
@@ -125,6 +131,7 @@ impl fmt::Display for PriceList {
         writeln!(f, "  products           {:>14}", p.products)?;
         writeln!(f, "  packed constants   {:>14}", p.packed_constants)?;
         writeln!(f, "  packed lists       {:>14}", p.packed_lists)?;
+        writeln!(f, "  promoted levels    {:>14}", p.promoted_levels)?;
         writeln!(f, "  reflections        {:>14}", p.reflections)?;
         writeln!(f, "  ciphertexts, GB    {:>14.1}", p.bytes as f64 / 1e9)?;
         for (name, std) in &self.noise {

@@ -1,4 +1,4 @@
-//! Packing: values of dimension N back into rows.
+//! Packing of single values into constant rows.
 //!
 //! The key holds, for each bit s_i of the values' key and each level j, the constant row
 //! `s_i q / B^j`. With d_ij the digits of mask element i, the row of one value is
@@ -7,9 +7,8 @@
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
-use tfhe::core_crypto::fft_impl::fft64::c64;
 
-use super::fourier::{decompose, multiply_add};
+use super::fourier::decompose;
 use super::memory::Pages;
 use super::{Cpu, Rows, Values};
 use crate::Params;
@@ -25,12 +24,12 @@ const LEFT_OUT: u32 = 64 - 2 * LIMB;
 
 /// The packing key as integers in doubles: for each key row the upper limbs of mask and body, then the
 /// lower ones.
-pub(super) struct PackKey {
+pub(super) struct ConstantsKey {
     limbs: Pages<f64>,
     rows: usize,
 }
 
-impl PackKey {
+impl ConstantsKey {
     pub(super) fn new(params: &Params, stored: &[SeededRows]) -> Self {
         let n = params.row_size;
         let rows = n * params.pack.levels as usize;
@@ -59,11 +58,6 @@ impl PackKey {
             *out = (((*high as i64) << LIMB).wrapping_add(*low as i64) << LEFT_OUT) as u64;
         }
     }
-
-    /// Copies key row r, mask and body.
-    fn row(&self, r: usize, out: &mut [u64]) {
-        Self::join(out, &self.limbs[2 * out.len() * r..][..2 * out.len()]);
-    }
 }
 
 /// Digits of the masks, value by value, in the order of the key's rows.
@@ -86,14 +80,14 @@ fn digits(cpu: &Cpu, x: &Values) -> Vec<u64> {
 }
 
 /// A matrix product of the digits with the key.
-pub(super) fn constants(cpu: &Cpu, x: &Values) -> Rows {
+pub(super) fn pack(cpu: &Cpu, x: &Values) -> Rows {
     let n = cpu.params.row_size;
     let count = x.len();
     let mut out = Rows::new(n, count);
     if count == 0 {
         return out;
     }
-    let key = &cpu.pack;
+    let key = &cpu.constants;
     let digits: Vec<f64> = digits(cpu, x).iter().map(|&d| d as i64 as f64).collect();
     let mut sums = Pages::zeros(count * 4 * n);
     matmul(
@@ -107,63 +101,10 @@ pub(super) fn constants(cpu: &Cpu, x: &Values) -> Rows {
     let rows = out.data.par_chunks_exact_mut(2 * n);
     rows.zip(sums.par_chunks_exact(4 * n)).zip(x.data.par_chunks_exact(n + 1)).for_each(
         |((out, sums), value)| {
-            PackKey::join(out, sums);
+            ConstantsKey::join(out, sums);
             out.iter_mut().for_each(|x| *x = x.wrapping_neg());
             out[n] = out[n].wrapping_add(value[n]);
         },
     );
-    out
-}
-
-/// The digits of element i of all masks form a polynomial; its product with key row i packs them
-/// all at once. Sums stay in the Fourier domain.
-pub(super) fn list(cpu: &Cpu, x: &Values) -> Rows {
-    let n = cpu.params.row_size;
-    let points = cpu.transform.points();
-    let digits = digits(cpu, x);
-    let rows = cpu.pack.rows;
-    let zero = c64::new(0.0, 0.0);
-    let part = 64;
-    // Parts of fixed size added in order: the result does not depend on the number of threads.
-    let parts: Vec<Vec<c64>> = (0..rows / part)
-        .into_par_iter()
-        .map_init(
-            || (cpu.transform.scratch(), vec![0u64; n], vec![0u64; 2 * n], vec![zero; 2 * points]),
-            |(scratch, polynomial, key, fourier), p| {
-                let mut sum = vec![zero; 2 * points];
-                for r in p * part..(p + 1) * part {
-                    polynomial.fill(0);
-                    for (v, c) in polynomial.iter_mut().enumerate().take(x.len()) {
-                        *c = digits[v * rows + r];
-                    }
-                    cpu.pack.row(r, key);
-                    let (d, k) = fourier.split_at_mut(points);
-                    cpu.transform.forward_integer(d, polynomial, scratch);
-                    for (sum, key) in sum.chunks_exact_mut(points).zip(key.chunks_exact(n)) {
-                        cpu.transform.forward_torus(k, key, scratch);
-                        multiply_add(sum, d, k);
-                    }
-                }
-                sum
-            },
-        )
-        .collect();
-    let mut sum = vec![zero; 2 * points];
-    for part in &parts {
-        for (s, x) in sum.iter_mut().zip(part) {
-            *s += x;
-        }
-    }
-    let mut out = Rows::new(n, 1);
-    let mut scratch = cpu.transform.scratch();
-    for (out, sum) in out.data.chunks_exact_mut(n).zip(sum.chunks_exact(points)) {
-        cpu.transform.backward(out, sum, &mut scratch);
-        for x in out {
-            *x = x.wrapping_neg();
-        }
-    }
-    for (i, value) in x.iter().enumerate() {
-        out.data[n + i] = out.data[n + i].wrapping_add(value[n]);
-    }
     out
 }

@@ -1,0 +1,445 @@
+//! Where the numbers of a convolution lie in polynomials: index arithmetic, all of it public.
+//!
+//! The layout is that of Huang, Lu, Hong, Ding ("Cheetah", USENIX Security 2022, section 4), with several
+//! filters to a row. With padded height H, width W and area A = H W:
+//!
+//! | polynomial | number | coefficient |
+//! |---|---|---|
+//! | input, G channels | a(c, y, x) | `c A + y W + x` |
+//! | weights, F filters in slots of S = G A | w(f, c, dy, dx) | `f S + (G-1-c) A + (k-1-dy) W + (k-1-dx)` |
+//! | their product | z(f, oy, ox) | `f S + (G-1) A + (k-1)(W+1) + p(oy, ox)` |
+//! | errors, F filters | e(f, oy, ox) | `f S + P - p(oy, ox)` |
+//! | product with the input | dL/dw(f, c, dy, dx) | `f S + P + c A + dy W + dx` |
+//! | errors, G' outputs | e(o, oy, ox) | `o A + p(oy, ox)` |
+//! | transposed weights, F' channels in slots of S' = G' A | w(o, f, dy, dx) | `f S' + (G'-1-o) A + dy W + dx` |
+//! | their product | dL/da(f, y, x) | `f S' + (G'-1) A + y W + x` |
+//!
+//! with `p(oy, ox) = s (oy W + ox)`, stride s, and P the largest p. Every coefficient that is read is the
+//! wanted sum and nothing else, also modulo X^N + 1: `docs/src/layers.md` has the proof, and a test compares
+//! with the definition.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// Channels, height and width of a map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shape {
+    /// Channels.
+    pub channels: usize,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+}
+
+impl Shape {
+    /// Returns the number of values.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.channels * self.area()
+    }
+
+    /// Returns whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn area(&self) -> usize {
+        self.height * self.width
+    }
+}
+
+impl std::fmt::Display for Shape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} @ {}x{}", self.channels, self.height, self.width)
+    }
+}
+
+/// The public numbers of a convolution. A dense layer is one whose maps have one position.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// Shape of the input, without padding.
+    pub input: Shape,
+    /// Shape of the output.
+    pub output: Shape,
+    /// Rows, and columns, of a filter.
+    pub kernel: usize,
+    /// Distance of two windows.
+    pub stride: usize,
+    /// Zeros on each side of the input.
+    pub padding: usize,
+    /// Coefficients of a polynomial.
+    n: usize,
+    /// Channels of an input polynomial.
+    group: usize,
+}
+
+/// An output channel, an input channel and a place in the window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weight {
+    /// Output channel.
+    pub output: usize,
+    /// Input channel.
+    pub channel: usize,
+    /// Row of the window.
+    pub dy: usize,
+    /// Column.
+    pub dx: usize,
+}
+
+impl Geometry {
+    /// A convolution for polynomials of `n` coefficients; an input polynomial holds `group` channels.
+    ///
+    /// # Errors
+    /// [`Error::Layer`] names the layer and what does not fit.
+    pub fn new(
+        name: &str,
+        n: usize,
+        input: Shape,
+        outputs: usize,
+        (kernel, stride, padding): (usize, usize, usize),
+        group: usize,
+    ) -> Result<Self> {
+        let fail = |problem: String| Err(Error::Layer { layer: name.into(), problem });
+        if input.is_empty() || outputs == 0 {
+            return fail(format!("{outputs} outputs of {input}: expected at least 1 of each"));
+        }
+        let padded = |side: usize| side + 2 * padding;
+        let (height, width) = (padded(input.height), padded(input.width));
+        if kernel == 0 || stride == 0 || kernel > height.min(width) {
+            return fail(format!(
+                "a window of {kernel}x{kernel}, stride {stride}, on {height}x{width}: expected 1 to {} and a stride of at least 1",
+                height.min(width)
+            ));
+        }
+        let area = height * width;
+        if group == 0 || group > input.channels || group * area > n {
+            return fail(format!(
+                "{group} channels of {height}x{width} in a polynomial of {n} coefficients: expected 1 to {}",
+                input.channels.min(n / area)
+            ));
+        }
+        let output = Shape {
+            channels: outputs,
+            height: (height - kernel) / stride + 1,
+            width: (width - kernel) / stride + 1,
+        };
+        Ok(Self { input, output, kernel, stride, padding, n, group })
+    }
+
+    /// The largest group of channels that makes few packed lists of a sample's activations and errors:
+    /// a promotion costs `levels` lists a group, and errors a list for each row of filters.
+    #[must_use]
+    pub fn best_group(
+        n: usize,
+        input: Shape,
+        outputs: usize,
+        padding: usize,
+        levels: usize,
+    ) -> usize {
+        let area = (input.height + 2 * padding) * (input.width + 2 * padding);
+        let most = input.channels.min(n / area.max(1)).max(1);
+        let lists = |group: usize| {
+            let slots = (n / (group * area).max(1)).max(1);
+            levels * input.channels.div_ceil(group) + outputs.div_ceil(slots)
+        };
+        (1..=most).rev().min_by_key(|&group| lists(group)).unwrap_or(1)
+    }
+
+    fn width(&self) -> usize {
+        self.input.width + 2 * self.padding
+    }
+
+    fn area(&self) -> usize {
+        (self.input.height + 2 * self.padding) * self.width()
+    }
+
+    /// Returns the number of polynomials of an input.
+    #[must_use]
+    pub fn groups(&self) -> usize {
+        self.input.channels.div_ceil(self.group)
+    }
+
+    fn slot(&self) -> usize {
+        self.group * self.area()
+    }
+
+    /// Returns the number of filters in a row.
+    #[must_use]
+    pub fn filters(&self) -> usize {
+        self.n / self.slot()
+    }
+
+    /// Returns the number of rows that hold the weights of one group.
+    #[must_use]
+    pub fn blocks(&self) -> usize {
+        self.output.channels.div_ceil(self.filters())
+    }
+
+    /// Returns the number of outputs whose errors share a polynomial for the way back.
+    fn error_group(&self) -> usize {
+        self.output.channels.min(self.n / self.area())
+    }
+
+    /// Returns the number of polynomials of the errors of a sample, for the way back.
+    #[must_use]
+    pub fn error_groups(&self) -> usize {
+        self.output.channels.div_ceil(self.error_group())
+    }
+
+    /// Returns the number of input channels whose transposed weights share a row.
+    #[must_use]
+    pub fn transposed_filters(&self) -> usize {
+        self.n / (self.error_group() * self.area())
+    }
+
+    /// Returns the number of rows that hold the transposed weights of one error group.
+    #[must_use]
+    pub fn transposed_blocks(&self) -> usize {
+        self.input.channels.div_ceil(self.transposed_filters())
+    }
+
+    /// Returns the number of weights.
+    #[must_use]
+    pub fn weights(&self) -> usize {
+        self.output.channels * self.input.channels * self.kernel * self.kernel
+    }
+
+    fn position(&self, oy: usize, ox: usize) -> usize {
+        self.stride * (oy * self.width() + ox)
+    }
+
+    fn last_position(&self) -> usize {
+        self.position(self.output.height - 1, self.output.width - 1)
+    }
+
+    /// Returns group and coefficient of an input.
+    #[must_use]
+    pub fn input_at(&self, c: usize, y: usize, x: usize) -> (usize, usize) {
+        let inside = (y + self.padding) * self.width() + x + self.padding;
+        (c / self.group, c % self.group * self.area() + inside)
+    }
+
+    /// Returns the outputs of a block of rows.
+    #[must_use]
+    pub fn outputs_of(&self, block: usize) -> std::ops::Range<usize> {
+        let first = block * self.filters();
+        first..(first + self.filters()).min(self.output.channels)
+    }
+
+    /// Returns group and coefficient of a weight, in the block that has its output.
+    #[must_use]
+    pub fn weight_at(&self, w: Weight) -> (usize, usize) {
+        let (area, width, last) = (self.area(), self.width(), self.kernel - 1);
+        let window = (last - w.dy) * width + last - w.dx;
+        let channel = (self.group - 1 - w.channel % self.group) * area;
+        (w.channel / self.group, w.output % self.filters() * self.slot() + channel + window)
+    }
+
+    /// Returns the coefficient of a pre-activation, in the row of its block.
+    #[must_use]
+    pub fn output_at(&self, o: usize, oy: usize, ox: usize) -> usize {
+        let first = (self.group - 1) * self.area() + (self.kernel - 1) * (self.width() + 1);
+        o % self.filters() * self.slot() + first + self.position(oy, ox)
+    }
+
+    /// Returns the coefficient of an error, in the row of its block.
+    #[must_use]
+    pub fn error_at(&self, o: usize, oy: usize, ox: usize) -> usize {
+        o % self.filters() * self.slot() + self.last_position() - self.position(oy, ox)
+    }
+
+    /// Returns group and coefficient of a weight's gradient, in the block that has its output.
+    #[must_use]
+    pub fn gradient_at(&self, w: Weight) -> (usize, usize) {
+        let inside = w.channel % self.group * self.area() + w.dy * self.width() + w.dx;
+        let slot = w.output % self.filters() * self.slot();
+        (w.channel / self.group, slot + self.last_position() + inside)
+    }
+
+    /// Returns group and coefficient of an error for the way back.
+    #[must_use]
+    pub fn back_error_at(&self, o: usize, oy: usize, ox: usize) -> (usize, usize) {
+        let group = self.error_group();
+        (o / group, o % group * self.area() + self.position(oy, ox))
+    }
+
+    /// Returns error group and coefficient of a transposed weight, in the block that has its channel.
+    #[must_use]
+    pub fn transposed_at(&self, w: Weight) -> (usize, usize) {
+        let group = self.error_group();
+        let slot = w.channel % self.transposed_filters() * group * self.area();
+        let inside = w.dy * self.width() + w.dx;
+        (w.output / group, slot + (group - 1 - w.output % group) * self.area() + inside)
+    }
+
+    /// Returns the coefficient of an input's gradient, in the row of its channel's block.
+    #[must_use]
+    pub fn input_gradient_at(&self, c: usize, y: usize, x: usize) -> usize {
+        let group = self.error_group();
+        let slot = c % self.transposed_filters() * group * self.area();
+        let inside = (y + self.padding) * self.width() + x + self.padding;
+        slot + (group - 1) * self.area() + inside
+    }
+
+    /// Returns the weights of an output, channel by channel, row by row of the window.
+    pub fn weights_of(&self, output: usize) -> impl Iterator<Item = Weight> {
+        let k = self.kernel;
+        (0..self.input.channels * k * k).map(move |i| Weight {
+            output,
+            channel: i / (k * k),
+            dy: i / k % k,
+            dx: i % k,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    /// Polynomials modulo X^N + 1.
+    fn multiply(a: &[i64], b: &[i64]) -> Vec<i64> {
+        let n = a.len();
+        let mut out = vec![0; n];
+        for (i, a) in a.iter().enumerate().filter(|(_, a)| **a != 0) {
+            for (j, b) in b.iter().enumerate() {
+                let sign = if i + j < n { 1 } else { -1 };
+                out[(i + j) % n] += sign * a * b;
+            }
+        }
+        out
+    }
+
+    fn add(x: &mut [i64], y: &[i64]) {
+        x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
+    }
+
+    /// All three products of a layer against the definition of convolution and its derivatives.
+    fn check(input: Shape, outputs: usize, window: (usize, usize, usize), group: usize, n: usize) {
+        let g = Geometry::new("test", n, input, outputs, window, group).unwrap();
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        let mut draw =
+            |len: usize| -> Vec<i64> { (0..len).map(|_| rng.random_range(-9..=9)).collect() };
+        let (out, k) = (g.output, g.kernel);
+        let a = draw(input.len());
+        let w = draw(g.weights());
+        let e = draw(out.len());
+        let at = |s: Shape, c: usize, y: usize, x: usize| (c * s.height + y) * s.width + x;
+        let weight = |v: Weight| ((v.output * input.channels + v.channel) * k + v.dy) * k + v.dx;
+
+        // By the definition.
+        let (mut z, mut da, mut dw) = (vec![0; out.len()], vec![0; a.len()], vec![0; w.len()]);
+        for o in 0..outputs {
+            for (oy, ox) in (0..out.height).flat_map(|y| (0..out.width).map(move |x| (y, x))) {
+                for v in g.weights_of(o) {
+                    let (y, x) = (oy * g.stride + v.dy, ox * g.stride + v.dx);
+                    let inside = |v: usize, side: usize| (g.padding..side + g.padding).contains(&v);
+                    if inside(y, input.height) && inside(x, input.width) {
+                        let i = at(input, v.channel, y - g.padding, x - g.padding);
+                        let (o, v) = (at(out, o, oy, ox), weight(v));
+                        z[o] += a[i] * w[v];
+                        da[i] += e[o] * w[v];
+                        dw[v] += e[o] * a[i];
+                    }
+                }
+            }
+        }
+
+        // By polynomials.
+        let map = |s: Shape| {
+            (0..s.channels).flat_map(move |c| {
+                (0..s.height).flat_map(move |y| (0..s.width).map(move |x| (c, y, x)))
+            })
+        };
+        let mut inputs = vec![vec![0; n]; g.groups()];
+        for (c, y, x) in map(input) {
+            let (group, i) = g.input_at(c, y, x);
+            inputs[group][i] = a[at(input, c, y, x)];
+        }
+        let mut back = vec![vec![0; n]; g.error_groups()];
+        for (o, y, x) in map(out) {
+            let (group, i) = g.back_error_at(o, y, x);
+            back[group][i] = e[at(out, o, y, x)];
+        }
+        for block in 0..g.blocks() {
+            let mut rows = vec![vec![0; n]; g.groups()];
+            let mut errors = vec![0; n];
+            for o in g.outputs_of(block) {
+                for v in g.weights_of(o) {
+                    let (group, i) = g.weight_at(v);
+                    rows[group][i] = w[weight(v)];
+                }
+                for (_, y, x) in map(Shape { channels: 1, ..out }) {
+                    errors[g.error_at(o, y, x)] = e[at(out, o, y, x)];
+                }
+            }
+            let mut sum = vec![0; n];
+            for (x, w) in inputs.iter().zip(&rows) {
+                add(&mut sum, &multiply(x, w));
+            }
+            let gradients: Vec<_> = inputs.iter().map(|x| multiply(x, &errors)).collect();
+            for o in g.outputs_of(block) {
+                for (_, y, x) in map(Shape { channels: 1, ..out }) {
+                    assert_eq!(sum[g.output_at(o, y, x)], z[at(out, o, y, x)], "forward");
+                }
+                for v in g.weights_of(o) {
+                    let (group, i) = g.gradient_at(v);
+                    assert_eq!(gradients[group][i], dw[weight(v)], "weight gradient");
+                }
+            }
+        }
+        for block in 0..g.transposed_blocks() {
+            let first = block * g.transposed_filters();
+            let channels = first..(first + g.transposed_filters()).min(input.channels);
+            let mut rows = vec![vec![0; n]; g.error_groups()];
+            for v in (0..outputs).flat_map(|o| g.weights_of(o)) {
+                if channels.contains(&v.channel) {
+                    let (group, i) = g.transposed_at(v);
+                    rows[group][i] = w[weight(v)];
+                }
+            }
+            let mut sum = vec![0; n];
+            for (x, w) in back.iter().zip(&rows) {
+                add(&mut sum, &multiply(x, w));
+            }
+            for (c, y, x) in map(input).filter(|(c, ..)| channels.contains(c)) {
+                assert_eq!(
+                    sum[g.input_gradient_at(c, y, x)],
+                    da[at(input, c, y, x)],
+                    "input gradient"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn products_are_convolutions_and_their_derivatives() {
+        let shape = |channels, height, width| Shape { channels, height, width };
+        // A dense layer, rows shared by three filters.
+        check(shape(20, 1, 1), 7, (1, 1, 0), 20, 64);
+        // More inputs than one polynomial holds, and a last group that is not full.
+        check(shape(50, 1, 1), 5, (1, 1, 0), 16, 64);
+        check(shape(7, 4, 4), 5, (3, 1, 0), 3, 128);
+        check(shape(3, 4, 5), 6, (3, 1, 1), 2, 128);
+        check(shape(4, 6, 6), 9, (2, 2, 0), 2, 256);
+        check(shape(5, 5, 4), 3, (3, 2, 1), 5, 256);
+        // As full as can be.
+        check(shape(8, 4, 4), 16, (3, 1, 0), 8, 128);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let big = Shape { channels: 1, height: 50, width: 50 };
+        let error = Geometry::new("conv1", 2048, big, 4, (3, 1, 0), 1).unwrap_err().to_string();
+        assert!(error.contains("conv1") && error.contains("50x50"), "{error}");
+        let small = Shape { channels: 1, height: 2, width: 2 };
+        let error = Geometry::new("conv2", 2048, small, 4, (3, 1, 0), 1).unwrap_err().to_string();
+        assert!(error.contains("conv2") && error.contains("3x3"), "{error}");
+    }
+}

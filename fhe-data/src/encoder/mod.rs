@@ -18,7 +18,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::path::Path;
 
-use crate::{Error, IMAGE_BYTES, ImageSet, Progress, Result};
+use crate::{Error, IMAGE_BYTES, ImageSet, ImageShape, Progress, Result};
 use component::{Components, Moments};
 use matrix::{columns, product};
 use patch::Filters;
@@ -50,14 +50,16 @@ impl Encoder {
     /// The result depends on the configuration and the images only, not on the number of threads.
     ///
     /// # Errors
-    /// [`Error::Config`] for a setting out of range, [`Error::TooFewImages`] for less than two
-    /// images, [`Error::Eigen`] if an eigendecomposition does not converge.
+    /// [`Error::Config`] for a setting out of range, [`Error::Shape`] for images that are not
+    /// 32x32 RGB, [`Error::TooFewImages`] for less than two images, [`Error::Eigen`] if an
+    /// eigendecomposition does not converge.
     pub fn fit(
         config: EncoderConfig,
         images: &ImageSet,
         progress: &dyn Fn(Progress),
     ) -> Result<Self> {
         config.check()?;
+        images.require_shape("Encoder::fit", ImageShape::RGB32)?;
         if images.len() < 2 {
             return Err(Error::TooFewImages { op: "Encoder::fit", got: images.len(), wanted: 2 });
         }
@@ -81,7 +83,7 @@ impl Encoder {
         &self.config
     }
 
-    /// Encodes images of 3072 bytes each.
+    /// Encodes 32x32 RGB images of 3072 bytes each.
     ///
     /// # Errors
     /// [`Error::PixelCount`] if `images` is not a whole number of images.

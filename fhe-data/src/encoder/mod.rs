@@ -11,7 +11,7 @@ mod matrix;
 mod patch;
 mod store;
 
-pub use config::{EncoderConfig, LIMIT, MAX_COMPONENTS, WIDTH};
+pub use config::{ComponentsOver, EncoderConfig, LIMIT, MAX_COMPONENTS, WIDTH};
 pub use encoded::Encoded;
 
 use rand::{RngExt, SeedableRng};
@@ -24,8 +24,10 @@ use matrix::{columns, product};
 use patch::Filters;
 use store::Tensors;
 
-/// Images that are worked on at a time.
+/// Images that are worked on at a time, where each is one sample.
 const BLOCK_IMAGES: usize = 512;
+/// Images that are worked on at a time, where each has a feature map, which is larger.
+const BLOCK_MAPS: usize = 128;
 /// Identifies a stored encoder.
 const KIND: &str = "fhe-data encoder";
 
@@ -35,8 +37,8 @@ const KIND: &str = "fhe-data encoder";
 /// `[n, 3, 32, 32] -> [n, 2048]`
 ///
 /// # Values
-/// Input `0..=255`; output `-7..=7`. Coefficients from `components` to 2046 are 0, the last one is
-/// the configured constant.
+/// Input `0..=255`; output `-7..=7`. Learned coefficients come first, in the order of
+/// [`EncoderConfig::map_shape`]; the rest are 0, but for the last one, the configured constant.
 #[derive(Debug)]
 pub struct Encoder {
     config: EncoderConfig,
@@ -65,10 +67,10 @@ impl Encoder {
         }
         let filters = patch::fit(&config, images.images(), progress)?;
         let chosen = choose(images, config.fit_images, config.seed);
-        let mut moments = Moments::new(config.features());
+        let mut moments = Moments::new(config.sample_features());
         let total = (chosen.len() / IMAGE_BYTES) as u64;
         let mut done = 0;
-        for block in chosen.chunks(BLOCK_IMAGES * IMAGE_BYTES) {
+        for block in chosen.chunks(block_bytes(&config)) {
             moments.add(&mut feature::features(&config, &filters, block));
             done += (block.len() / IMAGE_BYTES) as u64;
             progress(Progress { stage: "features", done, total });
@@ -93,14 +95,20 @@ impl Encoder {
         if images.len() != wanted {
             return Err(Error::PixelCount { op: "Encoder::encode", got: images.len(), wanted });
         }
-        let (kept, features) = (self.config.components, self.config.features());
+        let (kept, features) = (self.config.components, self.config.sample_features());
+        let samples = self.config.samples();
         let mut values = Vec::with_capacity(count * WIDTH);
-        for block in images.chunks(BLOCK_IMAGES * IMAGE_BYTES) {
+        for block in images.chunks(block_bytes(&self.config)) {
             let pooled = feature::features(&self.config, &self.filters, block);
             let map = columns(&self.components.map, kept);
-            for row in product(map, columns(&pooled, features)).chunks_exact(kept) {
+            let rows = product(map, columns(&pooled, features));
+            for image in rows.chunks_exact(samples * kept) {
                 let start = values.len();
-                values.extend(row.iter().zip(&self.components.offset).map(|(y, o)| round(y - o)));
+                // Channel by channel: the samples of an image are the places of a channel.
+                for (channel, offset) in self.components.offset.iter().enumerate() {
+                    let places = image.iter().skip(channel).step_by(kept);
+                    values.extend(places.map(|y| round(y - offset)));
+                }
                 values.resize(start + WIDTH - 1, 0);
                 values.push(self.config.bias);
             }
@@ -116,7 +124,7 @@ impl Encoder {
     /// [`Error::Io`] if the file cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
         let (entries, kept) = (self.config.dictionary, self.config.components);
-        let (size, features) = (self.config.patch_values(), self.config.features());
+        let (size, features) = (self.config.patch_values(), self.config.sample_features());
         let mut tensors = Tensors::default();
         tensors.push_f32("filters", [size, entries], &self.filters.matrix);
         tensors.push_f32("filter_offset", [1, entries], &self.filters.offset);
@@ -135,7 +143,7 @@ impl Encoder {
         let (tensors, config): (_, EncoderConfig) = Tensors::load(path, KIND)?;
         config.check()?;
         let (entries, kept) = (config.dictionary, config.components);
-        let (size, features) = (config.patch_values(), config.features());
+        let (size, features) = (config.patch_values(), config.sample_features());
         let filters = Filters {
             matrix: tensors.f32(path, "filters", [size, entries])?,
             offset: tensors.f32(path, "filter_offset", [1, entries])?,
@@ -146,6 +154,12 @@ impl Encoder {
         };
         Ok(Self { config, filters, components })
     }
+}
+
+/// Returns the bytes of the images that are worked on at a time.
+fn block_bytes(config: &EncoderConfig) -> usize {
+    let images = if config.samples() == 1 { BLOCK_IMAGES } else { BLOCK_MAPS };
+    images * IMAGE_BYTES
 }
 
 /// Rounds to the nearest integer of the range; what is not a number becomes 0.

@@ -17,10 +17,10 @@ struct Args {
     /// Folder or archive of CIFAR-10; the built-in images if left out.
     #[arg(long)]
     data: Option<PathBuf>,
-    /// `head` or `small`.
+    /// `head`, `small`, `convnet` or `convnet-small`.
     #[arg(long, default_value = "head")]
     preset: String,
-    /// Dictionary of the preset `head`.
+    /// Dictionary of the presets `head` and `convnet`.
     #[arg(long, default_value_t = 1600)]
     dictionary: usize,
     /// Changed settings, as JSON, for example `{"threshold":0.5}`.
@@ -76,6 +76,8 @@ fn configure(args: &Args) -> Result<EncoderConfig> {
     let preset = match args.preset.as_str() {
         "head" => EncoderConfig::head(args.dictionary),
         "small" => EncoderConfig::small(),
+        "convnet" => EncoderConfig::convnet(args.dictionary),
+        "convnet-small" => EncoderConfig::convnet_small(),
         other => bail!("unknown preset {other}"),
     };
     let mut value = serde_json::to_value(preset)?;

@@ -1,4 +1,4 @@
-//! Fetches the official CIFAR-10 archive.
+//! Fetches the official files of CIFAR-10 and MNIST.
 //!
 //! Bytes go to a `.part` file beside the target; a later call goes on where it ends. The target
 //! appears, by renaming, only when the checksum is right.
@@ -11,14 +11,25 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use ureq::http::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
 
-use crate::{Error, Progress, Result};
+use crate::{Error, Progress, Result, mnist};
 
 /// The address of the official archive in binary layout.
 pub const CIFAR10_URL: &str = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz";
 /// The SHA-256 checksum of that archive, in hexadecimal.
 pub const CIFAR10_SHA256: &str = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd";
 
-/// Bytes at most of the official archive and of everything fetched: a limit against a server that
+/// The folder of the official MNIST files, packed: a mirror, for their first home no longer serves
+/// them.
+pub const MNIST_URL: &str = "https://ossci-datasets.s3.amazonaws.com/mnist";
+/// The SHA-256 checksums of the packed files, in hexadecimal, in the order of [`mnist::FILES`].
+pub const MNIST_SHA256: [&str; 4] = [
+    "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+    "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+    "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+    "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+];
+
+/// Bytes at most of an official archive and of everything fetched: a limit against a server that
 /// never ends.
 const MOST_BYTES: u64 = 1 << 30;
 const BUFFER_BYTES: usize = 1 << 16;
@@ -35,6 +46,31 @@ pub fn cifar10(folder: &Path, progress: &dyn Fn(Progress)) -> Result<PathBuf> {
         fetch(CIFAR10_URL, CIFAR10_SHA256, &target, progress)?;
     }
     Ok(target)
+}
+
+/// Fetches the four MNIST files into `folder`, those that are not there, packed or plain.
+///
+/// [`mnist::read`] then reads the folder. Progress starts again with each file.
+///
+/// # Errors
+/// As [`fetch`]; files that arrived before stay.
+pub fn mnist(folder: &Path, progress: &dyn Fn(Progress)) -> Result<()> {
+    mnist_from(MNIST_URL, &MNIST_SHA256, folder, progress)
+}
+
+fn mnist_from(
+    url: &str,
+    checksums: &[&str; 4],
+    folder: &Path,
+    progress: &dyn Fn(Progress),
+) -> Result<()> {
+    for (name, sha256) in mnist::FILES.iter().zip(checksums) {
+        let target = folder.join(format!("{name}.gz"));
+        if !target.is_file() && !folder.join(name).is_file() {
+            fetch(&format!("{url}/{name}.gz"), sha256, &target, progress)?;
+        }
+    }
+    Ok(())
 }
 
 /// Fetches `url` to `target` and checks its SHA-256 checksum.

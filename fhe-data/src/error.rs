@@ -54,6 +54,18 @@ pub enum Error {
         /// The number of records expected.
         wanted: usize,
     },
+    /// A number in a file, or its length, is not what the format or another file says.
+    #[error("{path}: {field} is {got}, expected {wanted}", path = file.display())]
+    Field {
+        /// The file.
+        file: PathBuf,
+        /// What the number is.
+        field: &'static str,
+        /// The number found.
+        got: u64,
+        /// The numbers expected.
+        wanted: String,
+    },
     /// A label is not one of the ten classes.
     #[error("{path}: record {record}: label {got} is above 9", path = file.display())]
     Label {
@@ -73,6 +85,16 @@ pub enum Error {
         got: usize,
         /// The length expected, in bytes.
         wanted: usize,
+    },
+    /// Images have another shape than the operation takes.
+    #[error("{op}: images of {got}, expected {wanted}")]
+    Shape {
+        /// The operation.
+        op: &'static str,
+        /// The shape found.
+        got: crate::ImageShape,
+        /// The shape expected.
+        wanted: crate::ImageShape,
     },
     /// An image file cannot be decoded.
     #[error("{path}: {source}", path = file.display())]

@@ -10,12 +10,13 @@ pub mod encoder;
 mod error;
 pub mod image_file;
 mod image_set;
+pub mod mnist;
 
 pub use builtin::builtin;
-pub use encoder::{Encoded, Encoder, EncoderConfig};
+pub use encoder::{ComponentsOver, Encoded, Encoder, EncoderConfig};
 pub use error::{Error, Result};
 pub use image_set::{
-    CHANNELS, IMAGE_BYTES, ImageSet, NUM_CLASSES, PLANE_BYTES, SIDE_PIXELS, Split,
+    CHANNELS, IMAGE_BYTES, ImageSet, ImageShape, NUM_CLASSES, PLANE_BYTES, SIDE_PIXELS, Split,
 };
 
 /// How far a long operation has come.

@@ -5,7 +5,10 @@
 use std::fs;
 use std::path::Path;
 
-use fhe_data::{Encoded, Encoder, EncoderConfig, Error, IMAGE_BYTES, ImageSet, builtin};
+use fhe_data::{
+    ComponentsOver, Encoded, Encoder, EncoderConfig, Error, IMAGE_BYTES, ImageSet, ImageShape,
+    builtin,
+};
 
 fn tiny() -> EncoderConfig {
     EncoderConfig {
@@ -14,6 +17,16 @@ fn tiny() -> EncoderConfig {
         fit_patches: 2_000,
         dictionary_rounds: 3,
         ..EncoderConfig::small()
+    }
+}
+
+fn tiny_map() -> EncoderConfig {
+    EncoderConfig {
+        dictionary: 16,
+        components: 20,
+        fit_patches: 2_000,
+        dictionary_rounds: 3,
+        ..EncoderConfig::convnet_small()
     }
 }
 
@@ -34,7 +47,7 @@ fn the_thread_count_changes_nothing() {
     let set = builtin(5, 600, 0).train;
     // Wide enough for subspace iteration.
     let wide = EncoderConfig { dictionary: 140, subspace_rounds: 2, ..tiny() };
-    for config in [tiny(), wide] {
+    for config in [tiny(), wide, tiny_map()] {
         let run = || encode(&fit(config.clone(), &set), &set.head(50));
         let one = threads(1, run);
         assert_eq!(one, threads(3, run));
@@ -70,6 +83,56 @@ fn the_norm_is_as_configured() {
 }
 
 #[test]
+fn maps_keep_places() {
+    let set = builtin(5, 400, 0).train;
+    let encoder = fit(tiny_map(), &set);
+    assert_eq!(encoder.config().map_shape(), [20, 6, 6]);
+    let encoded = encode(&encoder, &set);
+    for row in (0..encoded.len()).map(|i| encoded.row(i)) {
+        assert!(row.iter().all(|v| (-7..=7).contains(v)));
+        assert!(row[720..].iter().all(|&v| v == 0));
+    }
+    // The last pool sees pixels from 21 on, in rows and columns; those before it see up to 27.
+    let mut image = set.image(3).to_vec();
+    for (at, pixel) in image.iter_mut().enumerate() {
+        if at % 1024 / 32 >= 28 && at % 32 >= 28 {
+            *pixel = 255 - *pixel;
+        }
+    }
+    let changed = encoder.encode(&image, &|_| ()).unwrap();
+    let differ: Vec<usize> = (0..720).filter(|&i| changed.row(0)[i] != encoded.row(3)[i]).collect();
+    assert!(!differ.is_empty() && differ.iter().all(|i| i % 36 == 35), "{differ:?}");
+}
+
+#[test]
+fn maps_have_the_norm_that_is_configured() {
+    let set = builtin(5, 1000, 0).train;
+    let config = EncoderConfig { mean_square_norm: 720.0, ..tiny_map() };
+    let encoded = encode(&fit(config, &set), &set);
+    // Rounding adds about 1/12 to each square.
+    let norm = encoded.mean_square_norm();
+    assert!((720.0..820.0).contains(&norm), "{norm}");
+    // The components' mean is over all places; with it gone, little of a constant is left.
+    let sum: i64 = encoded.values().iter().map(|&v| i64::from(v)).sum();
+    assert!((sum as f64 / (1000.0 * 720.0)).abs() < 0.05, "{sum}");
+}
+
+#[test]
+fn one_pool_is_an_image_by_itself() {
+    let set = builtin(5, 100, 0).train;
+    let one = EncoderConfig { pool_grid: 1, pool_window: 27, mirror: false, ..tiny() };
+    let map = EncoderConfig { components_over: ComponentsOver::Channels, ..one.clone() };
+    assert_eq!(encode(&fit(one, &set), &set), encode(&fit(map, &set), &set));
+}
+
+#[test]
+fn a_setting_that_older_files_lack_means_the_image() {
+    let mut value = serde_json::to_value(tiny()).unwrap();
+    value.as_object_mut().unwrap().remove("components_over").unwrap();
+    assert_eq!(serde_json::from_value::<EncoderConfig>(value).unwrap(), tiny());
+}
+
+#[test]
 fn flat_images_are_no_trouble() {
     let set = ImageSet::new("flat", vec![128; 4 * IMAGE_BYTES], vec![0; 4]).unwrap();
     let encoded = encode(&fit(tiny(), &set), &set);
@@ -83,6 +146,9 @@ fn bad_settings_are_named() {
         ("patch", EncoderConfig { patch: 1, ..tiny() }),
         ("pool_window", EncoderConfig { pool_window: 28, ..tiny() }),
         ("components", EncoderConfig { components: 129, ..tiny() }),
+        ("components", EncoderConfig { components: 33, ..tiny_map() }),
+        ("components", EncoderConfig { components: 57, dictionary: 40, ..tiny_map() }),
+        ("mirror", EncoderConfig { mirror: true, ..tiny_map() }),
         ("bias", EncoderConfig { bias: 8, ..tiny() }),
         ("threshold", EncoderConfig { threshold: f32::NAN, ..tiny() }),
     ];
@@ -92,20 +158,29 @@ fn bad_settings_are_named() {
     }
     let error = Encoder::fit(tiny(), &set.head(1), &|_| ()).unwrap_err();
     assert!(matches!(error, Error::TooFewImages { got: 1, .. }));
+    let grey = ImageSet::with_shape("grey", ImageShape::GREY28, vec![0; 1568], vec![0; 2]).unwrap();
+    let error = Encoder::fit(tiny(), &grey, &|_| ()).unwrap_err();
+    assert_eq!(error.to_string(), "Encoder::fit: images of 1x28x28, expected 3x32x32");
 }
 
 #[test]
 fn files_give_back_what_was_saved() {
-    let folder = tempfile::tempdir().unwrap();
     let set = builtin(5, 100, 0).train;
-    let encoder = fit(tiny(), &set);
-    let encoded = encode(&encoder, &set);
+    for config in [tiny(), tiny_map()] {
+        give_back(&set, config);
+    }
+}
+
+fn give_back(set: &ImageSet, config: EncoderConfig) {
+    let folder = tempfile::tempdir().unwrap();
+    let encoder = fit(config, set);
+    let encoded = encode(&encoder, set);
     let (a, b) = (folder.path().join("encoder"), folder.path().join("encoded"));
     encoder.save(&a).unwrap();
     encoded.save(&b).unwrap();
     let loaded = Encoder::load(&a).unwrap();
     assert_eq!(loaded.config(), encoder.config());
-    assert_eq!(encode(&loaded, &set), encoded);
+    assert_eq!(encode(&loaded, set), encoded);
     assert_eq!(Encoded::load(&b).unwrap(), encoded);
     assert!(matches!(Encoded::load(&a), Err(Error::Malformed { field: "kind", .. })));
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);

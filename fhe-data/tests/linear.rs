@@ -46,6 +46,16 @@ fn encoded(encoder: &Encoder, set: &ImageSet) -> Vec<Vec<f32>> {
 }
 
 #[test]
+fn maps_suffice_for_a_linear_head() {
+    let split = builtin(1, 2000, 500);
+    let encoder = Encoder::fit(EncoderConfig::convnet_small(), &split.train, &|_| ()).unwrap();
+    let (train, test) = (encoded(&encoder, &split.train), encoded(&encoder, &split.test));
+    let accuracy = head(&train, &test, [&split.train, &split.test], 2);
+    println!("map {accuracy:.3}");
+    assert!(accuracy > 0.8, "map: {accuracy}");
+}
+
+#[test]
 fn the_encoder_beats_raw_pixels() {
     let split = builtin(1, 2000, 500);
     let sets = [&split.train, &split.test];

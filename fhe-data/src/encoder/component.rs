@@ -2,7 +2,8 @@
 //!
 //! With standardised features s = (f - m) / std and the eigenvectors v_i of their covariance, of
 //! eigenvalue ev_i, coefficient i is `scale / sqrt(ev_i + damping) * v_i . s`. The scale makes the
-//! mean squared norm what the configuration says.
+//! mean squared norm of an image what the configuration says; an image has one sample f, or one for
+//! each pool.
 
 #![expect(clippy::cast_possible_truncation, reason = "sums in double precision are rounded once")]
 
@@ -111,6 +112,7 @@ impl Moments {
         let gains: Vec<f32> =
             values[..kept].iter().map(|ev| 1.0 / (ev.max(0.0) + config.damping).sqrt()).collect();
         let square: f32 = values.iter().zip(&gains).map(|(ev, g)| ev.max(0.0) * g * g).sum();
+        let square = square * config.samples() as f32;
         let scale = (config.mean_square_norm / square.max(f32::MIN_POSITIVE)).sqrt();
         let mut map = vec![0.0; kept * size];
         for ((j, column), std_dev) in map.chunks_exact_mut(kept).enumerate().zip(&std_dev) {

@@ -8,7 +8,8 @@ use rayon::prelude::*;
 use super::config::EncoderConfig;
 use super::matrix::{columns, product_into};
 use super::patch::{Filters, extract_into};
-use crate::{CHANNELS, IMAGE_BYTES, SIDE_PIXELS};
+use crate::image_set::mirror;
+use crate::{IMAGE_BYTES, SIDE_PIXELS};
 
 /// Rows of positions whose responses are held at a time, so that they stay in the cache.
 const BAND_ROWS: usize = 4;
@@ -22,7 +23,7 @@ pub(super) fn features(config: &EncoderConfig, filters: &Filters, images: &[u8])
         |scratch, (out, image)| {
             add_image(config, filters, image, scratch, out);
             if config.mirror {
-                let mirrored = mirror(image);
+                let mirrored: Vec<u8> = mirror(image, SIDE_PIXELS).collect();
                 add_image(config, filters, &mirrored, scratch, out);
             }
             let window = (config.pool_window * config.pool_window) as f32;
@@ -52,12 +53,6 @@ impl Scratch {
             responses: vec![0.0; positions * config.dictionary],
         }
     }
-}
-
-/// Returns the image with left and right exchanged.
-fn mirror(image: &[u8]) -> Vec<u8> {
-    debug_assert_eq!(image.len(), CHANNELS * SIDE_PIXELS * SIDE_PIXELS);
-    image.chunks_exact(SIDE_PIXELS).flat_map(|row| row.iter().rev().copied()).collect()
 }
 
 /// Adds the features of one image to `out`, summed over positions.
@@ -92,9 +87,9 @@ fn add_image(
 /// Returns the pools along one axis that hold a position.
 fn pools(config: &EncoderConfig, position: usize) -> impl Iterator<Item = usize> {
     let (grid, window) = (config.pool_grid, config.pool_window);
-    let slack = config.positions() - window;
+    let (slack, gaps) = (config.positions() - window, (grid - 1).max(1));
     (0..grid).filter(move |pool| {
-        let start = pool * slack / (grid - 1).max(1);
+        let start = (pool * slack + gaps / 2) / gaps;
         (start..start + window).contains(&position)
     })
 }
@@ -143,13 +138,27 @@ mod tests {
     }
 
     #[test]
+    fn pools_of_six_cover_the_positions_symmetrically() {
+        let config = EncoderConfig::convnet(1);
+        let starts: Vec<usize> = (0..6)
+            .filter_map(|pool| (0..27).find(|&at| pools(&config, at).any(|p| p == pool)))
+            .collect();
+        assert_eq!(starts, [0, 4, 8, 13, 17, 21]);
+        for at in 0..27 {
+            let here: Vec<usize> = pools(&config, at).collect();
+            let there: Vec<usize> = pools(&config, 26 - at).map(|pool| 5 - pool).collect();
+            assert!(!here.is_empty() && here.iter().eq(there.iter().rev()), "{at}");
+        }
+    }
+
+    #[test]
     fn mirror_images_have_the_same_features() {
         let config = EncoderConfig { dictionary: 2, components: 1, ..EncoderConfig::head(2) };
         let size = config.patch_values();
         let matrix: Vec<f32> = (0..2 * size).map(|i| ((i * 5) % 7) as f32 - 3.0).collect();
         let filters = Filters { matrix, offset: vec![0.0; 2] };
         let image: Vec<u8> = (0..IMAGE_BYTES).map(|i| ((i * 7919) % 251) as u8).collect();
-        let flipped = mirror(&image);
+        let flipped: Vec<u8> = mirror(&image, SIDE_PIXELS).collect();
         assert_ne!(image, flipped);
         let (a, b) = (features(&config, &filters, &image), features(&config, &filters, &flipped));
         assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() <= 1e-5));

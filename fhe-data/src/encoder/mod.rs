@@ -11,21 +11,23 @@ mod matrix;
 mod patch;
 mod store;
 
-pub use config::{EncoderConfig, LIMIT, MAX_COMPONENTS, WIDTH};
+pub use config::{ComponentsOver, EncoderConfig, LIMIT, MAX_COMPONENTS, WIDTH};
 pub use encoded::Encoded;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::path::Path;
 
-use crate::{Error, IMAGE_BYTES, ImageSet, Progress, Result};
+use crate::{Error, IMAGE_BYTES, ImageSet, ImageShape, Progress, Result};
 use component::{Components, Moments};
 use matrix::{columns, product};
 use patch::Filters;
 use store::Tensors;
 
-/// Images that are worked on at a time.
+/// Images that are worked on at a time, where each is one sample.
 const BLOCK_IMAGES: usize = 512;
+/// Images that are worked on at a time, where each has a feature map, which is larger.
+const BLOCK_MAPS: usize = 128;
 /// Identifies a stored encoder.
 const KIND: &str = "fhe-data encoder";
 
@@ -35,8 +37,8 @@ const KIND: &str = "fhe-data encoder";
 /// `[n, 3, 32, 32] -> [n, 2048]`
 ///
 /// # Values
-/// Input `0..=255`; output `-7..=7`. Coefficients from `components` to 2046 are 0, the last one is
-/// the configured constant.
+/// Input `0..=255`; output `-7..=7`. Learned coefficients come first, in the order of
+/// [`EncoderConfig::map_shape`]; the rest are 0, but for the last one, the configured constant.
 #[derive(Debug)]
 pub struct Encoder {
     config: EncoderConfig,
@@ -50,23 +52,25 @@ impl Encoder {
     /// The result depends on the configuration and the images only, not on the number of threads.
     ///
     /// # Errors
-    /// [`Error::Config`] for a setting out of range, [`Error::TooFewImages`] for less than two
-    /// images, [`Error::Eigen`] if an eigendecomposition does not converge.
+    /// [`Error::Config`] for a setting out of range, [`Error::Shape`] for images that are not
+    /// 32x32 RGB, [`Error::TooFewImages`] for less than two images, [`Error::Eigen`] if an
+    /// eigendecomposition does not converge.
     pub fn fit(
         config: EncoderConfig,
         images: &ImageSet,
         progress: &dyn Fn(Progress),
     ) -> Result<Self> {
         config.check()?;
+        images.require_shape("Encoder::fit", ImageShape::RGB32)?;
         if images.len() < 2 {
             return Err(Error::TooFewImages { op: "Encoder::fit", got: images.len(), wanted: 2 });
         }
         let filters = patch::fit(&config, images.images(), progress)?;
         let chosen = choose(images, config.fit_images, config.seed);
-        let mut moments = Moments::new(config.features());
+        let mut moments = Moments::new(config.sample_features());
         let total = (chosen.len() / IMAGE_BYTES) as u64;
         let mut done = 0;
-        for block in chosen.chunks(BLOCK_IMAGES * IMAGE_BYTES) {
+        for block in chosen.chunks(block_bytes(&config)) {
             moments.add(&mut feature::features(&config, &filters, block));
             done += (block.len() / IMAGE_BYTES) as u64;
             progress(Progress { stage: "features", done, total });
@@ -81,7 +85,7 @@ impl Encoder {
         &self.config
     }
 
-    /// Encodes images of 3072 bytes each.
+    /// Encodes 32x32 RGB images of 3072 bytes each.
     ///
     /// # Errors
     /// [`Error::PixelCount`] if `images` is not a whole number of images.
@@ -91,14 +95,20 @@ impl Encoder {
         if images.len() != wanted {
             return Err(Error::PixelCount { op: "Encoder::encode", got: images.len(), wanted });
         }
-        let (kept, features) = (self.config.components, self.config.features());
+        let (kept, features) = (self.config.components, self.config.sample_features());
+        let samples = self.config.samples();
         let mut values = Vec::with_capacity(count * WIDTH);
-        for block in images.chunks(BLOCK_IMAGES * IMAGE_BYTES) {
+        for block in images.chunks(block_bytes(&self.config)) {
             let pooled = feature::features(&self.config, &self.filters, block);
             let map = columns(&self.components.map, kept);
-            for row in product(map, columns(&pooled, features)).chunks_exact(kept) {
+            let rows = product(map, columns(&pooled, features));
+            for image in rows.chunks_exact(samples * kept) {
                 let start = values.len();
-                values.extend(row.iter().zip(&self.components.offset).map(|(y, o)| round(y - o)));
+                // Channel by channel: the samples of an image are the places of a channel.
+                for (channel, offset) in self.components.offset.iter().enumerate() {
+                    let places = image.iter().skip(channel).step_by(kept);
+                    values.extend(places.map(|y| round(y - offset)));
+                }
                 values.resize(start + WIDTH - 1, 0);
                 values.push(self.config.bias);
             }
@@ -114,7 +124,7 @@ impl Encoder {
     /// [`Error::Io`] if the file cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
         let (entries, kept) = (self.config.dictionary, self.config.components);
-        let (size, features) = (self.config.patch_values(), self.config.features());
+        let (size, features) = (self.config.patch_values(), self.config.sample_features());
         let mut tensors = Tensors::default();
         tensors.push_f32("filters", [size, entries], &self.filters.matrix);
         tensors.push_f32("filter_offset", [1, entries], &self.filters.offset);
@@ -133,7 +143,7 @@ impl Encoder {
         let (tensors, config): (_, EncoderConfig) = Tensors::load(path, KIND)?;
         config.check()?;
         let (entries, kept) = (config.dictionary, config.components);
-        let (size, features) = (config.patch_values(), config.features());
+        let (size, features) = (config.patch_values(), config.sample_features());
         let filters = Filters {
             matrix: tensors.f32(path, "filters", [size, entries])?,
             offset: tensors.f32(path, "filter_offset", [1, entries])?,
@@ -144,6 +154,12 @@ impl Encoder {
         };
         Ok(Self { config, filters, components })
     }
+}
+
+/// Returns the bytes of the images that are worked on at a time.
+fn block_bytes(config: &EncoderConfig) -> usize {
+    let images = if config.samples() == 1 { BLOCK_IMAGES } else { BLOCK_MAPS };
+    images * IMAGE_BYTES
 }
 
 /// Rounds to the nearest integer of the range; what is not a number becomes 0.

@@ -9,8 +9,8 @@ use clap::{Parser, Subcommand};
 use fhe_core::client::ClientKey;
 use fhe_core::from_torus;
 use fhe_core::store::Dataset;
-use fhe_data::Encoder;
-use fhe_examples::client::{self, ClientFolder, Labelled};
+use fhe_examples::client::{self, ClearModel, ClientFolder, Labelled};
+use fhe_examples::encoder::ImageEncoder;
 use fhe_examples::results::{Inference, Results};
 use fhe_examples::server::{self, ServerFolder};
 use fhe_examples::{failure, progress};
@@ -92,7 +92,7 @@ fn decrypt(run: &Path, results: Option<&Path>) -> Result<()> {
     let key = client.read_key()?;
     let saved = Checkpoint::load(&server.model(), key.params(), &key.id())?;
     let test = client.load("test")?;
-    let confusion = client::confusion(&client::decrypt(&key, &saved)?, &test);
+    let confusion = ClearModel::decrypt(&key, &saved)?.confusion(&test)?;
     let accuracy = client::accuracy(&confusion);
     println!(
         "encrypted training, step {} of {}: {accuracy:.4} on {} test images",
@@ -104,19 +104,26 @@ fn decrypt(run: &Path, results: Option<&Path>) -> Result<()> {
         println!("(not finished: no twin, no figures, no results file)");
         return Ok(());
     }
+    let setup = client.read_setup()?;
+    let setup_seed = setup.seed;
     let train = client.load("train")?;
     let batch = Dataset::open(&server.dataset(), key.params(), &key.id())?.shape().batch;
-    let weights = client::twin(key.params(), &saved.state.recipe, &train, batch)?;
-    let twin_accuracy = client::accuracy(&client::confusion(&weights, &test));
+    let twin = |noise| -> Result<f64> {
+        let model = ClearModel::twin(key.params(), &saved.state.recipe, &train, batch, noise)?;
+        Ok(client::accuracy(&model.confusion(&test)?))
+    };
+    let twin_accuracy = twin(None)?;
     println!("clear twin: {twin_accuracy:.4}");
+    let noisy_twin_accuracy = twin(Some(setup_seed))?;
+    println!("noisy twin: {noisy_twin_accuracy:.4}");
 
     let path = server.path().join("report.json");
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("reading the training's report {}", path.display()))?;
     let report: Report =
         serde_json::from_str(&text).with_context(|| format!("{} is no report", path.display()))?;
-    let setup = client.read_setup()?;
     let found = Results {
+        noisy_twin_accuracy: Some(noisy_twin_accuracy),
         test_images: test.labels.len(),
         curve: curve(&key, &server, &test)?,
         classes: setup.classes,
@@ -142,7 +149,7 @@ fn curve(key: &ClientKey, server: &ServerFolder, test: &Labelled) -> Result<Vec<
     let mut curve = Vec::new();
     for path in paths {
         let saved = Checkpoint::load(&path, key.params(), &key.id())?;
-        let confusion = client::confusion(&client::decrypt(key, &saved)?, test);
+        let confusion = ClearModel::decrypt(key, &saved)?.confusion(test)?;
         curve.push((saved.state.images, client::accuracy(&confusion)));
     }
     Ok(curve)
@@ -153,7 +160,7 @@ fn encrypt(run: &Path, index: usize, image: Option<&Path>, out: &Path) -> Result
     let key = client.read_key()?;
     let features = if let Some(path) = image {
         let pixels = fhe_data::image_file::read(path)?;
-        let encoded = Encoder::load(&client.encoder())?.encode(&pixels, &|_| {})?;
+        let encoded = ImageEncoder::load(&client.encoder())?.encode(&pixels, &|_| {})?;
         encoded.row(0).iter().map(|&x| i32::from(x)).collect()
     } else {
         let test = client.load("test")?;
@@ -191,7 +198,7 @@ fn check(run: &Path, count: usize, results: Option<&Path>) -> Result<()> {
     let (client, folder) = (ClientFolder::of(run), ServerFolder::of(run));
     let (key, test, engine) = (client.read_key()?, client.load("test")?, folder.engine()?);
     let saved = Checkpoint::load(&folder.model(), key.params(), &key.id())?;
-    let weights = client::decrypt(&key, &saved)?;
+    let classes = ClearModel::decrypt(&key, &saved)?.classify(&test)?;
     let images = count.min(test.labels.len());
     let (mut same_class, mut total, mut slowest) = (0, 0.0, 0.0f64);
     let bar = progress::bar("encrypted inference", images as u64, "images");
@@ -205,8 +212,7 @@ fn check(run: &Path, count: usize, results: Option<&Path>) -> Result<()> {
         slowest = slowest.max(seconds);
         std::fs::remove_file(&query).with_context(|| format!("removing {}", query.display()))?;
         let scores: Vec<f64> = key.decrypt_values(&scores)?.into_iter().map(from_torus).collect();
-        let class = client::classify(&weights, test.features.row(i));
-        same_class += usize::from(client::largest(&scores) == class);
+        same_class += usize::from(client::largest(&scores) == classes[i]);
         bar.set_position(i as u64 + 1);
     }
     bar.finish();

@@ -7,9 +7,8 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use fhe_core::client::ClientKey;
 use fhe_core::store::Dataset;
-use fhe_core::{Cpu, Engine, Params, Seed, from_torus};
-use fhe_data::Encoder;
-use fhe_examples::client::{self, Labelled};
+use fhe_core::{Cpu, Engine, Seed, from_torus};
+use fhe_examples::client::{self, ClearModel, Labelled};
 use fhe_examples::preset::Preset;
 use fhe_examples::{failure, progress, server};
 use fhe_train::{Checkpoint, Trainer, TrainerOptions};
@@ -25,15 +24,15 @@ fn run() -> Result<()> {
     let preset = Preset::Builtin;
 
     // The client: keys, and an encoder that never sees a label.
-    let key = ClientKey::new(&Params::secure128()?, Seed::random());
+    let key = ClientKey::new(&preset.params()?, Seed::random());
     let keys = key.evaluation_keys();
     let images = preset.images(None, 1, None)?;
-    let encoder = Encoder::fit(preset.encoder(None), &images.train, &|_| {})?;
+    let encoder = preset.encoder(None).fit(&images.train, &|_| {})?;
     let train = Labelled::encode(&encoder, &images.train)?;
     let test = Labelled::encode(&encoder, &images.test)?;
     let data = folder.join("train.data");
-    let recipe = preset.recipe();
-    client::encrypt(&data, &key, "quickstart", &train, recipe.classes, preset.batch())?;
+    let recipe = preset.recipe()?;
+    client::encrypt(&data, &key, "quickstart", &train, &recipe, preset.batch())?;
 
     // The server: evaluation keys and ciphertexts only.
     let engine = Cpu::new(&keys);
@@ -51,10 +50,9 @@ fn run() -> Result<()> {
     // The client again: decrypt, test, compare.
     let model = folder.join("model.ckpt");
     let saved = Checkpoint::load(&model, key.params(), &key.id())?;
-    let weights = client::decrypt(&key, &saved)?;
-    let accuracy = client::accuracy(&client::confusion(&weights, &test));
-    let twin = client::twin(key.params(), &recipe, &train, preset.batch())?;
-    let twin = client::accuracy(&client::confusion(&twin, &test));
+    let accuracy = client::accuracy(&ClearModel::decrypt(&key, &saved)?.confusion(&test)?);
+    let twin = ClearModel::twin(key.params(), &recipe, &train, preset.batch(), None)?;
+    let twin = client::accuracy(&twin.confusion(&test)?);
 
     let query = folder.join("query.enc");
     client::encrypt_query(&query, &key, test.row(0))?;

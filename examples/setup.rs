@@ -8,8 +8,9 @@ use clap::{Parser, value_parser};
 use fhe_core::client::ClientKey;
 use fhe_core::store::{Dataset, Lock, Secrecy};
 use fhe_core::{Params, Seed};
-use fhe_data::{Encoder, EncoderConfig, Split};
+use fhe_data::Split;
 use fhe_examples::client::{self, ClientFolder, Labelled, Setup};
+use fhe_examples::encoder::{EncoderChoice, ImageEncoder};
 use fhe_examples::preset::Preset;
 use fhe_examples::server::ServerFolder;
 use fhe_examples::{failure, file, progress};
@@ -52,6 +53,7 @@ fn setup(args: &Args) -> Result<()> {
     let (client, server) = (ClientFolder::of(&args.run), ServerFolder::of(&args.run));
     let config = args.preset.encoder(args.dictionary);
     config.check()?;
+    let params = args.preset.params()?;
     let count = args.images.map(|count| count as usize);
     let images = args.preset.images(args.data.as_deref(), args.seed, count)?;
     for folder in [client.path(), server.path()] {
@@ -67,7 +69,7 @@ fn setup(args: &Args) -> Result<()> {
         classes: images.class_names.map(String::from).to_vec(),
     })?;
 
-    let key = client_key(args, &client)?;
+    let key = client_key(args, &client, &params)?;
     if server.keys().exists() {
         server.check_keys(key.params(), &key.id())?;
     } else {
@@ -75,7 +77,7 @@ fn setup(args: &Args) -> Result<()> {
         key.evaluation_keys().save(&server.keys())?;
     }
     let train = encode(&client, config, &images)?;
-    let recipe = args.preset.recipe();
+    let recipe = args.preset.recipe()?;
     if !server.recipe().exists() {
         file::write(&server.recipe(), &serde_json::to_vec_pretty(&recipe)?, Secrecy::Public)?;
     }
@@ -83,8 +85,7 @@ fn setup(args: &Args) -> Result<()> {
         Dataset::open(&server.dataset(), key.params(), &key.id())?;
     } else {
         let name = format!("{:?}", args.preset).to_lowercase();
-        let (classes, batch) = (recipe.classes, args.preset.batch());
-        client::encrypt(&server.dataset(), &key, &name, &train, classes, batch)?;
+        client::encrypt(&server.dataset(), &key, &name, &train, &recipe, args.preset.batch())?;
     }
     println!(
         "ready: send {} to the server, keep {}",
@@ -95,26 +96,26 @@ fn setup(args: &Args) -> Result<()> {
 }
 
 /// Reads the secret key, or draws it.
-fn client_key(args: &Args, client: &ClientFolder) -> Result<ClientKey> {
+fn client_key(args: &Args, client: &ClientFolder, params: &Params) -> Result<ClientKey> {
     if client.key().exists() {
         return client.read_key();
     }
     let seed = if args.reproducible_key { Seed::from_number(args.seed) } else { Seed::random() };
-    let key = ClientKey::new(&Params::secure128()?, seed);
+    let key = ClientKey::new(params, seed);
     key.save(&client.key())?;
     Ok(key)
 }
 
 /// Encodes both parts, unless that is done, and returns the training part.
-fn encode(client: &ClientFolder, config: EncoderConfig, images: &Split) -> Result<Labelled> {
+fn encode(client: &ClientFolder, config: EncoderChoice, images: &Split) -> Result<Labelled> {
     // What is written last tells that all is there.
     if client.encoder().exists() && client.path().join("test.labels").exists() {
         return client.load("train");
     }
     let encoder = if client.encoder().exists() {
-        Encoder::load(&client.encoder())?
+        ImageEncoder::load(&client.encoder())?
     } else {
-        let encoder = Encoder::fit(config, &images.train, &progress::stages(""))?;
+        let encoder = config.fit(&images.train, &progress::stages(""))?;
         encoder.save(&client.encoder())?;
         encoder
     };

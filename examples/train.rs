@@ -42,12 +42,12 @@ fn main() -> ExitCode {
 
 fn train(args: &Args) -> Result<()> {
     let folder = ServerFolder::of(&args.run);
-    let mut recipe = folder.read_recipe()?;
-    if let Some(passes) = args.passes {
-        recipe.passes = passes;
-        recipe.check().context("--passes")?;
-    }
     let engine = folder.engine()?;
+    let mut recipe = folder.read_recipe(engine.params())?;
+    if let Some(passes) = args.passes {
+        recipe.set_passes(passes);
+        recipe.check(engine.params().row_size).context("--passes")?;
+    }
     let dataset = Dataset::open(&folder.dataset(), engine.params(), engine.key_id())?;
     let options = TrainerOptions {
         checkpoint_every: Duration::from_secs(args.checkpoint_seconds),
@@ -57,11 +57,10 @@ fn train(args: &Args) -> Result<()> {
     let trainer = Trainer::open(folder.path(), &engine, &dataset, &recipe, options)?;
     let state = trainer.state();
     println!(
-        "{}: {} images in {} steps, {} lookups; at step {}",
+        "{}: {} images in {} steps; at step {}",
         state.dataset,
         dataset.shape().samples,
         state.steps,
-        dataset.shape().samples * recipe.classes * recipe.passes,
         state.step
     );
     let costs = engine.unit_costs()?;
@@ -69,7 +68,7 @@ fn train(args: &Args) -> Result<()> {
     let price = ShapeSource {
         samples: shape.samples,
         batch: shape.batch,
-        classes: recipe.classes,
+        classes: recipe.classes(),
         squared_norm: 5e3,
     }
     .price(engine.params(), &recipe)?;

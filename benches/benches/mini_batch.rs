@@ -10,7 +10,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use fhe_core::client::ClientKey;
 use fhe_core::store::{Dataset, DatasetShape, DatasetWriter};
 use fhe_core::{Cpu, Params, Seed};
-use fhe_train::{ClearSource, Head, Recipe};
+use fhe_train::{ClearSource, Head, HeadRecipe};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -23,7 +23,7 @@ fn encrypt(path: &Path, key: &ClientKey) {
     let samples: Vec<_> = (0..SAMPLES)
         .map(|_| {
             let features = (0..key.params().row_size).map(|_| rng.random_range(-2..=2)).collect();
-            (features, ClearSource::label_values(rng.random_range(0..CLASSES as u8), CLASSES))
+            (features, ClearSource::label_values(rng.random_range(0..CLASSES as u8), CLASSES, -31))
         })
         .collect();
     let shape = DatasetShape {
@@ -32,6 +32,7 @@ fn encrypt(path: &Path, key: &ClientKey) {
         values: CLASSES,
         batch: SAMPLES,
         inputs: key.digest(b"mini-batch"),
+        values_log2: -31,
     };
     let mut writer = DatasetWriter::resume(path, key, &shape).unwrap();
     writer.write_batch(&samples).unwrap();
@@ -46,7 +47,7 @@ fn train_step(c: &mut Criterion) {
     encrypt(&path, &key);
     let dataset = Dataset::open(&path, key.params(), &key.id()).unwrap();
     // So many passes that the learning rate does not reach zero while we measure.
-    let recipe = Recipe { classes: CLASSES, passes: 1000, ..Recipe::default() };
+    let recipe = HeadRecipe { classes: CLASSES, passes: 1000, ..HeadRecipe::default() };
     let mut head = Head::new(&cpu, &recipe).unwrap();
 
     let mut group = c.benchmark_group("mini-batch");

@@ -4,12 +4,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use fhe_core::client::ClientKey;
+use fhe_core::engine::clear::Row;
 use fhe_core::store::{DatasetShape, DatasetWriter, Secrecy};
 use fhe_core::{Clear, from_torus};
-use fhe_data::{Encoded, Encoder, NUM_CLASSES};
-use fhe_train::{Checkpoint, ClearSource, Head, Recipe, Source};
+use fhe_data::{Encoded, NUM_CLASSES};
+use fhe_train::{Checkpoint, ClearSource, Model, Recipe, Source};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::encoder::ImageEncoder;
 use crate::{file, progress};
 
 /// The files of `RUN/client`.
@@ -152,7 +155,7 @@ impl Labelled {
     ///
     /// # Errors
     /// Those of the encoder.
-    pub fn encode(encoder: &Encoder, images: &fhe_data::ImageSet) -> Result<Self> {
+    pub fn encode(encoder: &ImageEncoder, images: &fhe_data::ImageSet) -> Result<Self> {
         let features = encoder.encode(images.images(), &progress::stages(""))?;
         Ok(Self { features, labels: images.labels().to_vec() })
     }
@@ -173,22 +176,30 @@ pub fn encrypt(
     key: &ClientKey,
     name: &str,
     data: &Labelled,
-    classes: usize,
+    recipe: &Recipe,
     batch: usize,
 ) -> Result<()> {
+    let (classes, log2) = (recipe.classes(), recipe.label_log2());
     let samples = data.labels.len();
     let mut bytes = data.labels.clone();
     for i in 0..samples {
         bytes.extend(data.features.row(i).iter().map(|&x| x as u8));
     }
     let inputs = key.digest(&bytes);
-    let shape = DatasetShape { name: name.into(), samples, values: classes, batch, inputs };
+    let shape = DatasetShape {
+        name: name.into(),
+        samples,
+        values: classes,
+        batch,
+        inputs,
+        values_log2: log2,
+    };
     let mut writer = DatasetWriter::resume(path, key, &shape)?;
     let bar = progress::bar("encrypting images", samples as u64, "images");
     while writer.next_sample() < samples {
         let first = writer.next_sample();
         let batch: Vec<_> = (first..(first + batch).min(samples))
-            .map(|i| (data.row(i), ClearSource::label_values(data.labels[i], classes)))
+            .map(|i| (data.row(i), ClearSource::label_values(data.labels[i], classes, log2)))
             .collect();
         writer.write_batch(&batch)?;
         bar.set_position(writer.next_sample() as u64);
@@ -206,7 +217,7 @@ pub fn encrypt_query(path: &Path, key: &ClientKey, features: Vec<i32>) -> Result
     let name = format!("query {}", path.display());
     let bytes: Vec<u8> = features.iter().flat_map(|x| x.to_le_bytes()).collect();
     let inputs = key.digest(&bytes);
-    let shape = DatasetShape { name, samples: 1, values: 0, batch: 1, inputs };
+    let shape = DatasetShape { name, samples: 1, values: 0, batch: 1, inputs, values_log2: 0 };
     let mut writer = DatasetWriter::resume(path, key, &shape)?;
     if writer.next_sample() == 0 {
         writer.write_batch(&[(features, Vec::new())])?;
@@ -214,27 +225,95 @@ pub fn encrypt_query(path: &Path, key: &ClientKey, features: Vec<i32>) -> Result
     Ok(writer.finish()?)
 }
 
-/// Weights in the clear, in logits: a vector a class.
-pub type Weights = Vec<Vec<f64>>;
-
-fn to_weights(phases: &[u64], n: usize) -> Weights {
-    phases.chunks_exact(n).map(|row| row.iter().map(|&x| from_torus(x)).collect()).collect()
+/// A model in the clear.
+#[derive(Debug)]
+pub struct ClearModel {
+    engine: Clear,
+    model: Model<Clear>,
 }
 
-/// Decrypts a model.
-///
-/// # Errors
-/// Those of the checkpoint.
-pub fn decrypt(key: &ClientKey, checkpoint: &Checkpoint) -> Result<Weights> {
-    Ok(to_weights(&key.decrypt_rows(&checkpoint.weights)?, key.params().row_size))
-}
+/// Samples that one thread classifies at a time.
+const CHUNK: usize = 50;
 
-/// Returns the class with the largest score.
-#[must_use]
-pub fn classify(weights: &Weights, features: &[i8]) -> usize {
-    let score = |w: &[f64]| w.iter().zip(features).map(|(w, &x)| w * f64::from(x)).sum::<f64>();
-    let scores: Vec<f64> = weights.iter().map(|w| score(w)).collect();
-    largest(&scores)
+impl ClearModel {
+    /// Decrypts a model.
+    ///
+    /// # Errors
+    /// Those of the checkpoint.
+    pub fn decrypt(key: &ClientKey, checkpoint: &Checkpoint) -> Result<Self> {
+        let n = key.params().row_size;
+        let phases = key.decrypt_rows(&checkpoint.rows)?;
+        let rows = phases.chunks_exact(n).map(|row| Row::Full(row.to_vec())).collect();
+        let values = key.decrypt_values(&checkpoint.values)?;
+        let engine = Clear::exact(key.params());
+        let state = &checkpoint.state;
+        let model = Model::resume(&engine, &state.recipe, (rows, &values), state.step)?;
+        Ok(Self { engine, model })
+    }
+
+    /// Trains the clear twin: the same steps, data, order and tables; exact, or with the predicted noise
+    /// from a seed.
+    ///
+    /// # Errors
+    /// Those of the recipe.
+    pub fn twin(
+        params: &fhe_core::Params,
+        recipe: &Recipe,
+        data: &Labelled,
+        batch: usize,
+        noise: Option<u64>,
+    ) -> Result<Self> {
+        let exact = || Clear::exact(params);
+        let engine = noise.map_or_else(exact, |seed| Clear::noisy(params, seed));
+        let source = ClearSource {
+            batch,
+            classes: recipe.classes(),
+            features: (0..data.labels.len()).map(|i| data.row(i)).collect(),
+            labels: data.labels.clone(),
+            label_log2: recipe.label_log2(),
+        };
+        let mut model = Model::new(&engine, recipe)?;
+        let steps = source.batches() * recipe.passes();
+        let name = if noise.is_some() { "noisy twin" } else { "clear twin" };
+        let bar = progress::bar(name, steps as u64, "steps");
+        for _ in 0..steps {
+            model.train_step(&engine, &source)?;
+            bar.inc(1);
+        }
+        bar.finish();
+        // Noise while it learns; as a decrypted model it is exact.
+        Ok(Self { engine: exact(), model })
+    }
+
+    /// Returns the classes of all samples.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub fn classify(&self, data: &Labelled) -> Result<Vec<usize>> {
+        let all: Vec<usize> = (0..data.labels.len()).collect();
+        let chunks: Vec<Vec<usize>> = all
+            .par_chunks(CHUNK)
+            .map(|chunk| {
+                let rows = chunk.iter().map(|&i| data.row(i)).collect();
+                let scores = self.model.scores(&self.engine, &self.engine.selectors(rows))?;
+                let scores: Vec<f64> = scores.into_iter().map(from_torus).collect();
+                Ok(scores.chunks_exact(scores.len() / chunk.len()).map(largest).collect())
+            })
+            .collect::<Result<_>>()?;
+        Ok(chunks.concat())
+    }
+
+    /// Returns how many samples of each class (row) are taken for each class (column).
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub fn confusion(&self, data: &Labelled) -> Result<Vec<Vec<u32>>> {
+        let mut counts = vec![vec![0; NUM_CLASSES]; NUM_CLASSES];
+        for (&label, class) in data.labels.iter().zip(self.classify(data)?) {
+            counts[usize::from(label)][class] += 1;
+        }
+        Ok(counts)
+    }
 }
 
 /// Returns the index of the largest score.
@@ -249,50 +328,10 @@ pub fn largest(scores: &[f64]) -> usize {
     best
 }
 
-/// Returns how many samples of each class (row) were taken for each class (column).
-#[must_use]
-pub fn confusion(weights: &Weights, data: &Labelled) -> Vec<Vec<u32>> {
-    let mut counts = vec![vec![0; weights.len()]; weights.len()];
-    for (i, &label) in data.labels.iter().enumerate() {
-        counts[usize::from(label)][classify(weights, data.features.row(i))] += 1;
-    }
-    counts
-}
-
 /// Returns the share of samples on the diagonal.
 #[must_use]
 pub fn accuracy(confusion: &[Vec<u32>]) -> f64 {
     let right: u32 = confusion.iter().enumerate().map(|(k, row)| row[k]).sum();
     let all: u32 = confusion.iter().flatten().sum();
     f64::from(right) / f64::from(all.max(1))
-}
-
-/// Trains the exact clear twin: the same steps, data, order and tables, without noise.
-///
-/// # Errors
-/// Those of the recipe.
-pub fn twin(
-    params: &fhe_core::Params,
-    recipe: &Recipe,
-    data: &Labelled,
-    batch: usize,
-) -> Result<Weights> {
-    let engine = Clear::exact(params);
-    let source = ClearSource {
-        batch,
-        classes: recipe.classes,
-        features: (0..data.labels.len()).map(|i| data.row(i)).collect(),
-        labels: data.labels.clone(),
-    };
-    let mut head = Head::new(&engine, recipe)?;
-    let steps = source.batches() * recipe.passes;
-    let bar = progress::bar("clear twin", steps as u64, "steps");
-    for _ in 0..steps {
-        head.train_step(&engine, &source)?;
-        bar.inc(1);
-    }
-    bar.finish();
-    let n = params.row_size;
-    let phases: Vec<u64> = head.layer().weights().iter().flat_map(|r| r.coefficients(n)).collect();
-    Ok(to_weights(&phases, n))
 }

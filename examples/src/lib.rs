@@ -2,8 +2,9 @@
 //!
 //! The client's code and the server's lie apart: [`client`] may name secret keys, [`server`] cannot.
 
-pub mod cifar10;
 pub mod client;
+pub mod dataset;
+pub mod encoder;
 pub mod failure;
 pub mod figure;
 pub mod file;

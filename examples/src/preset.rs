@@ -1,75 +1,102 @@
-//! Presets: a data set, an encoder and a recipe that belong together.
+//! Presets: a data set, an encoder, a parameter set and a recipe that belong together.
 
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
+use fhe_core::Params;
 use fhe_data::{EncoderConfig, Split};
-use fhe_train::Recipe;
+use fhe_train::{HeadRecipe, Recipe};
 
-use crate::cifar10;
+use crate::dataset;
+use crate::encoder::EncoderChoice;
 
 /// Training images, and test images, of the built-in set.
 const BUILTIN_IMAGES: usize = 1000;
+/// Training images of MNIST that the deep preset takes: whole mini-batches.
+const MNIST_IMAGES: usize = 3008;
 
-/// What to train on.
+/// What to train on, and what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Preset {
-    /// The built-in set of drawn shapes: no file, minutes.
+    /// The built-in set of drawn shapes, a linear head: no file, minutes.
     Builtin,
-    /// CIFAR-10: 50,000 images.
+    /// CIFAR-10, 50,000 images, a linear head.
     Cifar10,
+    /// MNIST, 3,008 images, a network of three trained layers.
+    MnistDeep,
 }
 
 impl Preset {
-    /// Returns the images: `count` drawn ones from `seed`, or those of CIFAR-10 in `data`. CIFAR-10
-    /// without a path is looked for, and fetched.
+    /// Returns the images: `count` of them to train on, drawn from `seed`, or the first of those in `data`.
+    /// A data set without a path is looked for, and fetched.
     ///
     /// # Errors
-    /// Those of the reader and of the download; options of the other preset.
+    /// Those of the reader and of the download; options of another preset.
     pub fn images(self, data: Option<&Path>, seed: u64, count: Option<usize>) -> Result<Split> {
         match self {
             Self::Builtin => {
-                ensure!(
-                    data.is_none(),
-                    "--data is for --preset cifar10: built-in images are drawn"
-                );
+                ensure!(data.is_none(), "--data is for other presets: built-in images are drawn");
                 let count = count.unwrap_or(BUILTIN_IMAGES);
                 Ok(fhe_data::builtin(seed, count, count))
             }
             Self::Cifar10 => {
-                ensure!(
-                    count.is_none(),
-                    "--images is for --preset builtin: CIFAR-10 is used whole"
-                );
-                let path = data.map_or_else(cifar10::find, |path| Ok(path.into()))?;
+                ensure!(count.is_none(), "--images is for other presets: CIFAR-10 is used whole");
+                let path = data.map_or_else(dataset::cifar10, |path| Ok(path.into()))?;
                 Ok(fhe_data::cifar10::read(&path)?)
+            }
+            Self::MnistDeep => {
+                let path = data.map_or_else(dataset::mnist, |path| Ok(path.into()))?;
+                let mut split = fhe_data::mnist::read(&path)?;
+                split.train = split.train.head(count.unwrap_or(MNIST_IMAGES));
+                Ok(split)
             }
         }
     }
 
-    /// Returns the encoder's configuration.
+    /// Returns the encoder's settings.
     #[must_use]
-    pub fn encoder(self, dictionary: Option<usize>) -> EncoderConfig {
+    pub fn encoder(self, dictionary: Option<usize>) -> EncoderChoice {
         let mut config = match self {
             Self::Builtin => EncoderConfig::small(),
             Self::Cifar10 => EncoderConfig::head(1600),
+            Self::MnistDeep => return EncoderChoice::Gradients,
         };
         if let Some(dictionary) = dictionary {
             config.dictionary = dictionary;
         }
-        config
+        EncoderChoice::Patches(config)
     }
 
-    /// Returns the recipe. Rates are for features of a mean squared norm of about 5,000.
-    #[must_use]
-    pub fn recipe(self) -> Recipe {
-        Recipe::default()
+    /// Returns the parameter set.
+    ///
+    /// # Errors
+    /// None in practice: shipped sets pass their check.
+    pub fn params(self) -> Result<Params> {
+        Ok(match self {
+            Self::Builtin | Self::Cifar10 => Params::secure128()?,
+            Self::MnistDeep => Params::secure128_deep()?,
+        })
+    }
+
+    /// Returns the recipe. Rates of a head are for features of a mean squared norm of about 5,000.
+    ///
+    /// # Errors
+    /// None in practice: a test reads every recipe.
+    pub fn recipe(self) -> Result<Recipe> {
+        match self {
+            Self::Builtin | Self::Cifar10 => Ok(Recipe::Head(HeadRecipe::default())),
+            Self::MnistDeep => toml::from_str(include_str!("../recipes/mnist-deep.toml"))
+                .context("examples/recipes/mnist-deep.toml"),
+        }
     }
 
     /// Returns the samples of a mini-batch.
     #[must_use]
     pub fn batch(self) -> usize {
-        16
+        match self {
+            Self::Builtin | Self::Cifar10 => 16,
+            Self::MnistDeep => 64,
+        }
     }
 }

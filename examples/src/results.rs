@@ -19,6 +19,9 @@ pub struct Results {
     pub accuracy: f64,
     /// The same of the exact clear twin: same data, order, recipe and tables, no noise.
     pub twin_accuracy: f64,
+    /// The same of a clear twin with the predicted noise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noisy_twin_accuracy: Option<f64>,
     /// Training images, each counted in every pass.
     pub images: u64,
     /// Lookups.
@@ -85,6 +88,7 @@ impl Results {
         Ok(Self {
             accuracy,
             twin_accuracy,
+            noisy_twin_accuracy: None,
             images: report.state.images,
             lookups: report.state.lookups,
             wall_seconds: report.wall_seconds,
@@ -165,6 +169,9 @@ impl Results {
             ("command", format!("`{}`", self.command)),
             ("commit", format!("`{}`", self.commit)),
         ];
+        if let Some(accuracy) = self.noisy_twin_accuracy {
+            rows.insert(2, ("top-1 of the clear twin with noise", format!("{accuracy:.4}")));
+        }
         if let Some(i) = &self.inference {
             let share = format!("{} of {}", i.same_class, i.images);
             rows.push(("encrypted inferences that agree with the decrypted model", share));

@@ -8,7 +8,7 @@ use fhe_core::engine::cpu::Values;
 use fhe_core::server::EvaluationKeys;
 use fhe_core::store::{ChunkReader, Dataset, Header, Secrecy, write_file};
 use fhe_core::{Engine, Params};
-use fhe_train::{Checkpoint, Head, Recipe};
+use fhe_train::{Checkpoint, Recipe};
 
 /// The files of `RUN/server`.
 #[derive(Clone, Debug)]
@@ -73,13 +73,13 @@ impl ServerFolder {
     ///
     /// # Errors
     /// If the file is absent, says something else, or a value is out of its range.
-    pub fn read_recipe(&self) -> Result<Recipe> {
+    pub fn read_recipe(&self, params: &Params) -> Result<Recipe> {
         let path = self.recipe();
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("reading the recipe {}", path.display()))?;
         let recipe: Recipe = serde_json::from_str(&text)
             .with_context(|| format!("{} is no recipe", path.display()))?;
-        recipe.check().with_context(|| path.display().to_string())?;
+        recipe.check(params.row_size).with_context(|| path.display().to_string())?;
         Ok(recipe)
     }
 }
@@ -92,10 +92,10 @@ const SCORES: &str = "encrypted scores";
 /// Those of the files.
 pub fn score(engine: &Cpu, model: &Path, query: &Path) -> Result<Values> {
     let saved = Checkpoint::load(model, engine.params(), engine.key_id())?;
-    let head = Head::<Cpu>::resume(&saved.state.recipe, saved.weights, saved.state.step)?;
+    let model = saved.model(engine)?;
     let query = Dataset::open(query, engine.params(), engine.key_id())?;
     let (x, _) = query.batch(engine, 0)?;
-    Ok(head.layer().forward(engine, &x)?)
+    Ok(model.scores(engine, &x)?)
 }
 
 /// Writes encrypted scores.

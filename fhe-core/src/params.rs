@@ -169,7 +169,7 @@ impl Params {
             name: "secure128-deep-v1".into(),
             key_switch: gadget(2, 7),
             lookup: gadget(12, 3),
-            lists: Some(ListGadgets { pack: gadget(11, 3), selector: gadget(7, 3) }),
+            lists: Some(ListGadgets { pack: gadget(16, 2), selector: gadget(7, 3) }),
             ..(*Self::secure128()?).clone()
         })
     }
@@ -181,7 +181,7 @@ impl Params {
     #[cfg(feature = "toy-params")]
     pub fn toy_insecure() -> Result<Self> {
         Self::new(ParamsSpec {
-            name: "toy-insecure-v3".into(),
+            name: "toy-insecure-v4".into(),
             security_bits: 0,
             short_dimension: 66,
             short_noise_bits: 40,
@@ -193,7 +193,7 @@ impl Params {
             selector: gadget(18, 2),
             pack: gadget(13, 2),
             reflect: gadget(13, 3),
-            lists: Some(ListGadgets { pack: gadget(11, 3), selector: gadget(7, 3) }),
+            lists: Some(ListGadgets { pack: gadget(16, 2), selector: gadget(7, 3) }),
         })
     }
 

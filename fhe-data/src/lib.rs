@@ -13,7 +13,7 @@ mod image_set;
 pub mod mnist;
 
 pub use builtin::builtin;
-pub use encoder::{ComponentsOver, Encoded, Encoder, EncoderConfig};
+pub use encoder::{ComponentsOver, Encoded, Encoder, EncoderConfig, GradientEncoder};
 pub use error::{Error, Result};
 pub use image_set::{
     CHANNELS, IMAGE_BYTES, ImageSet, ImageShape, NUM_CLASSES, PLANE_BYTES, SIDE_PIXELS, Split,

@@ -10,6 +10,9 @@ pub enum Error {
     /// An error of the arithmetic or of a file.
     #[error(transparent)]
     Core(#[from] fhe_core::Error),
+    /// An error of a network.
+    #[error(transparent)]
+    Network(#[from] fhe_nn::Error),
     /// A recipe that makes no sense.
     #[error("recipe: {field} is {got}, {rule}")]
     Recipe {

@@ -1,16 +1,23 @@
 #![doc = include_str!("../README.md")]
 
-pub mod head;
-pub mod loss;
-pub mod provenance;
-pub mod schedule;
-pub mod trainer;
-
+mod deep;
+mod deep_recipe;
 mod error;
+mod head;
+mod loss;
+mod model;
+mod provenance;
+mod recipe;
+mod source;
+mod trainer;
 
+pub use deep::Deep;
+pub use deep_recipe::{DeepRecipe, LayerTraining};
 pub use error::{Error, Result};
-pub use head::{ClearSource, Head, ShapeSource, Source};
-pub use loss::OneVsAll;
+pub use head::Head;
+pub use loss::{ERROR_LIMIT, OneVsAll};
+pub use model::{Model, Work};
 pub use provenance::Provenance;
-pub use schedule::Recipe;
-pub use trainer::{Checkpoint, Event, Part, Report, Trainer, TrainerOptions};
+pub use recipe::{HeadRecipe, Recipe};
+pub use source::{ClearSource, ShapeSource, Source};
+pub use trainer::{Checkpoint, Event, Part, Report, State, Trainer, TrainerOptions};

@@ -3,21 +3,22 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use fhe_core::engine::cpu::Rows;
+use fhe_core::engine::cpu::{Rows, Values};
 use fhe_core::store::{ChunkReader, Dataset, Header, Lock, Secrecy, write_file};
 use fhe_core::{Cpu, Engine};
 use serde::{Deserialize, Serialize};
 
-use crate::head::Head;
-use crate::{Error, Provenance, Recipe, Result};
+use crate::{Error, Model, Provenance, Recipe, Result};
 
 const KIND: &str = "encrypted model";
 
 /// An encrypted model at one step of its training.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
-    /// The encrypted weights, a row a class.
-    pub weights: Rows,
+    /// The encrypted weights: the rows of all layers.
+    pub rows: Rows,
+    /// The encrypted biases of all layers, if the recipe has any.
+    pub values: Values,
     /// What is public about it.
     pub state: State,
 }
@@ -91,8 +92,8 @@ impl Checkpoint {
     pub fn save(&self, path: &Path, engine: &Cpu) -> Result<()> {
         let meta = serde_json::json!(self.state);
         let header = Header::new(KIND, engine.params(), engine.key_id(), meta);
-        let payload: Vec<u8> =
-            self.weights.elements().iter().flat_map(|x| x.to_le_bytes()).collect();
+        let elements = self.rows.elements().iter().chain(self.values.elements());
+        let payload: Vec<u8> = elements.flat_map(|x| x.to_le_bytes()).collect();
         Ok(write_file(path, header, Secrecy::Public, &payload)?)
     }
 
@@ -110,15 +111,31 @@ impl Checkpoint {
         };
         let state: State = serde_json::from_value(reader.header().meta.clone())
             .map_err(|_| bad("training state"))?;
-        let elements = reader
+        let mut elements: Vec<u64> = reader
             .read_all()?
             .chunks_exact(8)
             .map(|b| b.iter().rev().fold(0, |x, &b| x << 8 | u64::from(b)))
             .collect();
-        let weights = Rows::from_elements(params.row_size, elements)
-            .filter(|rows| rows.len() == state.recipe.classes)
-            .ok_or_else(|| bad("weights"))?;
-        Ok(Self { weights, state })
+        let n = params.row_size;
+        let (rows, values) = state.recipe.sizes(n)?;
+        let of_rows = 2 * n * rows;
+        if elements.len() < of_rows {
+            return Err(bad("weights").into());
+        }
+        let of_values = elements.split_off(of_rows);
+        let rows = Rows::from_elements(n, elements).ok_or_else(|| bad("weights"))?;
+        let values = Values::from_elements(n, of_values)
+            .filter(|x| x.len() == values)
+            .ok_or_else(|| bad("biases"))?;
+        Ok(Self { rows, values, state })
+    }
+
+    /// Returns the model, to be gone on with or to be used.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`], [`Error::Network`].
+    pub fn model(self, engine: &Cpu) -> Result<Model<Cpu>> {
+        Model::resume(engine, &self.state.recipe, (self.rows, &self.values), self.state.step)
     }
 }
 
@@ -163,7 +180,7 @@ pub struct Trainer<'a> {
     folder: PathBuf,
     options: TrainerOptions,
     state: State,
-    head: Head<Cpu>,
+    model: Model<Cpu>,
     _lock: Lock,
 }
 
@@ -185,19 +202,28 @@ impl<'a> Trainer<'a> {
         recipe: &Recipe,
         options: TrainerOptions,
     ) -> Result<Self> {
-        recipe.check()?;
-        let values = dataset.shape().values;
-        if values != recipe.classes {
+        recipe.check(engine.params().row_size)?;
+        let shape = dataset.shape();
+        if shape.values != recipe.classes() {
             let rule = "it differs from the number of label values of the data set";
-            return Err(Error::Recipe { field: "classes", got: recipe.classes.to_string(), rule });
+            return Err(Error::Recipe {
+                field: "classes",
+                got: recipe.classes().to_string(),
+                rule,
+            });
+        }
+        if shape.values_log2 != recipe.label_log2() {
+            let rule = "the data set was encrypted for a recipe of another kind";
+            let got = format!("for labels of 2^{}", recipe.label_log2());
+            return Err(Error::Recipe { field: "kind", got, rule });
         }
         std::fs::create_dir_all(folder.join("snapshots")).map_err(io(folder))?;
         let lock = Lock::take(&folder.join("lock"))?;
 
         let name = &dataset.shape().name;
-        let steps = dataset.batches() * recipe.passes;
+        let steps = dataset.batches() * recipe.passes();
         let path = folder.join("model.ckpt");
-        let (state, head) = if path.exists() {
+        let (state, model) = if path.exists() {
             let saved = Checkpoint::load(&path, engine.params(), engine.key_id())?;
             let differs = |field, got: String, expected: String| {
                 let path = path.clone();
@@ -212,8 +238,7 @@ impl<'a> Trainer<'a> {
             differs("data set", saved.state.dataset.clone(), name.clone())?;
             differs("data", saved.state.inputs.clone(), dataset.shape().inputs.clone())?;
             differs("steps", saved.state.steps.to_string(), steps.to_string())?;
-            let head = Head::resume(recipe, saved.weights, saved.state.step)?;
-            (saved.state, head)
+            (saved.state.clone(), saved.model(engine)?)
         } else {
             let state = State {
                 recipe: recipe.clone(),
@@ -225,9 +250,9 @@ impl<'a> Trainer<'a> {
                 lookups: 0,
                 parts: Vec::new(),
             };
-            (state, Head::new(engine, recipe)?)
+            (state, Model::new(engine, recipe)?)
         };
-        Ok(Self { engine, dataset, folder: folder.into(), options, state, head, _lock: lock })
+        Ok(Self { engine, dataset, folder: folder.into(), options, state, model, _lock: lock })
     }
 
     /// Returns the public state.
@@ -259,17 +284,18 @@ impl<'a> Trainer<'a> {
         if first < last {
             self.measure(&mut part);
         }
-        while self.head.step() < last {
+        while self.model.step() < last {
             let start = Instant::now();
-            let lookups = self.head.train_step(self.engine, self.dataset)? as u64;
+            let work = self.model.train_step(self.engine, self.dataset)?;
+            let lookups = work.lookups as u64;
             let took = start.elapsed();
             since_checkpoint += took;
             part.wall_seconds += took.as_secs_f64();
             part.lookups += lookups;
-            part.to_step = self.head.step();
-            self.state.step = self.head.step();
+            part.to_step = self.model.step();
+            self.state.step = self.model.step();
             self.state.lookups += lookups;
-            self.state.images += lookups / self.state.recipe.classes as u64;
+            self.state.images += work.samples as u64;
             let (step, lookups, seconds) = (self.state.step, part.lookups, part.wall_seconds);
             progress(Event { step, steps, lookups, seconds });
 
@@ -300,8 +326,15 @@ impl<'a> Trainer<'a> {
     fn checkpoint(&self, part: &Part, snapshot: bool) -> Result<()> {
         let mut state = self.state.clone();
         state.parts.push(part.clone());
-        let weights = self.head.layer().weights().clone();
-        let checkpoint = Checkpoint { weights, state };
+        let n = self.engine.params().row_size;
+        let (rows, values) = self.model.parts();
+        let rows = rows.iter().flat_map(|rows| rows.elements()).copied().collect();
+        let values = values.iter().flat_map(|x| x.elements()).copied().collect();
+        // Whole rows and values are whole numbers of elements.
+        let rows = Rows::from_elements(n, rows);
+        let values = Values::from_elements(n, values);
+        let (Some(rows), Some(values)) = (rows, values) else { return Ok(()) };
+        let checkpoint = Checkpoint { rows, values, state };
         checkpoint.save(&self.folder.join("model.ckpt"), self.engine)?;
         if snapshot {
             let name = format!("step-{:07}.ckpt", self.state.step);

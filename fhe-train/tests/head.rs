@@ -8,7 +8,9 @@ use std::time::Duration;
 use fhe_core::client::ClientKey;
 use fhe_core::store::{Dataset, DatasetShape, DatasetWriter};
 use fhe_core::{Clear, Cpu, Engine, Meter, Params, Seed, from_torus};
-use fhe_train::{Checkpoint, ClearSource, Head, Recipe, ShapeSource, Trainer, TrainerOptions};
+use fhe_train::{
+    Checkpoint, ClearSource, Head, HeadRecipe, Recipe, ShapeSource, Trainer, TrainerOptions,
+};
 use rand::{RngExt, SeedableRng};
 
 const CLASSES: usize = 3;
@@ -24,11 +26,15 @@ fn data(samples: usize) -> ClearSource {
         .iter()
         .map(|&y| prototypes[usize::from(y)].iter().map(|p| p + rng.random_range(-4..=4)).collect())
         .collect();
-    ClearSource { batch: BATCH, classes: CLASSES, features, labels }
+    ClearSource { batch: BATCH, classes: CLASSES, features, labels, label_log2: -31 }
+}
+
+fn head_recipe() -> HeadRecipe {
+    HeadRecipe { classes: CLASSES, learning_rate: 1e-4, ..HeadRecipe::default() }
 }
 
 fn recipe() -> Recipe {
-    Recipe { classes: CLASSES, learning_rate: 1e-4, ..Recipe::default() }
+    Recipe::Head(head_recipe())
 }
 
 fn encrypt(path: &Path, key: &ClientKey, source: &ClearSource, stop_after: usize) {
@@ -39,6 +45,7 @@ fn encrypt(path: &Path, key: &ClientKey, source: &ClearSource, stop_after: usize
         values: CLASSES,
         batch: BATCH,
         inputs: key.digest(b"toy"),
+        values_log2: -31,
     };
     let mut writer = DatasetWriter::resume(path, key, &shape).unwrap();
     let mut written = 0;
@@ -49,7 +56,7 @@ fn encrypt(path: &Path, key: &ClientKey, source: &ClearSource, stop_after: usize
         let first = writer.next_sample();
         let batch: Vec<_> = (first..(first + BATCH).min(samples))
             .map(|i| {
-                let labels = ClearSource::label_values(source.labels[i], CLASSES);
+                let labels = ClearSource::label_values(source.labels[i], CLASSES, -31);
                 (source.features[i].clone(), labels)
             })
             .collect();
@@ -93,23 +100,23 @@ fn encrypted_training_equals_its_twin_and_survives_interruptions() {
     };
     let (once, report) = run(&folder.path().join("once"), &[None]);
     let (resumed, parts) = run(&folder.path().join("resumed"), &[Some(3), Some(2), None]);
-    assert_eq!(once.weights, resumed.weights, "a resumed run equals an uninterrupted one");
+    assert_eq!(once.rows, resumed.rows, "a resumed run equals an uninterrupted one");
     assert_eq!((report.state.parts.len(), parts.state.parts.len()), (1, 3));
     assert_eq!((report.state.lookups, report.state.images), (90, 30));
 
     // The meter names the price beforehand.
     let meter = Meter::new(&params);
     let shape = ShapeSource { samples: 30, batch: BATCH, classes: CLASSES, squared_norm: 5e3 };
-    let mut head = Head::new(&meter, &recipe()).unwrap();
-    (0..8).for_each(|_| assert!(head.train_step(&meter, &shape).unwrap() > 0));
+    let mut head = Head::new(&meter, &head_recipe()).unwrap();
+    (0..8).for_each(|_| assert!(head.train_step(&meter, &shape).unwrap().lookups > 0));
     assert_eq!(meter.price().lookups, report.state.lookups);
 
     // The twin: weights of up to 2^-9 of the torus, differences by the noise of 30 errors.
     let clear = Clear::exact(&params);
-    let mut twin = Head::new(&clear, &recipe()).unwrap();
-    (0..8).for_each(|_| assert!(twin.train_step(&clear, &source).unwrap() > 0));
+    let mut twin = Head::new(&clear, &head_recipe()).unwrap();
+    (0..8).for_each(|_| assert!(twin.train_step(&clear, &source).unwrap().lookups > 0));
     let want: Vec<u64> = twin.layer().weights().iter().flat_map(|r| r.coefficients(512)).collect();
-    let got = key.decrypt_rows(&once.weights).unwrap();
+    let got = key.decrypt_rows(&once.rows).unwrap();
     let norm = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>().sqrt();
     let want_real: Vec<f64> = want.iter().map(|&x| from_torus(x)).collect();
     let difference: Vec<f64> =
@@ -140,10 +147,10 @@ fn bad_runs_are_refused_with_one_clear_error() {
     assert!(first.run(|_| {}).unwrap().is_none());
 
     let mut changed = recipe();
-    changed.passes = 2;
+    changed.set_passes(2);
     let error = Trainer::open(&run, &cpu, &dataset, &changed, options(None)).unwrap_err();
     assert!(error.to_string().contains("recipe"), "{error}");
-    changed.learning_rate = 1e9;
+    let changed = Recipe::Head(HeadRecipe { learning_rate: 1e9, ..head_recipe() });
     let error = Trainer::open(&run, &cpu, &dataset, &changed, options(None)).unwrap_err();
     assert!(error.to_string().contains("learning_rate"), "{error}");
 

@@ -90,5 +90,5 @@ pub(crate) fn model(run: &Path) -> (usize, Rows) {
     let key = ClientKey::load(&finished().join("client/client.key")).unwrap();
     let path = run.join("server/model.ckpt");
     let saved = Checkpoint::load(&path, key.params(), &key.id()).unwrap();
-    (saved.state.step, saved.weights)
+    (saved.state.step, saved.rows)
 }

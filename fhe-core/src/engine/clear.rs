@@ -247,6 +247,21 @@ impl Engine for Clear {
             .collect())
     }
 
+    fn public_rows(&self, phases: &[u64]) -> Result<Vec<Row>> {
+        let n = self.params.row_size;
+        check::whole_rows(phases.len(), n)?;
+        Ok(phases.chunks_exact(n).map(|x| Row::Full(x.to_vec())).collect())
+    }
+
+    fn public_values(&self, phases: &[u64]) -> Values {
+        phases.to_vec()
+    }
+
+    fn gather_rows(&self, rows: &Vec<Row>, picks: &[usize]) -> Result<Vec<Row>> {
+        picks.iter().try_for_each(|&i| check::index("gather_rows", i, rows.len()))?;
+        Ok(picks.iter().map(|&i| rows[i].clone()).collect())
+    }
+
     fn gather(&self, lists: &[&Values], picks: &[(usize, usize)]) -> Result<Values> {
         check::picks(&lists.iter().map(|x| x.len()).collect::<Vec<_>>(), picks)?;
         Ok(picks.iter().map(|&(list, i)| lists[list][i]).collect())

@@ -68,6 +68,15 @@ pub trait Engine: Send + Sync {
     /// Returns rows of zeros: public constants, without noise.
     fn zero_rows(&self, count: usize) -> Self::Rows;
 
+    /// Returns rows of public torus elements, N each, without noise and without secrecy.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if they do not fill the last row.
+    fn public_rows(&self, phases: &[u64]) -> Result<Self::Rows>;
+
+    /// Returns values of public torus elements, without noise and without secrecy.
+    fn public_values(&self, phases: &[u64]) -> Self::Values;
+
     /// Returns the sums of products `out[o] = sum_t selectors[t.selector] * rows[t.row]` modulo
     /// X^N + 1, one row for each list of terms.
     ///
@@ -113,6 +122,12 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// [`Error::Index`] if a pick does not exist.
     fn gather(&self, lists: &[&Self::Values], picks: &[(usize, usize)]) -> Result<Self::Values>;
+
+    /// Returns rows in any order, also repeatedly. Free, and exact.
+    ///
+    /// # Errors
+    /// [`Error::Index`] if a pick does not exist.
+    fn gather_rows(&self, rows: &Self::Rows, picks: &[usize]) -> Result<Self::Rows>;
 
     /// Applies tables to each value, with fresh noise: output `i * tables + t` is table `t` of
     /// value `i`. All tables of a value cost one blind rotation; with r tables the input is read at
@@ -252,6 +267,11 @@ pub(crate) mod check {
         }
         slots(op, lists, values / tables, params.row_size)?;
         Ok(gadget)
+    }
+
+    pub(crate) fn whole_rows(len: usize, n: usize) -> Result<()> {
+        let (op, what, expected) = ("public_rows", "coefficients", len.next_multiple_of(n));
+        if len == expected { Ok(()) } else { Err(Error::Shape { op, what, got: len, expected }) }
     }
 
     pub(crate) fn picks(lens: &[usize], picks: &[(usize, usize)]) -> Result<()> {

@@ -35,6 +35,17 @@ pub struct DatasetShape {
     /// [`ClientKey::digest`] of everything that is encrypted: an interrupted encryption goes on with
     /// the same inputs only, and so does a training.
     pub inputs: String,
+    /// log2 of the torus fraction that the values are multiples of.
+    #[serde(default = "values_log2", skip_serializing_if = "is_default")]
+    pub values_log2: i32,
+}
+
+fn values_log2() -> i32 {
+    -31
+}
+
+fn is_default(x: &i32) -> bool {
+    *x == values_log2()
 }
 
 impl DatasetShape {

@@ -7,12 +7,14 @@ mod component;
 mod config;
 mod encoded;
 mod feature;
+mod gradient;
 mod matrix;
 mod patch;
 mod store;
 
 pub use config::{ComponentsOver, EncoderConfig, LIMIT, MAX_COMPONENTS, WIDTH};
 pub use encoded::Encoded;
+pub use gradient::GradientEncoder;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;

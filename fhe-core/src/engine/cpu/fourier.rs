@@ -68,6 +68,19 @@ impl Transform {
         Scratch { buffers, points: zeros(self.points()) }
     }
 
+    /// Returns where coefficient c of a polynomial lies after folding, and what it is multiplied by there:
+    /// adding `x_c` times that at that place for all c, and [`Transform::folded`], transform `x`.
+    pub(super) fn fold(&self, c: usize) -> (usize, c64) {
+        let i = c % self.points();
+        let [re, im] = [self.twist[0][i], self.twist[1][i]];
+        (i, if c == i { c64 { re, im } } else { c64 { re: -im, im: re } })
+    }
+
+    /// Transforms a folded polynomial in place.
+    pub(super) fn folded(&self, x: &mut [c64], scratch: &mut Scratch) {
+        self.plan.fwd(x, scratch.buffers.stack());
+    }
+
     /// Twists eight points starting at `8 block`.
     #[inline(always)]
     fn twisted(&self, block: usize, re: [f64; LANES], im: [f64; LANES]) -> [c64; LANES] {

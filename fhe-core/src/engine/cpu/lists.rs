@@ -12,10 +12,11 @@
 //! The digits and their transforms are the same in both. Sums stay in the Fourier domain, and a block
 //! of the keys, 400 MB in all, serves several lists while it is near.
 
+use super::blind_rotation::{BLOCK, Complex, LANES, join, split};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
+use tfhe::core_crypto::fft_impl::fft64::c64;
 
-use super::blind_rotation::{BLOCK, Complex, LANES, join, split};
 use super::fourier::{Digits, Layout, Transform, zeros};
 use super::memory::Pages;
 use super::{Cpu, Rows, Selectors, Values};
@@ -166,6 +167,12 @@ fn sums(cpu: &Cpu, key: &ListKey, x: &Values, lists: &[Vec<Slot>], parts: Parts)
     let len = parts as usize * 2 * points;
     let chunk = Layout::KEY_CHUNK.min(n);
 
+    let fold = |slot: &Slot| {
+        let (at, factor) = cpu.transform.fold(slot.coefficient);
+        (slot.value, at, factor)
+    };
+    let folded: Vec<Vec<_>> = lists.iter().map(|list| list.iter().map(fold).collect()).collect();
+
     // Parts of fixed size added in order: the result does not depend on the number of threads.
     let chunks: Vec<Vec<f64>> = key
         .data
@@ -173,29 +180,30 @@ fn sums(cpu: &Cpu, key: &ListKey, x: &Values, lists: &[Vec<Slot>], parts: Parts)
         .enumerate()
         .map_init(
             || {
-                let polynomials = vec![0u64; digits * n];
-                (cpu.transform.scratch(), polynomials, zeros(points), Pages::zeros(digits * n))
+                let polynomials = zeros(digits * points);
+                (cpu.transform.scratch(), polynomials, Pages::zeros(digits * n))
             },
-            |(scratch, polynomials, fourier, transformed), (part, keys)| {
+            |(scratch, polynomials, transformed), (part, keys)| {
                 let mut sums = vec![0.0; len * lists.len()];
                 for (e, key) in keys.chunks_exact(block).enumerate() {
                     let first = part * chunk + e * ELEMENTS;
-                    for (list, sums) in lists.iter().zip(sums.chunks_exact_mut(len)) {
-                        polynomials.fill(0);
-                        for slot in list {
-                            let value = &x.data[slot.value * (n + 1) + first..];
+                    for (list, sums) in folded.iter().zip(sums.chunks_exact_mut(len)) {
+                        polynomials.fill(c64::new(0.0, 0.0));
+                        for &(value, at, factor) in list {
+                            let value = &x.data[value * (n + 1) + first..];
                             let mut rest = digits_of.kept(&std::array::from_fn(|k| value[k]));
                             for level in (0..levels).rev() {
                                 for (k, digit) in digits_of.next(&mut rest).into_iter().enumerate()
                                 {
                                     let polynomial = k * levels + level;
-                                    polynomials[polynomial * n + slot.coefficient] = digit;
+                                    polynomials[polynomial * points + at] +=
+                                        factor * (digit as i64 as f64);
                                 }
                             }
                         }
-                        for (i, polynomial) in polynomials.chunks_exact(n).enumerate() {
-                            cpu.transform.forward_integer(fourier, polynomial, scratch);
-                            split(transformed, digits, i, fourier);
+                        for (i, polynomial) in polynomials.chunks_exact_mut(points).enumerate() {
+                            cpu.transform.folded(polynomial, scratch);
+                            split(transformed, digits, i, polynomial);
                         }
                         accumulate(sums, transformed, key, parts);
                     }

@@ -17,7 +17,7 @@ use tfhe::core_crypto::prelude::*;
 use crate::engine::{Engine, Slot, Term, check};
 use crate::params::Gadget;
 use crate::server::{EvaluationKeys, SeededRows};
-use crate::{Error, Params, Result, Table, to_torus};
+use crate::{Error, Params, Result, Table};
 use fourier::Transform;
 
 /// A list of LWE ciphertexts: masks and bodies in turn.
@@ -297,6 +297,35 @@ impl Engine for Cpu {
         Ok(out)
     }
 
+    fn public_rows(&self, phases: &[u64]) -> Result<Rows> {
+        let n = self.params.row_size;
+        check::whole_rows(phases.len(), n)?;
+        let mut out = Rows::new(n, phases.len() / n);
+        for (row, x) in out.data.chunks_exact_mut(2 * n).zip(phases.chunks_exact(n)) {
+            row[n..].copy_from_slice(x);
+        }
+        Ok(out)
+    }
+
+    fn public_values(&self, phases: &[u64]) -> Values {
+        let n = self.params.row_size;
+        let mut out = Values::new(n, phases.len());
+        for (value, &x) in out.data.chunks_exact_mut(n + 1).zip(phases) {
+            value[n] = x;
+        }
+        out
+    }
+
+    fn gather_rows(&self, rows: &Rows, picks: &[usize]) -> Result<Rows> {
+        self.fits("gather_rows", rows.size)?;
+        picks.iter().try_for_each(|&i| check::index("gather_rows", i, rows.len()))?;
+        let mut out = Rows::new(rows.size, picks.len());
+        for (out, &i) in out.data.chunks_exact_mut(2 * rows.size).zip(picks) {
+            out.copy_from_slice(&rows.data[2 * rows.size * i..][..2 * rows.size]);
+        }
+        Ok(out)
+    }
+
     fn gather(&self, lists: &[&Values], picks: &[(usize, usize)]) -> Result<Values> {
         for x in lists {
             self.fits("gather", x.dimension)?;
@@ -374,18 +403,5 @@ impl Cpu {
 fn add_scaled(x: &mut [u64], y: &[u64], k: i64) {
     for (x, y) in x.iter_mut().zip(y) {
         *x = x.wrapping_add(y.wrapping_mul(k as u64));
-    }
-}
-
-impl Cpu {
-    /// Encrypts public torus elements trivially: no mask, no noise, no secrecy.
-    #[must_use]
-    pub fn public_values(&self, values: &[f64]) -> Values {
-        let mut out = Values::new(self.params.row_size, values.len());
-        let size = self.params.row_size + 1;
-        for (value, &x) in out.data.chunks_exact_mut(size).zip(values) {
-            value[size - 1] = to_torus(x);
-        }
-        out
     }
 }

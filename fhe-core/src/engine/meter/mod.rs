@@ -168,6 +168,20 @@ impl Engine for Meter {
         Ok(Metered { len: positions.len(), ..*rows })
     }
 
+    fn public_rows(&self, phases: &[u64]) -> Result<Metered> {
+        check::whole_rows(phases.len(), self.params.row_size)?;
+        Ok(self.zero_rows(phases.len() / self.params.row_size))
+    }
+
+    fn public_values(&self, phases: &[u64]) -> Metered {
+        Metered { len: phases.len(), variance: 0.0 }
+    }
+
+    fn gather_rows(&self, rows: &Metered, picks: &[usize]) -> Result<Metered> {
+        picks.iter().try_for_each(|&i| check::index("gather_rows", i, rows.len))?;
+        Ok(Metered { len: picks.len(), ..*rows })
+    }
+
     fn gather(&self, lists: &[&Metered], picks: &[(usize, usize)]) -> Result<Metered> {
         check::picks(&lists.iter().map(|x| x.len).collect::<Vec<_>>(), picks)?;
         let variance = lists.iter().map(|x| x.variance).fold(0.0, f64::max);

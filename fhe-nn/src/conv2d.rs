@@ -1,0 +1,491 @@
+use std::ops::Range;
+
+use fhe_core::{Engine, Slot, Term};
+
+use crate::geometry::{Geometry, Weight};
+use crate::{Error, Result};
+
+/// Below so many errors of a sample in a row, constant rows are cheaper than a packed list.
+const CONSTANTS: usize = 16;
+
+/// A convolution with secret weights and biases; a dense layer is one on maps of one position.
+///
+/// `z(o, oy, ox) = b(o) + sum_{c, dy, dx} w(o, c, dy, dx) a(c, s oy + dy, s ox + dx)`, a being zero in the
+/// padding. Inputs are selectors, small integers; weights are rows in the layout of [`Geometry`].
+///
+/// # Shapes
+/// Inputs: [`Geometry::groups`] selectors a sample, from [`Conv2d::input_slots`]. Pre-activations and
+/// errors: values in the order sample, channel, row, column.
+///
+/// # Examples
+/// ```
+/// use fhe_core::{Clear, Engine, Params, from_torus, to_torus};
+/// use fhe_nn::{Conv2d, Geometry, Shape};
+///
+/// # fn main() -> fhe_nn::Result<()> {
+/// let params = Params::secure128_deep()?;
+/// let engine = Clear::exact(&params);
+/// let input = Shape { channels: 1, height: 2, width: 2 };
+/// // One filter of 2x2, weights 1/64, 2/64, 3/64, 4/64 and no bias.
+/// let geometry = Geometry::new("conv", params.row_size, input, 1, (2, 1, 0), 1)?;
+/// let weights: Vec<u64> = (1..=4).map(|w| to_torus(f64::from(w) / 64.0)).collect();
+/// let layer = Conv2d::new(&engine, geometry, &weights, &[0])?;
+/// let mut a = vec![0; params.row_size];
+/// a[..4].copy_from_slice(&[1, 0, -1, 2]);
+/// let z = layer.forward(&engine, &engine.selectors(vec![a]), 0..1)?;
+/// assert_eq!(from_torus(z[0]), (1.0 - 3.0 + 8.0) / 64.0);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Conv2d<E: Engine> {
+    geometry: Geometry,
+    /// For each block of outputs, a row for each group of input channels.
+    weights: Vec<E::Rows>,
+    bias: E::Values,
+}
+
+impl<E: Engine> std::fmt::Debug for Conv2d<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Conv2d").field("geometry", &self.geometry).finish_non_exhaustive()
+    }
+}
+
+/// The weights as the way back needs them: for each block of input channels, a row for each group of
+/// outputs.
+pub struct Transposed<E: Engine>(Vec<E::Rows>);
+
+impl<E: Engine> std::fmt::Debug for Transposed<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Transposed(hidden)")
+    }
+}
+
+/// The gradient of a loss in the weights: for each block, a row for each group.
+pub struct WeightGradient<E: Engine>(Vec<E::Rows>);
+
+impl<E: Engine> std::fmt::Debug for WeightGradient<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("WeightGradient(hidden)")
+    }
+}
+
+impl<E: Engine> WeightGradient<E> {
+    /// Adds that of other samples.
+    ///
+    /// # Errors
+    /// [`fhe_core::Error::Shape`] if it is of another layer.
+    pub fn add(&mut self, engine: &E, other: &Self) -> Result<()> {
+        for (x, y) in self.0.iter_mut().zip(&other.0) {
+            engine.add_scaled_rows(x, y, 1)?;
+        }
+        Ok(())
+    }
+}
+
+impl<E: Engine> Conv2d<E> {
+    /// A layer with public weights, torus elements in the order output, channel, row, column of the
+    /// window, and public biases.
+    ///
+    /// # Errors
+    /// [`Error::Layer`] if their number is another.
+    pub fn new(engine: &E, geometry: Geometry, weights: &[u64], bias: &[u64]) -> Result<Self> {
+        let (got, expected) =
+            ((weights.len(), bias.len()), (geometry.weights(), geometry.output.channels));
+        if got != expected {
+            let problem = format!("{got:?} weights and biases, expected {expected:?}");
+            return Err(Error::Layer { layer: "conv".into(), problem });
+        }
+        let n = engine.params().row_size;
+        let per_output = geometry.weights() / geometry.output.channels;
+        let rows = (0..geometry.blocks())
+            .map(|block| {
+                let mut rows = vec![0; n * geometry.groups()];
+                for o in geometry.outputs_of(block) {
+                    for (w, &x) in geometry.weights_of(o).zip(&weights[o * per_output..]) {
+                        let (group, coefficient) = geometry.weight_at(w);
+                        rows[group * n + coefficient] = x;
+                    }
+                }
+                engine.public_rows(&rows)
+            })
+            .collect::<fhe_core::Result<_>>()?;
+        let bias = engine.public_values(bias);
+        Ok(Self { geometry, weights: rows, bias })
+    }
+
+    /// A layer with the parts that another one had.
+    ///
+    /// # Errors
+    /// [`Error::Layer`] if their sizes are others.
+    pub fn from_parts(
+        engine: &E,
+        geometry: Geometry,
+        weights: Vec<E::Rows>,
+        bias: E::Values,
+    ) -> Result<Self> {
+        let fits = weights.len() == geometry.blocks()
+            && weights.iter().all(|rows| engine.rows_len(rows) == geometry.groups())
+            && engine.values_len(&bias) == geometry.output.channels;
+        if fits {
+            Ok(Self { geometry, weights, bias })
+        } else {
+            let problem = "weights or biases have another number".into();
+            Err(Error::Layer { layer: "conv".into(), problem })
+        }
+    }
+
+    /// Returns the geometry.
+    #[must_use]
+    pub fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// Returns the weights: for each block of outputs, a row for each group of input channels.
+    #[must_use]
+    pub fn weights(&self) -> &[E::Rows] {
+        &self.weights
+    }
+
+    /// Returns the biases.
+    #[must_use]
+    pub fn bias(&self) -> &E::Values {
+        &self.bias
+    }
+
+    /// Returns where the inputs of `samples` samples go, for [`Engine::promote`].
+    #[must_use]
+    pub fn input_slots(&self, samples: usize) -> Vec<Vec<Slot>> {
+        let g = &self.geometry;
+        let mut lists = vec![Vec::new(); samples * g.groups()];
+        for (value, (s, c, y, x)) in positions(samples, g.input).enumerate() {
+            let (group, coefficient) = g.input_at(c, y, x);
+            lists[s * g.groups() + group].push(Slot { value, coefficient });
+        }
+        lists
+    }
+
+    /// Returns where the errors of `samples` samples go for the way back, for [`Engine::promote`].
+    #[must_use]
+    pub fn error_slots(&self, samples: usize) -> Vec<Vec<Slot>> {
+        let g = &self.geometry;
+        let mut lists = vec![Vec::new(); samples * g.error_groups()];
+        for (value, (s, o, y, x)) in positions(samples, g.output).enumerate() {
+            let (group, coefficient) = g.back_error_at(o, y, x);
+            lists[s * g.error_groups() + group].push(Slot { value, coefficient });
+        }
+        lists
+    }
+
+    /// Returns the pre-activations of some samples of a list.
+    ///
+    /// # Cost
+    /// No lookup; `samples * groups * blocks` products.
+    ///
+    /// # Errors
+    /// [`fhe_core::Error::Index`] if there are fewer selectors than samples need.
+    pub fn forward(
+        &self,
+        engine: &E,
+        x: &E::Selectors,
+        samples: Range<usize>,
+    ) -> Result<E::Values> {
+        let g = &self.geometry;
+        let terms: Vec<Vec<Term>> = samples.clone().map(|s| terms(s, g.groups())).collect();
+        let samples = samples.len();
+        let mut blocks = Vec::with_capacity(g.blocks());
+        for (block, rows) in self.weights.iter().enumerate() {
+            let z = engine.products(x, rows, &terms)?;
+            let read: Vec<_> = self
+                .outputs(samples, g.outputs_of(block))
+                .map(|(s, o, y, x)| (s, g.output_at(o, y, x)))
+                .collect();
+            blocks.push(engine.extract(&z, &read)?);
+        }
+        let area = g.output.len() / g.output.channels;
+        let picks: Vec<_> = positions(samples, g.output)
+            .map(|(s, o, y, x)| {
+                let (block, range) = (o / g.filters(), g.outputs_of(o / g.filters()));
+                let inside = (s * range.len() + o - range.start) * area + y * g.output.width + x;
+                (block, inside)
+            })
+            .collect();
+        let mut z = engine.gather(&blocks.iter().collect::<Vec<_>>(), &picks)?;
+        drop(blocks);
+        let biases: Vec<_> = positions(samples, g.output).map(|(_, o, ..)| (0, o)).collect();
+        engine.add_scaled_values(&mut z, &engine.gather(&[&self.bias], &biases)?, 1)?;
+        Ok(z)
+    }
+
+    /// Returns the weights for the way back.
+    ///
+    /// # Cost
+    /// No lookup; `transposed_blocks * error_groups` packed lists.
+    ///
+    /// # Errors
+    /// Those of [`Engine::pack`].
+    pub fn transpose(&self, engine: &E) -> Result<Transposed<E>> {
+        let g = &self.geometry;
+        let rows = (0..g.transposed_blocks())
+            .map(|block| {
+                let first = block * g.transposed_filters();
+                let channels = first..(first + g.transposed_filters()).min(g.input.channels);
+                let mut values = Vec::with_capacity(g.blocks());
+                let mut picks = Vec::new();
+                let mut lists = vec![Vec::new(); g.error_groups()];
+                for (b, rows) in self.weights.iter().enumerate() {
+                    let of_block: Vec<Weight> = g
+                        .outputs_of(b)
+                        .flat_map(|o| g.weights_of(o))
+                        .filter(|w| channels.contains(&w.channel))
+                        .collect();
+                    for (i, w) in of_block.iter().enumerate() {
+                        let (group, coefficient) = g.transposed_at(*w);
+                        lists[group].push(Slot { value: picks.len(), coefficient });
+                        picks.push((b, i));
+                    }
+                    let at: Vec<_> = of_block.iter().map(|w| g.weight_at(*w)).collect();
+                    values.push(engine.extract(rows, &at)?);
+                }
+                let values = engine.gather(&values.iter().collect::<Vec<_>>(), &picks)?;
+                Ok(engine.pack(&values, &lists)?)
+            })
+            .collect::<Result<_>>()?;
+        Ok(Transposed(rows))
+    }
+
+    /// Returns `dL/da(c, y, x)` from selectors of the errors, [`Conv2d::error_slots`], in the order of the
+    /// inputs.
+    ///
+    /// # Cost
+    /// No lookup; `samples * error_groups * transposed_blocks` products.
+    ///
+    /// # Errors
+    /// [`fhe_core::Error::Index`] if there are fewer selectors than samples need.
+    pub fn input_gradient(
+        &self,
+        engine: &E,
+        transposed: &Transposed<E>,
+        errors: &E::Selectors,
+        samples: usize,
+    ) -> Result<E::Values> {
+        let g = &self.geometry;
+        let terms: Vec<Vec<Term>> = (0..samples).map(|s| terms(s, g.error_groups())).collect();
+        let filters = g.transposed_filters();
+        let channels = |b: usize| b * filters..((b + 1) * filters).min(g.input.channels);
+        let mut blocks = Vec::with_capacity(transposed.0.len());
+        for (block, rows) in transposed.0.iter().enumerate() {
+            let sums = engine.products(errors, rows, &terms)?;
+            let shape = g.input;
+            let read: Vec<_> = (0..samples)
+                .flat_map(|s| {
+                    channels(block).flat_map(move |c| {
+                        plane(shape.height, shape.width)
+                            .map(move |(y, x)| (s, g.input_gradient_at(c, y, x)))
+                    })
+                })
+                .collect();
+            blocks.push(engine.extract(&sums, &read)?);
+        }
+        let area = g.input.height * g.input.width;
+        let picks: Vec<_> = positions(samples, g.input)
+            .map(|(s, c, y, x)| {
+                let (block, range) = (c / filters, channels(c / filters));
+                let inside = (s * range.len() + c - range.start) * area + y * g.input.width + x;
+                (block, inside)
+            })
+            .collect();
+        Ok(engine.gather(&blocks.iter().collect::<Vec<_>>(), &picks)?)
+    }
+
+    /// Returns `dL/dw`, summed over some samples of a list of inputs; the errors are of these only.
+    ///
+    /// # Cost
+    /// No lookup; `samples * blocks` packed lists (or, for dense layers with few filters a row,
+    /// `samples * outputs` packed constants) and `samples * groups * blocks` products.
+    ///
+    /// # Errors
+    /// [`fhe_core::Error::Index`] if there are fewer inputs or errors than samples need.
+    pub fn weight_gradient(
+        &self,
+        engine: &E,
+        x: &E::Selectors,
+        errors: &E::Values,
+        samples: Range<usize>,
+    ) -> Result<WeightGradient<E>> {
+        let g = &self.geometry;
+        let area = g.output.len() / g.output.channels;
+        let constants = area == 1 && g.filters() <= CONSTANTS;
+        let gradient = |block| {
+            if constants {
+                self.gradient_from_constants(engine, x, errors, samples.clone(), block)
+            } else {
+                self.gradient_from_lists(engine, x, errors, samples.clone(), block)
+            }
+        };
+        Ok(WeightGradient((0..g.blocks()).map(gradient).collect::<Result<_>>()?))
+    }
+
+    fn gradient_from_lists(
+        &self,
+        engine: &E,
+        x: &E::Selectors,
+        errors: &E::Values,
+        range: Range<usize>,
+        block: usize,
+    ) -> Result<E::Rows> {
+        let g = &self.geometry;
+        let (first, samples) = (range.start, range.len());
+        let mut lists = vec![Vec::new(); samples];
+        let (channels, height, width) = (g.output.channels, g.output.height, g.output.width);
+        for (s, o, y, x) in self.outputs(samples, g.outputs_of(block)) {
+            let value = ((s * channels + o) * height + y) * width + x;
+            lists[s].push(Slot { value, coefficient: g.error_at(o, y, x) });
+        }
+        let rows = engine.pack(errors, &lists)?;
+        let terms: Vec<Vec<Term>> = (0..g.groups())
+            .map(|group| {
+                (0..samples)
+                    .map(|s| Term { selector: (first + s) * g.groups() + group, row: s })
+                    .collect()
+            })
+            .collect();
+        Ok(engine.products(x, &rows, &terms)?)
+    }
+
+    /// The same for a dense layer, whose errors stand alone: a constant row times the input, moved to the
+    /// filter's slot.
+    fn gradient_from_constants(
+        &self,
+        engine: &E,
+        x: &E::Selectors,
+        errors: &E::Values,
+        range: Range<usize>,
+        block: usize,
+    ) -> Result<E::Rows> {
+        let g = &self.geometry;
+        let (first, samples) = (range.start, range.len());
+        let outputs = g.outputs_of(block);
+        let picks: Vec<_> = outputs
+            .clone()
+            .flat_map(|o| (0..samples).map(move |s| (0, s * g.output.channels + o)))
+            .collect();
+        let rows = engine.pack_constants(&engine.gather(&[errors], &picks)?)?;
+        let terms: Vec<Vec<Term>> = (0..outputs.len())
+            .flat_map(|f| {
+                (0..g.groups()).map(move |group| {
+                    (0..samples)
+                        .map(|s| Term {
+                            selector: (first + s) * g.groups() + group,
+                            row: f * samples + s,
+                        })
+                        .collect()
+                })
+            })
+            .collect();
+        let products = engine.products(x, &rows, &terms)?;
+        let mut sum = engine.zero_rows(g.groups());
+        for (f, o) in outputs.enumerate() {
+            let of_filter: Vec<_> = (f * g.groups()..(f + 1) * g.groups()).collect();
+            let mut rows = engine.gather_rows(&products, &of_filter)?;
+            engine.rotate_rows(&mut rows, g.error_at(o, 0, 0))?;
+            engine.add_scaled_rows(&mut sum, &rows, 1)?;
+        }
+        Ok(sum)
+    }
+
+    /// Returns gradient and weights of a block as values, in the order output, channel, row, column.
+    ///
+    /// # Errors
+    /// [`fhe_core::Error::Index`] if there is no such block.
+    pub fn values_of(
+        &self,
+        engine: &E,
+        gradient: &WeightGradient<E>,
+        block: usize,
+    ) -> Result<(E::Values, E::Values)> {
+        let g = &self.geometry;
+        let weights = || g.outputs_of(block).flat_map(|o| g.weights_of(o));
+        let at: Vec<_> = weights().map(|w| g.gradient_at(w)).collect();
+        let gradient = engine.extract(&gradient.0[block], &at)?;
+        let at: Vec<_> = weights().map(|w| g.weight_at(w)).collect();
+        Ok((gradient, engine.extract(&self.weights[block], &at)?))
+    }
+
+    /// Adds to the weights of a block, in the order of [`Conv2d::values_of`].
+    ///
+    /// # Cost
+    /// `groups` packed lists.
+    ///
+    /// # Errors
+    /// [`fhe_core::Error::Index`] if there are too few values.
+    pub fn add_to_weights(&mut self, engine: &E, block: usize, by: &E::Values) -> Result<()> {
+        let g = &self.geometry;
+        let mut lists = vec![Vec::new(); g.groups()];
+        let weights = g.outputs_of(block).flat_map(|o| g.weights_of(o));
+        for (value, w) in weights.enumerate() {
+            let (group, coefficient) = g.weight_at(w);
+            lists[group].push(Slot { value, coefficient });
+        }
+        let rows = engine.pack(by, &lists)?;
+        Ok(engine.add_scaled_rows(&mut self.weights[block], &rows, 1)?)
+    }
+
+    /// Adds `k` times the errors, summed over samples and positions, to the biases.
+    ///
+    /// # Errors
+    /// [`fhe_core::Error::Index`] if there are fewer errors than samples need.
+    pub fn add_to_bias(
+        &mut self,
+        engine: &E,
+        errors: &E::Values,
+        samples: usize,
+        k: i64,
+    ) -> Result<()> {
+        let g = &self.geometry;
+        let area = g.output.len() / g.output.channels;
+        for i in 0..samples * area {
+            let (s, p) = (i / area, i % area);
+            let of_channels: Vec<_> = (0..g.output.channels)
+                .map(|o| (0, (s * g.output.channels + o) * area + p))
+                .collect();
+            engine.add_scaled_values(
+                &mut self.bias,
+                &engine.gather(&[errors], &of_channels)?,
+                k,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Sample, channel, row and column of some outputs, in the order of values.
+    fn outputs(
+        &self,
+        samples: usize,
+        outputs: Range<usize>,
+    ) -> impl Iterator<Item = (usize, usize, usize, usize)> {
+        let (height, width) = (self.geometry.output.height, self.geometry.output.width);
+        (0..samples).flat_map(move |s| {
+            outputs.clone().flat_map(move |o| plane(height, width).map(move |(y, x)| (s, o, y, x)))
+        })
+    }
+}
+
+/// One term for each group of a sample, with row `group`.
+fn terms(sample: usize, groups: usize) -> Vec<Term> {
+    (0..groups).map(|group| Term { selector: sample * groups + group, row: group }).collect()
+}
+
+fn plane(height: usize, width: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..height).flat_map(move |y| (0..width).map(move |x| (y, x)))
+}
+
+/// Sample, channel, row and column of all values of a map.
+fn positions(
+    samples: usize,
+    shape: crate::Shape,
+) -> impl Iterator<Item = (usize, usize, usize, usize)> {
+    (0..samples).flat_map(move |s| {
+        (0..shape.channels)
+            .flat_map(move |c| plane(shape.height, shape.width).map(move |(y, x)| (s, c, y, x)))
+    })
+}

@@ -1,0 +1,251 @@
+//! Training of all layers of a network.
+
+use fhe_core::params::Gadget;
+use fhe_core::{Engine, Error as CoreError, Table, to_torus};
+use fhe_nn::activation::{ErrorGate, table};
+use fhe_nn::{Conv2d, Network, WeightGradient};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::loss::AMPLITUDE_STEP;
+use crate::{DeepRecipe, OneVsAll, Result, Source, Work};
+
+/// Largest integer of an error of a hidden layer.
+pub(crate) const HIDDEN_LIMIT: i32 = 31;
+
+/// A network in training.
+///
+/// A step is one mini-batch. Its samples are taken some at a time: forward, errors, backward; then the
+/// first layer, whose inputs are fresh, and the biases are updated without a lookup. Gradients of the other
+/// layers are summed over the mini-batch, and one lookup a weight scales and clips them.
+pub struct Deep<E: Engine> {
+    recipe: DeepRecipe,
+    network: Network<E>,
+    step: usize,
+}
+
+impl<E: Engine> std::fmt::Debug for Deep<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Deep").field("step", &self.step).finish_non_exhaustive()
+    }
+}
+
+/// Samples from the standard normal distribution (Box and Muller 1958).
+fn normal(rng: &mut ChaCha8Rng) -> f64 {
+    let u: f64 = 1.0 - rng.random::<f64>();
+    let v: f64 = rng.random();
+    (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+}
+
+impl<E: Engine> Deep<E> {
+    /// Starts from weights drawn from the recipe's public seed.
+    ///
+    /// # Errors
+    /// [`crate::Error::Recipe`], [`crate::Error::Network`].
+    pub fn new(engine: &E, recipe: &DeepRecipe) -> Result<Self> {
+        let n = engine.params().row_size;
+        recipe.check(n)?;
+        let mut rng = ChaCha8Rng::seed_from_u64(recipe.seed);
+        let unit = recipe.network.unit();
+        let mut layers = Vec::new();
+        for (i, geometry) in recipe.network.geometries(n)?.into_iter().enumerate() {
+            let training = &recipe.training[i];
+            let scale = training.init * unit / recipe.network.spacing(i);
+            let weights: Vec<u64> =
+                (0..geometry.weights()).map(|_| to_torus(scale * normal(&mut rng))).collect();
+            let bias = vec![to_torus(training.bias * unit); geometry.output.channels];
+            layers.push(Conv2d::new(engine, geometry, &weights, &bias)?);
+        }
+        let network = Network::new(engine, &recipe.network, layers)?;
+        Ok(Self { recipe: recipe.clone(), network, step: 0 })
+    }
+
+    /// Goes on from saved weights, rows of all layers and biases of all layers.
+    ///
+    /// # Errors
+    /// [`crate::Error::Recipe`], [`crate::Error::Network`].
+    pub fn resume(
+        engine: &E,
+        recipe: &DeepRecipe,
+        rows: &E::Rows,
+        values: &E::Values,
+        step: usize,
+    ) -> Result<Self> {
+        let n = engine.params().row_size;
+        recipe.check(n)?;
+        let (mut row, mut value) = (0, 0);
+        let mut layers = Vec::new();
+        for geometry in recipe.network.geometries(n)? {
+            let mut weights = Vec::with_capacity(geometry.blocks());
+            for _ in 0..geometry.blocks() {
+                let picks: Vec<_> = (row..row + geometry.groups()).collect();
+                weights.push(engine.gather_rows(rows, &picks)?);
+                row += geometry.groups();
+            }
+            let picks: Vec<_> = (value..value + geometry.output.channels).map(|i| (0, i)).collect();
+            value += geometry.output.channels;
+            let bias = engine.gather(&[values], &picks)?;
+            layers.push(Conv2d::from_parts(engine, geometry, weights, bias)?);
+        }
+        let network = Network::new(engine, &recipe.network, layers)?;
+        Ok(Self { recipe: recipe.clone(), network, step })
+    }
+
+    /// Returns the number of steps made.
+    #[must_use]
+    pub fn step(&self) -> usize {
+        self.step
+    }
+
+    /// Returns the network.
+    #[must_use]
+    pub fn network(&self) -> &Network<E> {
+        &self.network
+    }
+
+    /// Trains on mini-batch `step mod batches`.
+    ///
+    /// # Cost
+    /// For each sample twice the values of the hidden layers, and the classes; for each mini-batch the
+    /// weights of all layers but the first.
+    ///
+    /// # Errors
+    /// Those of the source and the engine.
+    pub fn train_step(&mut self, engine: &E, source: &impl Source<E>) -> Result<Work> {
+        let (batches, first_batch) = (source.batches(), self.recipe.first_batch);
+        let (x, labels) = source.batch(engine, self.step % batches)?;
+        let samples = engine.selectors_len(&x);
+        let batch = source.batch_size();
+        // Steps of the first layer: all mini-batches count as full, so that a schedule depends on no data.
+        let per_batch = batch.div_ceil(first_batch);
+        let steps = batches * self.recipe.passes * per_batch;
+
+        let transposed = self.network.transpose(engine)?;
+        let layers = self.network.layers().len();
+        let mut sums: Vec<Option<WeightGradient<E>>> = (0..layers).map(|_| None).collect();
+        let mut lookups = 0;
+        let mut schedule = 1.0;
+        for (i, first) in (0..samples).step_by(first_batch).enumerate() {
+            let range = first..(first + first_batch).min(samples);
+            schedule = self.recipe.schedule(self.step * per_batch + i, steps);
+            let trace = self.network.forward(engine, &x, range.clone())?;
+            let classes = self.recipe.classes();
+            let of_range: Vec<_> =
+                (range.start * classes..range.end * classes).map(|i| (0, i)).collect();
+            let y = engine.gather(&[&labels], &of_range)?;
+            let loss = OneVsAll { logit_range: self.recipe.network.z_range };
+            let amplitude = self.amplitude(layers - 1, schedule, batch);
+            let errors = loss.integer_error(engine, &trace.scores, &y, amplitude)?;
+            let gates: Vec<ErrorGate> = (0..layers - 1)
+                .map(|layer| ErrorGate {
+                    limit: HIDDEN_LIMIT,
+                    scale: self.recipe.error_scale(layer),
+                    amplitude: self.amplitude(layer, schedule, batch),
+                })
+                .collect();
+            let count = range.len();
+            let errors =
+                self.network.backward(engine, &trace, &transposed, errors, &gates, count)?;
+            lookups += errors.iter().map(|e| engine.values_len(e) / 4).sum::<usize>()
+                + trace.gates.iter().map(|gates| engine.values_len(gates)).sum::<usize>();
+
+            self.update_biases(engine, &errors, count, schedule)?;
+            for (layer, errors) in errors.iter().enumerate() {
+                let input = match layer {
+                    0 => (&x, range.clone()),
+                    _ => (&trace.inputs[layer - 1], 0..count),
+                };
+                let gradient = self.network.weight_gradient(engine, layer, input, errors)?;
+                match &mut sums[layer] {
+                    _ if layer == 0 => self.update_first(engine, &gradient)?,
+                    Some(sum) => sum.add(engine, &gradient)?,
+                    none => *none = Some(gradient),
+                }
+            }
+        }
+        for (layer, sum) in sums.into_iter().enumerate() {
+            if let Some(sum) = sum {
+                lookups += self.update(engine, layer, &sum, schedule, batch)?;
+            }
+        }
+        self.step += 1;
+        Ok(Work { samples, lookups })
+    }
+
+    /// Returns the torus fraction of an error's integer in the gradient of a layer.
+    ///
+    /// The first layer's gradient is subtracted as it is, so its amplitude carries the learning rate. The
+    /// others' is read by a lookup, half of whose range is the clip.
+    fn amplitude(&self, layer: usize, schedule: f64, batch: usize) -> f64 {
+        let training = &self.recipe.training[layer];
+        let exact = if layer == 0 {
+            schedule * training.rate * self.recipe.network.unit()
+        } else {
+            0.125 / (training.clip * self.recipe.network.spacing(layer) * batch as f64)
+        };
+        if layer + 1 < self.network.layers().len() {
+            exact
+        } else {
+            (exact / AMPLITUDE_STEP).round().max(1.0) * AMPLITUDE_STEP
+        }
+    }
+
+    fn update_biases(
+        &mut self,
+        engine: &E,
+        errors: &[E::Values],
+        samples: usize,
+        schedule: f64,
+    ) -> Result<()> {
+        let params = engine.params();
+        let gadget: Gadget = params
+            .lists
+            .ok_or_else(|| CoreError::NoLists { op: "deep", name: params.name.clone() })?
+            .selector;
+        let finest = 2f64.powi(-((gadget.base_log * gadget.levels) as i32));
+        let unit = self.recipe.network.unit();
+        for (layer, errors) in errors.iter().enumerate() {
+            let rate = schedule * self.recipe.training[layer].bias_rate;
+            let k = (rate * unit / finest).round() as i64;
+            let errors = table(engine, errors, gadget.levels as usize - 1)?;
+            self.network.layers_mut()[layer].add_to_bias(engine, &errors, samples, -k)?;
+        }
+        Ok(())
+    }
+
+    fn update_first(&mut self, engine: &E, gradient: &WeightGradient<E>) -> Result<()> {
+        let layer = &mut self.network.layers_mut()[0];
+        for block in 0..layer.geometry().blocks() {
+            let (gradient, _) = layer.values_of(engine, gradient, block)?;
+            let mut down = engine.public_values(&vec![0; engine.values_len(&gradient)]);
+            engine.add_scaled_values(&mut down, &gradient, -1)?;
+            layer.add_to_weights(engine, block, &down)?;
+        }
+        Ok(())
+    }
+
+    /// `w -= rate clip(mean gradient)`, one lookup a weight.
+    fn update(
+        &mut self,
+        engine: &E,
+        layer: usize,
+        gradient: &WeightGradient<E>,
+        schedule: f64,
+        batch: usize,
+    ) -> Result<usize> {
+        let training = &self.recipe.training[layer];
+        let spacing = self.recipe.network.spacing(layer);
+        let per_unit = self.amplitude(layer, schedule, batch) * spacing * batch as f64;
+        let step = schedule * training.rate * self.recipe.network.unit() / spacing;
+        let clip = training.clip;
+        let down =
+            Table::new(engine.params().row_size, |u| -step * (u / per_unit).clamp(-clip, clip));
+        let down = [down];
+        let layer = &mut self.network.layers_mut()[layer];
+        for block in 0..layer.geometry().blocks() {
+            let (gradient, _) = layer.values_of(engine, gradient, block)?;
+            layer.add_to_weights(engine, block, &engine.lookup(&gradient, &down)?)?;
+        }
+        Ok(layer.geometry().weights())
+    }
+}

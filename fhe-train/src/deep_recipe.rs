@@ -1,0 +1,133 @@
+//! The recipe of a network whose layers are all trained.
+
+use fhe_nn::NetworkConfig;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// The hyper-parameters of a network, all public.
+///
+/// Rates are for weights in pre-activations per integer of the input (first layer) or per level of the
+/// activation (other layers), and for errors in the integers that the layer's outputs get.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeepRecipe {
+    /// Passes over the data.
+    pub passes: usize,
+    /// Seed of the first weights.
+    pub seed: u64,
+    /// Samples after which the first layer and the biases are updated; a mini-batch has a multiple of
+    /// them, and updates the other layers.
+    pub first_batch: usize,
+    /// Rates fall from 1 along half a cosine, and not below this.
+    pub least_rate: f64,
+    /// The layers.
+    pub network: NetworkConfig,
+    /// How each is trained.
+    pub training: Vec<LayerTraining>,
+}
+
+/// How a layer is trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerTraining {
+    /// Standard deviation of the first weights.
+    pub init: f64,
+    /// First bias, in pre-activations.
+    #[serde(default)]
+    pub bias: f64,
+    /// Learning rate of the weights, at first: of the sum over a first mini-batch in the first layer, and of
+    /// the mean over a mini-batch in the others.
+    pub rate: f64,
+    /// Learning rate of the bias, at first, of the sum over a first mini-batch.
+    pub bias_rate: f64,
+    /// All layers but the first: the mean gradient is clipped here.
+    #[serde(default)]
+    pub clip: f64,
+    /// All layers but the last: the errors' integers are this times the errors that come back.
+    #[serde(default)]
+    pub error_gain: f64,
+}
+
+impl DeepRecipe {
+    /// Returns the number of classes.
+    #[must_use]
+    pub fn classes(&self) -> usize {
+        self.network.layers.last().map_or(0, |layer| layer.outputs)
+    }
+
+    /// Checks the values, for polynomials of `n` coefficients.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] names the first field at fault, [`Error::Network`] the layer.
+    pub fn check(&self, n: usize) -> Result<()> {
+        let geometries = self.network.geometries(n)?;
+        let fail = |field, got: String, rule| Err(Error::Recipe { field, got, rule });
+        if self.passes == 0 || self.passes > 1000 {
+            return fail("passes", self.passes.to_string(), "expected 1 to 1000");
+        }
+        if self.first_batch == 0 || self.first_batch > 4096 {
+            return fail("first_batch", self.first_batch.to_string(), "expected 1 to 4096");
+        }
+        if !(0.0..=1.0).contains(&self.least_rate) {
+            return fail("least_rate", self.least_rate.to_string(), "expected 0 to 1");
+        }
+        let (got, layers) = (self.training.len(), self.network.layers.len());
+        if got != layers {
+            return fail("training", format!("{got} long"), "expected an entry a layer");
+        }
+        if geometries.last().is_some_and(|g| g.output.len() != g.output.channels) {
+            return fail("network", "a map of scores".into(), "expected one score a class");
+        }
+        for (i, t) in self.training.iter().enumerate() {
+            let positive = |x: f64| x.is_finite() && x > 0.0;
+            if !positive(t.init) || t.init > 1e3 {
+                return fail("init", t.init.to_string(), "expected more than 0, to 1000");
+            }
+            if !positive(t.rate) || t.rate > 1e3 {
+                return fail("rate", t.rate.to_string(), "expected more than 0, to 1000");
+            }
+            if !(0.0..=1e3).contains(&t.bias_rate) {
+                return fail("bias_rate", t.bias_rate.to_string(), "expected 0 to 1000");
+            }
+            if t.bias.abs() > self.network.z_range || !t.bias.is_finite() {
+                return fail("bias", t.bias.to_string(), "expected at most z_range");
+            }
+            if i > 0 && !positive(t.clip) {
+                return fail("clip", t.clip.to_string(), "expected more than 0");
+            }
+            if i + 1 < layers {
+                if !positive(t.error_gain) {
+                    return fail("error_gain", t.error_gain.to_string(), "expected more than 0");
+                }
+                if self.error_scale(i) < 1 {
+                    let rule = "too small for the spacing of the activation before the next layer: expected more, or a wider spacing";
+                    return fail("error_gain", t.error_gain.to_string(), rule);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the numbers of rows and of values of a model.
+    pub(crate) fn sizes(&self, n: usize) -> Result<(usize, usize)> {
+        let geometries = self.network.geometries(n)?;
+        let rows = geometries.iter().map(|g| g.blocks() * g.groups()).sum();
+        Ok((rows, geometries.iter().map(|g| g.output.channels).sum()))
+    }
+
+    /// Returns the integer that the errors coming back to a layer's outputs are multiplied by, so that their
+    /// range is an eighth of the torus. The gain is rounded by that.
+    pub(crate) fn error_scale(&self, layer: usize) -> i64 {
+        let unit = self.network.unit() / self.network.spacing(layer + 1);
+        let limit = f64::from(crate::deep::HIDDEN_LIMIT);
+        (self.training[layer].error_gain / (8.0 * limit * unit)).round() as i64
+    }
+
+    /// Returns what rates are multiplied by at one of `steps` first mini-batches.
+    #[must_use]
+    pub fn schedule(&self, step: usize, steps: usize) -> f64 {
+        let t = step as f64 / steps.max(1) as f64;
+        (0.5 * (1.0 + (std::f64::consts::PI * t).cos())).max(self.least_rate)
+    }
+}

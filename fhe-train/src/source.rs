@@ -1,0 +1,127 @@
+//! Where mini-batches come from.
+
+use fhe_core::engine::clear;
+use fhe_core::engine::meter::{Metered, MeteredSelectors, PriceList};
+use fhe_core::{Clear, Engine, Meter, Params};
+
+use crate::{Model, OneVsAll, Recipe, Result};
+
+/// Where mini-batches come from: selectors of the features, and a label value for each class.
+pub trait Source<E: Engine> {
+    /// Returns the number of mini-batches of one pass.
+    fn batches(&self) -> usize;
+
+    /// Returns the number of samples of a mini-batch; the last one may have fewer.
+    fn batch_size(&self) -> usize;
+
+    /// Returns one mini-batch.
+    ///
+    /// # Errors
+    /// Those of the data.
+    fn batch(&self, engine: &E, index: usize) -> Result<(E::Selectors, E::Values)>;
+}
+
+/// Features and labels in the clear, for the twin.
+#[derive(Clone, Debug)]
+pub struct ClearSource {
+    /// Samples of a mini-batch.
+    pub batch: usize,
+    /// Number of classes.
+    pub classes: usize,
+    /// Features of each sample, N integers.
+    pub features: Vec<Vec<i32>>,
+    /// Class of each sample.
+    pub labels: Vec<u8>,
+    /// [`Recipe::label_log2`].
+    pub label_log2: i32,
+}
+
+impl ClearSource {
+    /// Returns the label values of one sample, a class each.
+    #[must_use]
+    pub fn label_values(label: u8, classes: usize, log2: i32) -> Vec<u64> {
+        (0..classes).map(|k| OneVsAll::label(k == usize::from(label), log2)).collect()
+    }
+}
+
+impl Source<Clear> for ClearSource {
+    fn batches(&self) -> usize {
+        self.features.len().div_ceil(self.batch)
+    }
+
+    fn batch_size(&self) -> usize {
+        self.batch
+    }
+
+    fn batch(&self, engine: &Clear, index: usize) -> Result<(clear::Selectors, Vec<u64>)> {
+        let range = index * self.batch..((index + 1) * self.batch).min(self.features.len());
+        let labels = self.labels[range.clone()]
+            .iter()
+            .flat_map(|&label| Self::label_values(label, self.classes, self.label_log2))
+            .collect();
+        Ok((engine.selectors(self.features[range].to_vec()), labels))
+    }
+}
+
+/// What is public about a data set, for the price of a training.
+#[derive(Clone, Copy, Debug)]
+pub struct ShapeSource {
+    /// Number of samples.
+    pub samples: usize,
+    /// Samples of a mini-batch.
+    pub batch: usize,
+    /// Number of classes.
+    pub classes: usize,
+    /// Mean sum of squares of a sample's features. The encoder aims at 5,000.
+    pub squared_norm: f64,
+}
+
+impl Source<Meter> for ShapeSource {
+    fn batches(&self) -> usize {
+        self.samples.div_ceil(self.batch)
+    }
+
+    fn batch_size(&self) -> usize {
+        self.batch
+    }
+
+    fn batch(&self, engine: &Meter, index: usize) -> Result<(MeteredSelectors, Metered)> {
+        let len = self.batch.min(self.samples - index * self.batch);
+        let x = engine.fresh_selectors(len, self.squared_norm);
+        Ok((x, engine.fresh(len * self.classes)))
+    }
+}
+
+impl ShapeSource {
+    /// Returns the price of a whole training, with the noise that its weights gather. That training itself
+    /// corrects a part of the noise is not counted.
+    ///
+    /// # Errors
+    /// [`crate::Error::Recipe`].
+    pub fn price(&self, params: &Params, recipe: &Recipe) -> Result<PriceList> {
+        let meter = Meter::new(params);
+        let mut model = Model::new(&meter, recipe)?;
+        for _ in 0..Source::<Meter>::batches(self) * recipe.passes() {
+            model.train_step(&meter, self)?;
+        }
+        Ok(meter.list())
+    }
+}
+
+impl Source<fhe_core::Cpu> for fhe_core::store::Dataset {
+    fn batches(&self) -> usize {
+        self.batches()
+    }
+
+    fn batch_size(&self) -> usize {
+        self.shape().batch
+    }
+
+    fn batch(
+        &self,
+        engine: &fhe_core::Cpu,
+        index: usize,
+    ) -> Result<(fhe_core::engine::cpu::Selectors, fhe_core::engine::cpu::Values)> {
+        Ok(self.batch(engine, index)?)
+    }
+}

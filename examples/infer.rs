@@ -202,7 +202,7 @@ fn check(run: &Path, count: usize, results: Option<&Path>) -> Result<()> {
     let images = count.min(test.labels.len());
     let (mut same_class, mut total, mut slowest) = (0, 0.0, 0.0f64);
     let bar = progress::bar("encrypted inference", images as u64, "images");
-    for i in 0..images {
+    for (i, class) in classes.into_iter().take(images).enumerate() {
         let query = folder.path().join(format!("query-{i}.enc"));
         client::encrypt_query(&query, &key, test.row(i))?;
         let start = Instant::now();
@@ -212,7 +212,7 @@ fn check(run: &Path, count: usize, results: Option<&Path>) -> Result<()> {
         slowest = slowest.max(seconds);
         std::fs::remove_file(&query).with_context(|| format!("removing {}", query.display()))?;
         let scores: Vec<f64> = key.decrypt_values(&scores)?.into_iter().map(from_torus).collect();
-        same_class += usize::from(client::largest(&scores) == classes[i]);
+        same_class += usize::from(client::largest(&scores) == class);
         bar.set_position(i as u64 + 1);
     }
     bar.finish();

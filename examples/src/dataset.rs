@@ -34,8 +34,8 @@ pub fn cifar10() -> Result<PathBuf> {
 pub fn mnist() -> Result<PathBuf> {
     let folder = Path::new(FOLDER).join("mnist");
     let there =
-        |file: &&str| folder.join(file).exists() || folder.join(format!("{file}.gz")).exists();
-    if !fhe_data::mnist::FILES.iter().all(|file| there(&file)) {
+        |file: &str| folder.join(file).exists() || folder.join(format!("{file}.gz")).exists();
+    if !fhe_data::mnist::FILES.iter().all(|file| there(file)) {
         fetch(Set::Mnist, &folder).with_context(|| {
             format!(
                 "MNIST could not be fetched; run again to go on, or put its four files \

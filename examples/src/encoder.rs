@@ -64,10 +64,11 @@ impl ImageEncoder {
     /// # Errors
     /// Those of the file.
     pub fn save(&self, path: &Path) -> Result<()> {
-        Ok(match self {
+        match self {
             Self::Patches(encoder) => encoder.save(path)?,
             Self::Gradients(encoder) => encoder.save(path)?,
-        })
+        }
+        Ok(())
     }
 
     /// Reads an encoder of either kind.

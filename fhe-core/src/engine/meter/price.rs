@@ -120,7 +120,7 @@ impl PriceList {
     #[must_use]
     pub fn failure(&self) -> f64 {
         let exact = self.readings.iter().filter(|r| r.is_exact());
-        exact.map(|r| r.lookups as f64 * r.failure()).sum::<f64>().min(1.0)
+        exact.map(|r| r.lookups as f64 * r.failure()).fold(0.0, |sum: f64, p| sum + p).min(1.0)
     }
 }
 

@@ -1,0 +1,198 @@
+//! Training of a small convolutional network on encrypted data (toy keys): equal to its twin within the
+//! noise, and the same model whether or not it was interrupted.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use std::path::Path;
+
+use fhe_core::client::ClientKey;
+use fhe_core::store::{Dataset, DatasetShape, DatasetWriter};
+use fhe_core::{Clear, Cpu, Meter, Params, Seed, from_torus};
+use fhe_nn::activation::Relu;
+use fhe_nn::{LayerConfig, NetworkConfig, Shape};
+use fhe_train::{
+    Checkpoint, ClearSource, DeepRecipe, LayerTraining, Model, Recipe, ShapeSource, Trainer,
+    TrainerOptions,
+};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+const SAMPLES: usize = 16;
+const BATCH: usize = 8;
+
+fn recipe() -> DeepRecipe {
+    let relu = Relu { levels: 7, range: 3.0, offset: 2, spacing: 4 };
+    let layer = |name: &str, outputs, kernel, activation| LayerConfig {
+        name: name.into(),
+        outputs,
+        kernel,
+        stride: 1,
+        padding: 0,
+        activation,
+    };
+    let training = |init, rate, clip, error_gain| LayerTraining {
+        init,
+        bias: 0.0,
+        rate,
+        bias_rate: 0.01,
+        clip,
+        error_gain,
+    };
+    DeepRecipe {
+        passes: 1,
+        seed: 4,
+        first_batch: 4,
+        least_rate: 0.1,
+        network: NetworkConfig {
+            input: Shape { channels: 2, height: 3, width: 3 },
+            z_range: 8.0,
+            layers: vec![
+                layer("conv", 4, 2, Some(relu)),
+                layer("dense", 3, 2, Some(relu)),
+                layer("scores", 2, 1, None),
+            ],
+        },
+        training: vec![
+            training(0.1, 2e-3, 0.0, 4.0),
+            training(0.3, 0.1, 8.0, 4.0),
+            training(0.3, 0.1, 16.0, 0.0),
+        ],
+    }
+}
+
+fn data(n: usize) -> ClearSource {
+    let mut rng = ChaCha8Rng::seed_from_u64(2);
+    let labels: Vec<u8> = (0..SAMPLES).map(|i| (i % 2) as u8).collect();
+    let features = labels
+        .iter()
+        .map(|&label| {
+            let mut x = vec![0; n];
+            for (i, x) in x[..18].iter_mut().enumerate() {
+                let pattern = if (i + usize::from(label)) % 2 == 0 { 4 } else { -4 };
+                *x = pattern + rng.random_range(-3..=3);
+            }
+            x
+        })
+        .collect();
+    let label_log2 = Recipe::Deep(recipe()).label_log2();
+    ClearSource { batch: BATCH, classes: 2, features, labels, label_log2 }
+}
+
+fn encrypt(path: &Path, key: &ClientKey, source: &ClearSource) {
+    let shape = DatasetShape {
+        name: "toy".into(),
+        samples: SAMPLES,
+        values: 2,
+        batch: BATCH,
+        inputs: key.digest(b"toy"),
+        values_log2: source.label_log2,
+    };
+    let mut writer = DatasetWriter::resume(path, key, &shape).unwrap();
+    for first in (0..SAMPLES).step_by(BATCH) {
+        let batch: Vec<_> = (first..first + BATCH)
+            .map(|i| {
+                let labels = ClearSource::label_values(source.labels[i], 2, source.label_log2);
+                (source.features[i].clone(), labels)
+            })
+            .collect();
+        writer.write_batch(&batch).unwrap();
+    }
+    writer.finish().unwrap();
+}
+
+fn options(stop_after: Option<usize>) -> TrainerOptions {
+    TrainerOptions { stop_after, raw_lookups: 1, snapshots: 1, ..TrainerOptions::default() }
+}
+
+/// Weights and biases of a model in the clear, in one list.
+fn flat(model: &Model<Clear>, n: usize) -> Vec<f64> {
+    let (rows, values) = model.parts();
+    let rows = rows.into_iter().flatten().flat_map(|row| row.coefficients(n));
+    rows.chain(values.into_iter().flatten().copied()).map(from_torus).collect()
+}
+
+#[test]
+fn encrypted_training_equals_its_twin_and_survives_interruptions() {
+    let params = Params::toy_insecure().unwrap();
+    let (n, source, recipe) = (params.row_size, data(params.row_size), Recipe::Deep(recipe()));
+    let key = ClientKey::new(&params, Seed::from_number(3));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data");
+    encrypt(&path, &key, &source);
+    let cpu = Cpu::new(&key.evaluation_keys());
+    let dataset = Dataset::open(&path, &params, &key.id()).unwrap();
+    let run = |folder: &Path, stops: &[Option<usize>]| {
+        let mut report = None;
+        for &stop in stops {
+            let trainer = Trainer::open(folder, &cpu, &dataset, &recipe, options(stop)).unwrap();
+            report = trainer.run(|_| {}).unwrap();
+        }
+        let report = report.unwrap();
+        (Checkpoint::load(&folder.join("model.ckpt"), &params, &key.id()).unwrap(), report)
+    };
+    let (once, report) = run(&folder.path().join("once"), &[None]);
+    let (resumed, _) = run(&folder.path().join("resumed"), &[Some(1), None]);
+    assert_eq!((&once.rows, &once.values), (&resumed.rows, &resumed.values));
+
+    // A sample: 4 x 2 x 2 and 3 hidden values twice, 2 scores; a mini-batch: 3 x 16 + 2 x 3 weights.
+    let lookups = SAMPLES * (2 * (16 + 3) + 2) + SAMPLES / BATCH * (48 + 6);
+    assert_eq!(report.state.lookups, lookups as u64);
+    let shape = ShapeSource { samples: SAMPLES, batch: BATCH, classes: 2, squared_norm: 400.0 };
+    assert_eq!(shape.price(&params, &recipe).unwrap().price.lookups, lookups as u64);
+    assert!(Meter::new(&params).price().lookups == 0);
+
+    // The twin differs by the noise.
+    let train = |engine: &Clear, steps: usize| {
+        let mut model = Model::new(engine, &recipe).unwrap();
+        (0..steps).for_each(|_| assert!(model.train_step(engine, &source).unwrap().samples > 0));
+        flat(&model, n)
+    };
+    let exact = Clear::exact(&params);
+    let (start, want) = (train(&exact, 0), train(&exact, 2));
+    let rows = key.decrypt_rows(&once.rows).unwrap();
+    let values = key.decrypt_values(&once.values).unwrap();
+    let got: Vec<f64> = rows.into_iter().chain(values).map(from_torus).collect();
+    let distance =
+        |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| (x - y).powi(2)).sum::<f64>().sqrt();
+    // The noisy twin is as far from the exact one as the encrypted model is: about as far as two steps of
+    // 8 samples reach at all.
+    let (learned, off) = (distance(&want, &start), distance(&got, &want));
+    let noisy = distance(&train(&Clear::noisy(&params, 1), 2), &want);
+    let figures = format!("learned {learned:.4}, off by {off:.4}, the noisy twin by {noisy:.4}");
+    assert!(learned > 1e-3 && (0.5..2.0).contains(&(off / noisy)), "{figures}");
+}
+
+#[test]
+fn recipes_that_cannot_be_are_refused_with_one_clear_error() {
+    type Change = fn(&mut DeepRecipe);
+    let cases: [(&str, Change); 7] = [
+        ("first_batch", |r| r.first_batch = 0),
+        ("training", |r| drop(r.training.pop())),
+        ("clip", |r| r.training[1].clip = 0.0),
+        ("spacing", |r| r.training[0].error_gain = 1e-3),
+        ("layer conv", |r| r.network.layers[0].kernel = 9),
+        ("layer conv", |r| r.network.input.channels = 4096),
+        ("layer scores", |r| r.network.layers[2].activation = r.network.layers[0].activation),
+    ];
+    for (words, change) in cases {
+        let mut recipe = recipe();
+        change(&mut recipe);
+        let error = Recipe::Deep(recipe).check(512).unwrap_err().to_string();
+        assert!(error.contains(words), "{words}: {error}");
+    }
+    // A set without keys for lists, and a data set made for another kind of recipe.
+    let recipe = Recipe::Deep(recipe());
+    let head = Params::secure128().unwrap();
+    let error = Model::new(&Clear::exact(&head), &recipe).unwrap_err().to_string();
+    assert!(error.contains("secure128-head-v2") && error.contains("lists"), "{error}");
+
+    let params = Params::toy_insecure().unwrap();
+    let key = ClientKey::new(&params, Seed::from_number(3));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data");
+    encrypt(&path, &key, &ClearSource { label_log2: -31, ..data(params.row_size) });
+    let cpu = Cpu::new(&key.evaluation_keys());
+    let dataset = Dataset::open(&path, &params, &key.id()).unwrap();
+    let error = Trainer::open(folder.path(), &cpu, &dataset, &recipe, options(None)).unwrap_err();
+    assert!(error.to_string().contains("another kind"), "{error}");
+}

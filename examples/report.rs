@@ -25,9 +25,10 @@ fn report(docs: &Path) -> Result<()> {
     let folder = docs.join("results");
     let page = docs.join("src/results.md");
     file::write(&page, results::page(&folder)?.as_bytes(), Secrecy::Public)?;
-    let name = "head-cifar10";
-    let head = Results::load(&folder.join(format!("{name}.json")))?;
-    head.draw(&docs.join("src/figures"), name)?;
+    for name in results::RUNS {
+        let run = Results::load(&folder.join(format!("{name}.json")))?;
+        run.draw(&docs.join("src/figures"), name)?;
+    }
     println!("rendered: {}", page.display());
     Ok(())
 }

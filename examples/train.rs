@@ -42,11 +42,13 @@ fn main() -> ExitCode {
 
 fn train(args: &Args) -> Result<()> {
     let folder = ServerFolder::of(&args.run);
+    let mut recipe = folder.read_recipe()?;
     let engine = folder.engine()?;
-    let mut recipe = folder.read_recipe(engine.params())?;
+    let n = engine.params().row_size;
+    recipe.check(n).with_context(|| folder.recipe().display().to_string())?;
     if let Some(passes) = args.passes {
         recipe.set_passes(passes);
-        recipe.check(engine.params().row_size).context("--passes")?;
+        recipe.check(n).context("--passes")?;
     }
     let dataset = Dataset::open(&folder.dataset(), engine.params(), engine.key_id())?;
     let options = TrainerOptions {

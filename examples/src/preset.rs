@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use fhe_core::Params;
 use fhe_data::{EncoderConfig, Split};
@@ -21,6 +21,8 @@ const MNIST_IMAGES: usize = 3008;
 pub enum Preset {
     /// The built-in set of drawn shapes, a linear head: no file, minutes.
     Builtin,
+    /// The built-in set, a network of two trained layers: no file, minutes.
+    BuiltinDeep,
     /// CIFAR-10, 50,000 images, a linear head.
     Cifar10,
     /// MNIST, 3,008 images, a network of three trained layers.
@@ -35,13 +37,19 @@ impl Preset {
     /// Those of the reader and of the download; options of another preset.
     pub fn images(self, data: Option<&Path>, seed: u64, count: Option<usize>) -> Result<Split> {
         match self {
-            Self::Builtin => {
-                ensure!(data.is_none(), "--data is for other presets: built-in images are drawn");
+            Self::Builtin | Self::BuiltinDeep => {
+                ensure!(
+                    data.is_none(),
+                    "--data is for --preset cifar10 and mnist-deep: built-in images are drawn"
+                );
                 let count = count.unwrap_or(BUILTIN_IMAGES);
                 Ok(fhe_data::builtin(seed, count, count))
             }
             Self::Cifar10 => {
-                ensure!(count.is_none(), "--images is for other presets: CIFAR-10 is used whole");
+                ensure!(
+                    count.is_none(),
+                    "--images is for --preset builtin, builtin-deep and mnist-deep: CIFAR-10 is used whole"
+                );
                 let path = data.map_or_else(dataset::cifar10, |path| Ok(path.into()))?;
                 Ok(fhe_data::cifar10::read(&path)?)
             }
@@ -58,7 +66,7 @@ impl Preset {
     #[must_use]
     pub fn encoder(self, dictionary: Option<usize>) -> EncoderChoice {
         let mut config = match self {
-            Self::Builtin => EncoderConfig::small(),
+            Self::Builtin | Self::BuiltinDeep => EncoderConfig::small(),
             Self::Cifar10 => EncoderConfig::head(1600),
             Self::MnistDeep => return EncoderChoice::Gradients,
         };
@@ -75,7 +83,7 @@ impl Preset {
     pub fn params(self) -> Result<Params> {
         Ok(match self {
             Self::Builtin | Self::Cifar10 => Params::secure128()?,
-            Self::MnistDeep => Params::secure128_deep()?,
+            Self::BuiltinDeep | Self::MnistDeep => Params::secure128_deep()?,
         })
     }
 
@@ -86,8 +94,8 @@ impl Preset {
     pub fn recipe(self) -> Result<Recipe> {
         match self {
             Self::Builtin | Self::Cifar10 => Ok(Recipe::Head(HeadRecipe::default())),
-            Self::MnistDeep => toml::from_str(include_str!("../recipes/mnist-deep.toml"))
-                .context("examples/recipes/mnist-deep.toml"),
+            Self::BuiltinDeep => read(include_str!("../recipes/builtin-deep.toml")),
+            Self::MnistDeep => read(include_str!("../recipes/mnist-deep.toml")),
         }
     }
 
@@ -96,7 +104,25 @@ impl Preset {
     pub fn batch(self) -> usize {
         match self {
             Self::Builtin | Self::Cifar10 => 16,
+            Self::BuiltinDeep => 32,
             Self::MnistDeep => 64,
+        }
+    }
+}
+
+fn read(recipe: &str) -> Result<Recipe> {
+    Ok(toml::from_str(recipe)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_preset_has_a_recipe_that_fits_its_parameters() {
+        for preset in Preset::value_variants() {
+            let params = preset.params().unwrap();
+            preset.recipe().unwrap().check(params.row_size).unwrap();
         }
     }
 }

@@ -195,6 +195,9 @@ impl Results {
     }
 }
 
+/// The trainings of the book.
+pub const RUNS: [&str; 2] = ["head-cifar10", "deep-mnist"];
+
 /// Renders the book's page from the files of a folder.
 ///
 /// # Errors
@@ -203,9 +206,13 @@ pub fn page(folder: &Path) -> Result<String> {
     let mut text = String::from(
         "# Results\n\nThis page and its figures are made from `docs/results/*.json` by `cargo run --release --example report`.\n",
     );
-    let head = Results::load(&folder.join("head-cifar10.json"))?;
     let search = Search::load(&folder.join("parameter-search.json"))?;
-    let _ = write!(text, "\n{}\n{}", head.section("head-cifar10"), search.section());
+    for name in RUNS {
+        let run = Results::load(&folder.join(format!("{name}.json")))?;
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n{}", run.section(name));
+    }
+    let _ = write!(text, "\n{}", search.section());
     Ok(text)
 }
 

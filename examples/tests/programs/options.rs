@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::net::TcpListener;
 use std::os::unix::fs::FileExt;
 
+use fhe_examples::preset::Preset;
+
 use crate::program::{command, outcome, run};
 use crate::run::{SETUP, change, copy, empty, untrained};
 
@@ -16,7 +18,12 @@ fn numbers_out_of_range() {
         ("train", "--passes", "-1", "unexpected argument"),
         ("setup", "--images", "0", "2..=1000000"),
         ("setup", "--images", "1", "2..=1000000"),
-        ("setup", "--preset", "mnist", "[possible values: builtin, cifar10]"),
+        (
+            "setup",
+            "--preset",
+            "mnist",
+            "[possible values: builtin, builtin-deep, cifar10, mnist-deep]",
+        ),
         ("setup", "--dictionary", "many", "invalid digit"),
     ];
     for (program, option, value, expected) in refused {
@@ -79,6 +86,15 @@ fn a_recipe_out_of_range() {
         };
         run("train", copy.path(), &[]).fails(&words);
     }
+}
+
+#[test]
+fn a_recipe_of_another_kind() {
+    let copy = untrained();
+    let recipe = serde_json::to_vec(&Preset::BuiltinDeep.recipe().unwrap()).unwrap();
+    change(&copy.path().join("server/recipe.json"), |bytes| *bytes = recipe);
+    run("train", copy.path(), &[]).fails(&["kind", "encrypted for a recipe of another kind"]);
+    assert!(!copy.path().join("server/model.ckpt").exists());
 }
 
 #[test]

@@ -39,7 +39,7 @@ enum Command {
         /// An image of the test set.
         #[arg(long, default_value_t = 0)]
         index: usize,
-        /// A PNG or JPEG file instead.
+        /// A PNG or JPEG file instead; for MNIST, light ink on a dark ground.
         #[arg(long)]
         image: Option<PathBuf>,
         /// The encrypted image.
@@ -159,8 +159,9 @@ fn encrypt(run: &Path, index: usize, image: Option<&Path>, out: &Path) -> Result
     let client = ClientFolder::of(run);
     let key = client.read_key()?;
     let features = if let Some(path) = image {
-        let pixels = fhe_data::image_file::read(path)?;
-        let encoded = ImageEncoder::load(&client.encoder())?.encode(&pixels, &|_| {})?;
+        let encoder = ImageEncoder::load(&client.encoder())?;
+        let pixels = fhe_data::image_file::read(path, encoder.shape())?;
+        let encoded = encoder.encode(&pixels, &|_| {})?;
         encoded.row(0).iter().map(|&x| i32::from(x)).collect()
     } else {
         let test = client.load("test")?;

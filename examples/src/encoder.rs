@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use fhe_data::{Encoded, Encoder, EncoderConfig, GradientEncoder, ImageSet, Progress};
+use fhe_data::{Encoded, Encoder, EncoderConfig, GradientEncoder, ImageSet, ImageShape, Progress};
 
 /// Settings of an encoder that is to be fitted.
 #[derive(Clone, Debug)]
@@ -48,6 +48,15 @@ impl EncoderChoice {
 }
 
 impl ImageEncoder {
+    /// Returns the shape of the images that it takes.
+    #[must_use]
+    pub fn shape(&self) -> ImageShape {
+        match self {
+            Self::Patches(_) => ImageShape::RGB32,
+            Self::Gradients(_) => ImageShape::GREY28,
+        }
+    }
+
     /// Encodes images, given as bytes one after another.
     ///
     /// # Errors

@@ -1,45 +1,53 @@
-//! PNG and JPEG files as 32x32 images.
+//! PNG and JPEG files as images of a given shape.
 
 use std::path::Path;
 
 use image::imageops::{self, FilterType};
-use image::{ImageReader, RgbImage};
+use image::{ImageBuffer, ImageReader, Pixel};
 
-use crate::{CHANNELS, Error, IMAGE_BYTES, PLANE_BYTES, Result, SIDE_PIXELS};
+use crate::{Error, ImageShape, Result};
 
-/// Reads a PNG or JPEG file of any size: centre crop to a square, then resize to 32x32.
+/// Reads a PNG or JPEG file of any size: centre crop to a square, then resize to the side of `shape`.
 ///
 /// # Shapes
-/// `[h, w] -> [3, 32, 32]`, planes R, G, B, row-major.
+/// `[h, w] -> [channels, side, side]`, planes R, G, B or one of grey, row-major.
 ///
 /// # Errors
 /// [`Error::Io`] if the file cannot be read; [`Error::Image`] if it is no image that is known.
-pub fn read(path: &Path) -> Result<Vec<u8>> {
+pub fn read(path: &Path, shape: ImageShape) -> Result<Vec<u8>> {
     let picture = ImageReader::open(path)
         .and_then(ImageReader::with_guessed_format)
         .map_err(Error::io("opening", path))?
         .decode()
         .map_err(|source| Error::Image { file: path.to_path_buf(), source })?;
-    Ok(planes(&picture.to_rgb8()))
+    if shape.channels == 1 {
+        Ok(planes(&picture.to_luma8(), shape))
+    } else {
+        Ok(planes(&picture.to_rgb8(), shape))
+    }
 }
 
 /// Crops the largest centred square, resizes it and splits it into planes.
-fn planes(picture: &RgbImage) -> Vec<u8> {
+fn planes<P>(picture: &ImageBuffer<P, Vec<u8>>, shape: ImageShape) -> Vec<u8>
+where
+    P: Pixel<Subpixel = u8> + 'static,
+{
     let (width, height) = picture.dimensions();
     let side = width.min(height);
     let (left, top) = ((width - side) / 2, (height - side) / 2);
     let square = imageops::crop_imm(picture, left, top, side, side).to_image();
-    const TARGET: u32 = 32;
-    const { assert!(TARGET as usize == SIDE_PIXELS) };
-    let small = if side == TARGET {
+    // The sides of shapes are a few dozen pixels.
+    let target = shape.width as u32;
+    let small = if side == target {
         square
     } else {
-        imageops::resize(&square, TARGET, TARGET, FilterType::CatmullRom)
+        imageops::resize(&square, target, target, FilterType::CatmullRom)
     };
-    let mut planes = vec![0; IMAGE_BYTES];
-    for (position, pixel) in small.as_raw().chunks_exact(CHANNELS).enumerate() {
+    let plane = shape.width * shape.height;
+    let mut planes = vec![0; shape.bytes()];
+    for (position, pixel) in small.as_raw().chunks_exact(shape.channels).enumerate() {
         for (channel, &value) in pixel.iter().enumerate() {
-            planes[channel * PLANE_BYTES + position] = value;
+            planes[channel * plane + position] = value;
         }
     }
     planes
@@ -48,7 +56,7 @@ fn planes(picture: &RgbImage) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use image::Rgb;
+    use image::{Rgb, RgbImage};
 
     #[test]
     fn exact_size_keeps_every_pixel() {
@@ -56,10 +64,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a.png");
         picture.save(&file).unwrap();
-        let planes = read(&file).unwrap();
+        let planes = read(&file, ImageShape::RGB32).unwrap();
         assert_eq!(planes[3 * 32 + 5], 5);
         assert_eq!(planes[1024 + 3 * 32 + 5], 3);
         assert_eq!(planes[2048 + 3 * 32 + 5], 200);
+    }
+
+    #[test]
+    fn grey_images_have_one_plane() {
+        let picture =
+            RgbImage::from_fn(56, 56, |x, _| if x < 28 { Rgb([0; 3]) } else { Rgb([255; 3]) });
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.png");
+        picture.save(&file).unwrap();
+        let plane = read(&file, ImageShape::GREY28).unwrap();
+        assert_eq!((plane.len(), plane[28 + 2], plane[28 + 25]), (784, 0, 255));
     }
 
     #[test]
@@ -71,7 +90,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a.jpg");
         picture.save(&file).unwrap();
-        let planes = read(&file).unwrap();
+        let planes = read(&file, ImageShape::RGB32).unwrap();
         assert!(planes[1024 - 16] < 30 && planes[2048 + 1024 - 16] > 220);
     }
 
@@ -80,7 +99,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a.png");
         std::fs::write(&file, "no image").unwrap();
-        assert!(matches!(read(&file), Err(Error::Image { .. })));
-        assert!(matches!(read(&folder.path().join("b.png")), Err(Error::Io { .. })));
+        assert!(matches!(read(&file, ImageShape::RGB32), Err(Error::Image { .. })));
+        assert!(matches!(
+            read(&folder.path().join("b.png"), ImageShape::GREY28),
+            Err(Error::Io { .. })
+        ));
     }
 }

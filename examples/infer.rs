@@ -199,7 +199,11 @@ fn check(run: &Path, count: usize, results: Option<&Path>) -> Result<()> {
     let (client, folder) = (ClientFolder::of(run), ServerFolder::of(run));
     let (key, test, engine) = (client.read_key()?, client.load("test")?, folder.engine()?);
     let saved = Checkpoint::load(&folder.model(), key.params(), &key.id())?;
-    let classes = ClearModel::decrypt(&key, &saved)?.classify(&test)?;
+    let model = ClearModel::decrypt(&key, &saved)?;
+    let classes = model.classify(&test)?;
+    let noisy = model.with_noise(1).classify(&test)?;
+    let same = classes.iter().zip(&noisy).filter(|(x, y)| x == y).count();
+    let predicted_share = same as f64 / classes.len().max(1) as f64;
     let images = count.min(test.labels.len());
     let (mut same_class, mut total, mut slowest) = (0, 0.0, 0.0f64);
     let bar = progress::bar("encrypted inference", images as u64, "images");
@@ -219,16 +223,21 @@ fn check(run: &Path, count: usize, results: Option<&Path>) -> Result<()> {
     bar.finish();
     let server_seconds = total / images.max(1) as f64;
     println!(
-        "{same_class} of {images} encrypted inferences agree with the decrypted model; server {:.1} ms \
-         each, slowest {:.1} ms",
+        "{same_class} of {images} encrypted inferences agree with the decrypted model (predicted share \
+         {predicted_share:.4}); server {:.1} ms each, slowest {:.1} ms",
         server_seconds * 1e3,
         slowest * 1e3
     );
     if let Some(path) = results {
         let mut found = Results::load(path)?;
         let slowest_server_seconds = slowest;
-        found.inference =
-            Some(Inference { images, same_class, server_seconds, slowest_server_seconds });
+        found.inference = Some(Inference {
+            images,
+            same_class,
+            predicted_share: Some(predicted_share),
+            server_seconds,
+            slowest_server_seconds,
+        });
         found.save(path)?;
     }
     Ok(())

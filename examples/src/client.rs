@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use fhe_core::client::ClientKey;
 use fhe_core::engine::clear::Row;
 use fhe_core::store::{DatasetShape, DatasetWriter, Secrecy};
-use fhe_core::{Clear, from_torus};
+use fhe_core::{Clear, Engine, from_torus};
 use fhe_data::{Encoded, NUM_CLASSES};
 use fhe_train::{Checkpoint, ClearSource, Model, Recipe, Source};
 use rayon::prelude::*;
@@ -283,6 +283,13 @@ impl ClearModel {
         bar.finish();
         // Noise while it learns; as a decrypted model it is exact.
         Ok(Self { engine: exact(), model })
+    }
+
+    /// The same model with the noise that an encrypted inference is predicted to have.
+    #[must_use]
+    pub fn with_noise(mut self, seed: u64) -> Self {
+        self.engine = Clear::noisy(self.engine.params(), seed);
+        self
     }
 
     /// Returns the classes of all samples.

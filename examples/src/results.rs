@@ -71,6 +71,10 @@ pub struct Inference {
     pub images: usize,
     /// Of these, how many got the class that the decrypted model gives.
     pub same_class: usize,
+    /// Share of all test images for which the decrypted model gives the same class with the predicted
+    /// noise of an encrypted inference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predicted_share: Option<f64>,
     /// Mean seconds of the server's part.
     pub server_seconds: f64,
     /// Longest.
@@ -175,6 +179,9 @@ impl Results {
         if let Some(i) = &self.inference {
             let share = format!("{} of {}", i.same_class, i.images);
             rows.push(("encrypted inferences that agree with the decrypted model", share));
+            if let Some(share) = i.predicted_share {
+                rows.push(("the same, predicted", format!("{share:.4}")));
+            }
             let seconds = format!(
                 "{:.1} ms, slowest {:.1} ms",
                 i.server_seconds * 1e3,

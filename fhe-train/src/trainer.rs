@@ -328,12 +328,7 @@ impl<'a> Trainer<'a> {
         state.parts.push(part.clone());
         let n = self.engine.params().row_size;
         let (rows, values) = self.model.parts();
-        let rows = rows.iter().flat_map(|rows| rows.elements()).copied().collect();
-        let values = values.iter().flat_map(|x| x.elements()).copied().collect();
-        // Whole rows and values are whole numbers of elements.
-        let rows = Rows::from_elements(n, rows);
-        let values = Values::from_elements(n, values);
-        let (Some(rows), Some(values)) = (rows, values) else { return Ok(()) };
+        let (rows, values) = (Rows::concat(n, &rows), Values::concat(n, &values));
         let checkpoint = Checkpoint { rows, values, state };
         checkpoint.save(&self.folder.join("model.ckpt"), self.engine)?;
         if snapshot {

@@ -32,6 +32,13 @@ impl Values {
         Self { dimension, data: vec![0; (dimension + 1) * count] }
     }
 
+    /// Joins lists of one dimension; lists of another are left out.
+    #[must_use]
+    pub fn concat(dimension: usize, lists: &[&Self]) -> Self {
+        let of_dimension = lists.iter().filter(|x| x.dimension == dimension);
+        Self { dimension, data: of_dimension.flat_map(|x| &x.data).copied().collect() }
+    }
+
     /// Takes ciphertexts as they lie in memory; `None` if the length is no multiple of
     /// `dimension + 1`.
     #[must_use]
@@ -83,6 +90,13 @@ impl Rows {
 
     pub(crate) fn extend(&mut self, data: Vec<u64>) {
         self.data.extend(data);
+    }
+
+    /// Joins lists of one size; lists of another are left out.
+    #[must_use]
+    pub fn concat(size: usize, lists: &[&Self]) -> Self {
+        let of_size = lists.iter().filter(|x| x.size == size);
+        Self { size, data: of_size.flat_map(|x| &x.data).copied().collect() }
     }
 
     /// Takes ciphertexts as they lie in memory; `None` if the length is no multiple of `2 size`.

@@ -7,7 +7,6 @@ use fhe_nn::{Conv2d, Network, WeightGradient};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::loss::AMPLITUDE_STEP;
 use crate::{DeepRecipe, OneVsAll, Result, Source, Work};
 
 /// Largest integer of an error of a hidden layer.
@@ -37,6 +36,27 @@ fn normal(rng: &mut ChaCha8Rng) -> f64 {
     (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
 }
 
+/// What a layer starts from, as torus fractions.
+pub(crate) struct First {
+    /// In the order output, channel, row, column of the window.
+    pub(crate) weights: Vec<f64>,
+    pub(crate) bias: Vec<f64>,
+}
+
+/// Draws the first weights of every layer from the recipe's public seed.
+pub(crate) fn first(recipe: &DeepRecipe, n: usize) -> Result<Vec<First>> {
+    let mut rng = ChaCha8Rng::seed_from_u64(recipe.seed);
+    let unit = recipe.network.unit();
+    let mut layers = Vec::new();
+    for (i, geometry) in recipe.network.geometries(n)?.into_iter().enumerate() {
+        let training = &recipe.training[i];
+        let scale = training.init * unit / recipe.network.spacing(i);
+        let weights = (0..geometry.weights()).map(|_| scale * normal(&mut rng)).collect();
+        layers.push(First { weights, bias: vec![training.bias * unit; geometry.output.channels] });
+    }
+    Ok(layers)
+}
+
 impl<E: Engine> Deep<E> {
     /// Starts from weights drawn from the recipe's public seed.
     ///
@@ -45,15 +65,10 @@ impl<E: Engine> Deep<E> {
     pub fn new(engine: &E, recipe: &DeepRecipe) -> Result<Self> {
         let n = engine.params().row_size;
         recipe.check(n)?;
-        let mut rng = ChaCha8Rng::seed_from_u64(recipe.seed);
-        let unit = recipe.network.unit();
         let mut layers = Vec::new();
-        for (i, geometry) in recipe.network.geometries(n)?.into_iter().enumerate() {
-            let training = &recipe.training[i];
-            let scale = training.init * unit / recipe.network.spacing(i);
-            let weights: Vec<u64> =
-                (0..geometry.weights()).map(|_| to_torus(scale * normal(&mut rng))).collect();
-            let bias = vec![to_torus(training.bias * unit); geometry.output.channels];
+        for (geometry, start) in recipe.network.geometries(n)?.into_iter().zip(first(recipe, n)?) {
+            let weights: Vec<u64> = start.weights.into_iter().map(to_torus).collect();
+            let bias: Vec<u64> = start.bias.into_iter().map(to_torus).collect();
             layers.push(Conv2d::new(engine, geometry, &weights, &bias)?);
         }
         let network = Network::new(engine, &recipe.network, layers)?;
@@ -134,13 +149,13 @@ impl<E: Engine> Deep<E> {
                 (range.start * classes..range.end * classes).map(|i| (0, i)).collect();
             let y = engine.gather(&[&labels], &of_range)?;
             let loss = OneVsAll { logit_range: self.recipe.network.z_range };
-            let amplitude = self.amplitude(layers - 1, schedule, batch);
+            let amplitude = self.recipe.amplitude(layers - 1, schedule, batch);
             let errors = loss.integer_error(engine, &trace.scores, &y, amplitude)?;
             let gates: Vec<ErrorGate> = (0..layers - 1)
                 .map(|layer| ErrorGate {
                     limit: HIDDEN_LIMIT,
                     scale: self.recipe.error_scale(layer),
-                    amplitude: self.amplitude(layer, schedule, batch),
+                    amplitude: self.recipe.amplitude(layer, schedule, batch),
                 })
                 .collect();
             let count = range.len();
@@ -172,24 +187,6 @@ impl<E: Engine> Deep<E> {
         Ok(Work { samples, lookups })
     }
 
-    /// Returns the torus fraction of an error's integer in the gradient of a layer.
-    ///
-    /// The first layer's gradient is subtracted as it is, so its amplitude carries the learning rate. The
-    /// others' is read by a lookup, half of whose range is the clip.
-    fn amplitude(&self, layer: usize, schedule: f64, batch: usize) -> f64 {
-        let training = &self.recipe.training[layer];
-        let exact = if layer == 0 {
-            schedule * training.rate * self.recipe.network.unit()
-        } else {
-            0.125 / (training.clip * self.recipe.network.spacing(layer) * batch as f64)
-        };
-        if layer + 1 < self.network.layers().len() {
-            exact
-        } else {
-            (exact / AMPLITUDE_STEP).round().max(1.0) * AMPLITUDE_STEP
-        }
-    }
-
     fn update_biases(
         &mut self,
         engine: &E,
@@ -202,11 +199,8 @@ impl<E: Engine> Deep<E> {
             .lists
             .ok_or_else(|| CoreError::NoLists { op: "deep", name: params.name.clone() })?
             .selector;
-        let finest = 2f64.powi(-((gadget.base_log * gadget.levels) as i32));
-        let unit = self.recipe.network.unit();
         for (layer, errors) in errors.iter().enumerate() {
-            let rate = schedule * self.recipe.training[layer].bias_rate;
-            let k = (rate * unit / finest).round() as i64;
+            let k = self.recipe.bias_step(layer, schedule, gadget);
             let errors = table(engine, errors, gadget.levels as usize - 1)?;
             self.network.layers_mut()[layer].add_to_bias(engine, &errors, samples, -k)?;
         }
@@ -235,7 +229,7 @@ impl<E: Engine> Deep<E> {
     ) -> Result<usize> {
         let training = &self.recipe.training[layer];
         let spacing = self.recipe.network.spacing(layer);
-        let per_unit = self.amplitude(layer, schedule, batch) * spacing * batch as f64;
+        let per_unit = self.recipe.amplitude(layer, schedule, batch) * spacing * batch as f64;
         let step = schedule * training.rate * self.recipe.network.unit() / spacing;
         let clip = training.clip;
         let down =

@@ -1,8 +1,10 @@
 //! The recipe of a network whose layers are all trained.
 
+use fhe_core::params::Gadget;
 use fhe_nn::NetworkConfig;
 use serde::{Deserialize, Serialize};
 
+use crate::loss::AMPLITUDE_STEP;
 use crate::{Error, Result};
 
 /// The hyper-parameters of a network, all public.
@@ -122,6 +124,31 @@ impl DeepRecipe {
         let unit = self.network.unit() / self.network.spacing(layer + 1);
         let limit = f64::from(crate::deep::HIDDEN_LIMIT);
         (self.training[layer].error_gain / (8.0 * limit * unit)).round() as i64
+    }
+
+    /// Returns the torus fraction of an error's integer in the gradient of a layer.
+    ///
+    /// The first layer's gradient is subtracted as it is, so its amplitude carries the learning rate. The
+    /// others' is read by a lookup, half of whose range is the clip.
+    pub(crate) fn amplitude(&self, layer: usize, schedule: f64, batch: usize) -> f64 {
+        let training = &self.training[layer];
+        let exact = if layer == 0 {
+            schedule * training.rate * self.network.unit()
+        } else {
+            0.125 / (training.clip * self.network.spacing(layer) * batch as f64)
+        };
+        if layer + 1 < self.network.layers.len() {
+            exact
+        } else {
+            (exact / AMPLITUDE_STEP).round().max(1.0) * AMPLITUDE_STEP
+        }
+    }
+
+    /// Returns the integer by which the finest level of a bias's errors is multiplied.
+    pub(crate) fn bias_step(&self, layer: usize, schedule: f64, gadget: Gadget) -> i64 {
+        let finest = 2f64.powi(-((gadget.base_log * gadget.levels) as i32));
+        let rate = schedule * self.training[layer].bias_rate;
+        (rate * self.network.unit() / finest).round() as i64
     }
 
     /// Returns what rates are multiplied by at one of `steps` first mini-batches.

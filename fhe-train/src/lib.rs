@@ -3,6 +3,7 @@
 mod deep;
 mod deep_recipe;
 mod error;
+mod fast;
 mod head;
 mod loss;
 mod model;
@@ -14,6 +15,7 @@ mod trainer;
 pub use deep::Deep;
 pub use deep_recipe::{DeepRecipe, LayerTraining};
 pub use error::{Error, Result};
+pub use fast::{FastTwin, Plan, Wraps};
 pub use head::Head;
 pub use loss::{ERROR_LIMIT, OneVsAll};
 pub use model::{Model, Work};

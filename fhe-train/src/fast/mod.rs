@@ -1,0 +1,417 @@
+//! The fast twin: the training of [`crate::Deep`] in floating point.
+//!
+//! It does what `Deep` does, with real numbers for torus elements, matrix products for products of
+//! polynomials, and normal numbers of the predicted variance for every noise. Every lookup reads on its grid of
+//! slots, with its range and the negacyclic rule. [`fhe_core::Clear`] is the specification; tests compare.
+
+mod chunk;
+mod layer;
+mod noise;
+mod normal;
+mod reading;
+mod tables;
+
+use std::ops::Range;
+
+use fhe_core::noise::Noise;
+use fhe_core::params::Gadget;
+use fhe_core::{Error as CoreError, Params};
+use rayon::prelude::*;
+
+use crate::{DeepRecipe, Error, Result, Work};
+use chunk::{Moves, Outcome, View};
+use layer::Layer;
+use noise::LayerNoise;
+use normal::{Normal, disturb};
+use reading::Reading;
+use tables::Tables;
+
+/// Samples that one thread takes at a time; fixed, so that sums do not depend on the number of threads.
+const CHUNK: usize = 16;
+
+/// The public sizes of a training set, on which the schedule depends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Mini-batches of one pass.
+    pub batches: usize,
+    /// Samples of a full mini-batch.
+    pub batch: usize,
+}
+
+/// What did not fit its range so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wraps {
+    /// Of each layer: pre-activations that were read outside the half torus, as the negative of something else.
+    pub pre_activations: Vec<u64>,
+    /// Of each layer but the last: errors beyond their largest integer where the gate was open, read as zero or
+    /// with the other sign.
+    pub errors: Vec<u64>,
+}
+
+/// A network in training, in floating point.
+///
+/// # Examples
+/// ```
+/// use fhe_core::Params;
+/// use fhe_train::{DeepRecipe, FastTwin, Plan};
+/// # fn main() -> fhe_train::Result<()> {
+/// let recipe: DeepRecipe = serde_json::from_value(serde_json::json!({
+///     "passes": 1, "seed": 1, "first_batch": 2, "least_rate": 0.0,
+///     "network": {
+///         "input": {"channels": 8, "height": 1, "width": 1}, "z_range": 8.0,
+///         "layers": [{"name": "scores", "outputs": 2}]
+///     },
+///     "training": [{"init": 0.01, "rate": 1e-3, "bias_rate": 1e-3}]
+/// })).unwrap_or_else(|e| unreachable!("{e}"));
+/// let plan = Plan { batches: 1, batch: 2 };
+/// let mut twin = FastTwin::new(&Params::secure128_deep()?, &recipe, plan, Some(1))?;
+/// let (a, b) = ([3i8; 8], [-3i8; 8]);
+/// let work = twin.train_step(&[&a, &b], &[0, 1])?;
+/// assert_eq!(work.lookups, 4);
+/// assert_eq!(twin.classify(&[&a])?, [0]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct FastTwin {
+    recipe: DeepRecipe,
+    plan: Plan,
+    gadget: Gadget,
+    row_size: usize,
+    layers: Vec<Layer>,
+    noises: Vec<LayerNoise>,
+    tables: Tables,
+    seed: Option<u64>,
+    step: usize,
+    wraps: Wraps,
+}
+
+impl FastTwin {
+    /// Starts from the weights from which [`crate::Deep::new`] starts; exact, or with noise from a seed.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`], [`Error::Network`]; [`Error::Core`] if the parameter set cannot promote.
+    pub fn new(
+        params: &Params,
+        recipe: &DeepRecipe,
+        plan: Plan,
+        noise: Option<u64>,
+    ) -> Result<Self> {
+        let n = params.row_size;
+        recipe.check(n)?;
+        let none = || CoreError::NoLists { op: "fast twin", name: params.name.clone() };
+        let gadget = params.lists.ok_or_else(none)?.selector;
+        if plan.batch == 0 || plan.batches == 0 {
+            let got = format!("{} of {} samples", plan.batches, plan.batch);
+            return Err(Error::Recipe { field: "mini-batches", got, rule: "expected at least 1" });
+        }
+        let geometries = recipe.network.geometries(n)?;
+        let formulas = Noise::new(params);
+        let noises = geometries.iter().enumerate();
+        let layers: Vec<_> = geometries
+            .iter()
+            .zip(crate::deep::first(recipe, n)?)
+            .map(|(geometry, first)| Layer::new(geometry.clone(), &first))
+            .collect();
+        let wraps =
+            Wraps { pre_activations: vec![0; layers.len()], errors: vec![0; layers.len() - 1] };
+        Ok(Self {
+            noises: noises.map(|(i, g)| LayerNoise::new(&formulas, g, i == 0)).collect(),
+            tables: Tables::new(recipe, n),
+            recipe: recipe.clone(),
+            plan,
+            gadget,
+            row_size: n,
+            layers,
+            seed: noise,
+            step: 0,
+            wraps,
+        })
+    }
+
+    /// Returns the number of steps made.
+    #[must_use]
+    pub fn step(&self) -> usize {
+        self.step
+    }
+
+    /// Returns what did not fit its range so far.
+    #[must_use]
+    pub fn wraps(&self) -> &Wraps {
+        &self.wraps
+    }
+
+    /// Returns weights and biases of each layer as torus fractions; weights in the order output, channel, row,
+    /// column of the window.
+    #[must_use]
+    pub fn weights(&self) -> Vec<(&[f32], &[f32])> {
+        self.layers.iter().map(|layer| (&layer.weights[..], &layer.bias[..])).collect()
+    }
+
+    /// Trains on a mini-batch; `samples` are the integers of a selector each.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] if the samples are of another size, or a label is no class.
+    pub fn train_step(&mut self, samples: &[&[i8]], labels: &[u8]) -> Result<Work> {
+        self.check(samples)?;
+        self.check_labels(samples.len(), labels)?;
+        let (first_batch, batch) = (self.recipe.first_batch, self.plan.batch);
+        let per_batch = batch.div_ceil(first_batch);
+        let steps = self.plan.batches * self.recipe.passes * per_batch;
+        let transposed = self.transposed();
+        let mut sums: Vec<Sum> = self.layers.iter().map(|_| Sum::default()).collect();
+        let mut schedule = 1.0;
+        for (i, first) in (0..samples.len()).step_by(first_batch).enumerate() {
+            let range = first..(first + first_batch).min(samples.len());
+            schedule = self.recipe.schedule(self.step * per_batch + i, steps);
+            let amplitudes: Vec<f64> = (0..self.layers.len())
+                .map(|layer| self.recipe.amplitude(layer, schedule, batch))
+                .collect();
+            let outcomes = self.pass(
+                &samples[range.clone()],
+                &labels[range.clone()],
+                first,
+                (&transposed, &amplitudes),
+            );
+            self.update_biases(&outcomes, range, schedule);
+            for outcome in outcomes {
+                for (i, sum) in sums.iter_mut().enumerate() {
+                    sum.add(&outcome.gradients[i], &outcome.norms[i]);
+                }
+                add(&mut self.wraps.pre_activations, &outcome.wraps);
+                add(&mut self.wraps.errors, &outcome.lost);
+            }
+            let of_first = std::mem::take(&mut sums[0]);
+            self.update_first(of_first, i, (first + first_batch).min(samples.len()) - first);
+        }
+        let mut lookups = samples.len() * self.lookups_a_sample();
+        for (layer, sum) in sums.into_iter().enumerate().skip(1) {
+            self.update(layer, sum, samples.len(), schedule);
+            lookups += self.layers[layer].weights.len();
+        }
+        self.step += 1;
+        Ok(Work { samples: samples.len(), lookups })
+    }
+
+    /// Returns the classes of samples, as the decrypted model sees them: without the noise of moves, but with
+    /// the noise that training left in rows.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] if the samples are of another size.
+    pub fn classify(&self, samples: &[&[i8]]) -> Result<Vec<usize>> {
+        self.check(samples)?;
+        let view = self.view(&[], &[]);
+        let chunks: Vec<Vec<usize>> = samples
+            .par_chunks(CHUNK)
+            .enumerate()
+            .map(|(i, chunk)| {
+                let mut noise = self.stream(i, Purpose::Classes);
+                let scores = view.forward(chunk, &mut noise, Moves::Exact).scores;
+                (0..chunk.len())
+                    .map(|s| largest(scores.iter().skip(s).step_by(chunk.len())))
+                    .collect()
+            })
+            .collect();
+        Ok(chunks.concat())
+    }
+
+    fn check(&self, samples: &[&[i8]]) -> Result<()> {
+        let g = &self.layers[0].geometry;
+        let input = g.input;
+        let (_, last) = g.input_at(input.channels - 1, input.height - 1, input.width - 1);
+        let fits = |len: usize| (last + 1..=self.row_size).contains(&len);
+        match samples.iter().find(|x| !fits(x.len())) {
+            None => Ok(()),
+            Some(x) => {
+                let got = format!("for samples of {} integers", x.len());
+                let rule = "expected those of the input, and at most a polynomial's";
+                Err(Error::Recipe { field: "input", got, rule })
+            }
+        }
+    }
+
+    fn check_labels(&self, samples: usize, labels: &[u8]) -> Result<()> {
+        let classes = self.recipe.classes();
+        if labels.len() == samples && labels.iter().all(|&label| usize::from(label) < classes) {
+            return Ok(());
+        }
+        let got = format!("{} labels for {samples} samples", labels.len());
+        Err(Error::Recipe { field: "labels", got, rule: "expected a class for each sample" })
+    }
+
+    fn lookups_a_sample(&self) -> usize {
+        let values = self.layers.iter().map(|layer| layer.geometry.output.len());
+        2 * values.sum::<usize>() - self.recipe.classes()
+    }
+
+    /// A stream of noise, if there is noise.
+    fn stream(&self, index: usize, purpose: Purpose) -> Option<Normal> {
+        let at = (self.step as u64) << 4 | purpose as u64;
+        self.seed.map(|seed| Normal::new([seed, at, index as u64]))
+    }
+
+    fn view<'a>(&'a self, transposed: &'a [Vec<f32>], amplitudes: &'a [f64]) -> View<'a> {
+        View {
+            layers: &self.layers,
+            noises: &self.noises,
+            tables: &self.tables,
+            transposed,
+            amplitudes,
+        }
+    }
+
+    /// Returns the weights for the way back, which are packed anew for each mini-batch.
+    fn transposed(&self) -> Vec<Vec<f32>> {
+        let of_layer = |i: usize| {
+            if i == 0 {
+                return Vec::new();
+            }
+            let mut weights = self.layers[i].weights.clone();
+            let mut noise = self.stream(i, Purpose::Transposed);
+            self.by_channel(i, &mut weights, |output, channel, w| {
+                disturb(&mut noise, w, || self.noises[i].transposed(output, channel));
+            });
+            weights
+        };
+        (0..self.layers.len()).map(of_layer).collect()
+    }
+
+    /// Calls `f` with output, channel and the window of some numbers of a layer's weights.
+    fn by_channel(&self, layer: usize, x: &mut [f32], mut f: impl FnMut(usize, usize, &mut [f32])) {
+        let g = &self.layers[layer].geometry;
+        for (i, x) in x.chunks_exact_mut(g.kernel * g.kernel).enumerate() {
+            f(i / g.input.channels, i % g.input.channels, x);
+        }
+    }
+
+    /// Forward and backward; `first` names the samples' noise.
+    fn pass(
+        &self,
+        samples: &[&[i8]],
+        labels: &[u8],
+        first: usize,
+        (transposed, amplitudes): (&[Vec<f32>], &[f64]),
+    ) -> Vec<Outcome> {
+        let view = self.view(transposed, amplitudes);
+        samples
+            .par_chunks(CHUNK)
+            .zip(labels.par_chunks(CHUNK))
+            .enumerate()
+            .map(|(i, (x, y))| {
+                let mut noise = self.stream(first + i * CHUNK, Purpose::Samples);
+                let forward = view.forward(x, &mut noise, Moves::Noisy);
+                view.backward(&forward, y, &mut noise)
+            })
+            .collect()
+    }
+
+    fn update_biases(&mut self, outcomes: &[Outcome], range: Range<usize>, schedule: f64) {
+        let finest = 2f64.powi(-((self.gadget.base_log * self.gadget.levels) as i32));
+        let mut noise = self.stream(range.start, Purpose::Biases);
+        for (i, layer) in self.layers.iter_mut().enumerate() {
+            let k = self.recipe.bias_step(i, schedule, self.gadget) as f64;
+            let mut sums = vec![0.0; layer.bias.len()];
+            for outcome in outcomes {
+                sums.iter_mut().zip(&outcome.errors[i]).for_each(|(sum, e)| *sum += e);
+            }
+            let count = (range.len() * layer.area()) as f64;
+            sums.iter_mut().for_each(|sum| *sum *= finest as f32);
+            disturb(&mut noise, &mut sums, || count * self.noises[i].lookup());
+            layer.bias.iter_mut().zip(sums).for_each(|(b, sum)| *b -= k as f32 * sum);
+        }
+    }
+
+    /// Subtracts the gradient of the first layer, of sub-batch `index`.
+    fn update_first(&mut self, sum: Sum, index: usize, samples: usize) {
+        let Sum { mut gradient, norms } = sum;
+        let mut noise = self.stream(index, Purpose::First);
+        let noises = &self.noises[0];
+        // The product's noise and the packing's, one after the other, are one.
+        self.by_channel(0, &mut gradient, |output, channel, x| {
+            disturb(&mut noise, x, || {
+                noises.gradient(output, samples, norms[noises.group_of(channel)])
+                    + noises.packing(output, channel)
+                    + noises.packing_rounding()
+            });
+        });
+        let weights = &mut self.layers[0].weights;
+        weights.iter_mut().zip(gradient).for_each(|(w, x)| *w -= x);
+        self.disturb_idle(0);
+    }
+
+    /// `w -= rate clip(mean gradient)`.
+    fn update(&mut self, layer: usize, sum: Sum, samples: usize, schedule: f64) {
+        let training = &self.recipe.training[layer];
+        let (spacing, batch) = (self.recipe.network.spacing(layer), self.plan.batch as f64);
+        let per_unit = self.recipe.amplitude(layer, schedule, self.plan.batch) * spacing * batch;
+        let step = schedule * training.rate * self.recipe.network.unit() / spacing;
+        let clip = training.clip;
+        let down = Reading::new(self.row_size, |u| -step * (u / per_unit).clamp(-clip, clip));
+        let Sum { mut gradient, norms } = sum;
+        let mut noise = self.stream(layer, Purpose::Others);
+        let noises = &self.noises[layer];
+        self.by_channel(layer, &mut gradient, |output, channel, x| {
+            disturb(&mut noise, x, || {
+                noises.gradient(output, samples, norms[noises.group_of(channel)])
+                    + noises.update_reading()
+            });
+            x.iter_mut().for_each(|x| *x = down.at(*x));
+            disturb(&mut noise, x, || {
+                noises.lookup() + noises.packing(output, channel) + noises.packing_rounding()
+            });
+        });
+        let weights = &mut self.layers[layer].weights;
+        weights.iter_mut().zip(gradient).for_each(|(w, x)| *w += x);
+        self.disturb_idle(layer);
+    }
+
+    /// Adds the packing's noise to the coefficients without weights.
+    fn disturb_idle(&mut self, layer: usize) {
+        if self.seed.is_some() {
+            self.layers[layer].idle += self.noises[layer].packing(0, 0);
+        }
+    }
+}
+
+/// What a stream of noise is for.
+#[derive(Clone, Copy, Debug)]
+enum Purpose {
+    Samples,
+    Transposed,
+    Biases,
+    First,
+    Others,
+    Classes,
+}
+
+/// A gradient, and the squared norms that its noise depends on.
+#[derive(Debug, Default)]
+struct Sum {
+    gradient: Vec<f32>,
+    norms: Vec<f64>,
+}
+
+impl Sum {
+    fn add(&mut self, gradient: &[f32], norms: &[f64]) {
+        if self.gradient.is_empty() {
+            (self.gradient, self.norms) = (gradient.to_vec(), norms.to_vec());
+        } else {
+            self.gradient.iter_mut().zip(gradient).for_each(|(sum, x)| *sum += x);
+            self.norms.iter_mut().zip(norms).for_each(|(sum, x)| *sum += x);
+        }
+    }
+}
+
+fn add(sums: &mut [u64], x: &[u64]) {
+    sums.iter_mut().zip(x).for_each(|(sum, x)| *sum += x);
+}
+
+fn largest<'a>(scores: impl Iterator<Item = &'a f32>) -> usize {
+    let mut best = (0, f32::NEG_INFINITY);
+    for (k, &score) in scores.enumerate() {
+        if score > best.1 {
+            best = (k, score);
+        }
+    }
+    best.0
+}

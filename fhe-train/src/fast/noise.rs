@@ -1,0 +1,155 @@
+//! The variances of a layer, from [`fhe_core::noise`] and from how the layer is packed.
+//!
+//! What is left out, with its size for `secure128-deep-v1` (standard deviations, torus fractions): noise of
+//! encrypted labels times their multiplier, 2e-9 at most beside 4e-8 of a lookup's output; a promoted integer
+//! that is misread (4e-8 beside a rounding limit of 4e-3).
+
+use fhe_core::noise::{Noise, SelectorKind};
+use fhe_nn::Geometry;
+use fhe_nn::activation::TABLES;
+
+/// Below so many filters in a row, dense layers pack constants: see `Conv2d::weight_gradient`.
+const CONSTANTS: usize = 16;
+
+/// The variances of a layer.
+#[derive(Clone, Debug)]
+pub(super) struct LayerNoise {
+    noise: Noise,
+    geometry: Geometry,
+    /// Channels of an input polynomial.
+    group: usize,
+    /// Outputs of an error polynomial.
+    error_group: usize,
+    input: SelectorKind,
+    errors: SelectorKind,
+}
+
+impl LayerNoise {
+    pub(super) fn new(noise: &Noise, geometry: &Geometry, is_first: bool) -> Self {
+        let g = geometry;
+        let group = (0..g.input.channels).filter(|&c| g.input_at(c, 0, 0).0 == 0).count();
+        let error_group =
+            (0..g.output.channels).filter(|&o| g.back_error_at(o, 0, 0).0 == 0).count();
+        let promoted = |len| {
+            let kind = noise.promoted_selectors(len, noise.lookup());
+            kind.unwrap_or_else(|| noise.fresh_selectors())
+        };
+        let input = match is_first {
+            true => noise.fresh_selectors(),
+            false => promoted(group * g.input.height * g.input.width),
+        };
+        let errors = promoted(error_group * g.output.height * g.output.width);
+        Self { noise: noise.clone(), geometry: g.clone(), group, error_group, input, errors }
+    }
+
+    /// Returns the group of an input channel.
+    pub(super) fn group_of(&self, channel: usize) -> usize {
+        channel / self.group
+    }
+
+    fn squared_kernel(&self) -> usize {
+        self.geometry.kernel * self.geometry.kernel
+    }
+
+    /// Returns which part of the coefficients that meet an input hold no weight.
+    fn idle_share(&self) -> f64 {
+        let side = |s: usize| s + 2 * self.geometry.padding;
+        let input = self.geometry.input;
+        1.0 - self.squared_kernel() as f64 / (side(input.height) * side(input.width)) as f64
+    }
+
+    /// Of a pre-activation of a sample whose integers have sums of squares of `norm`: the products, and
+    /// idle coefficients of variance `idle`.
+    ///
+    /// The latter is one fixed value for each pair of a row's and an input's coefficient; fresh noise of its
+    /// variance stands for it.
+    pub(super) fn forward(&self, norm: f64, idle: f64) -> f64 {
+        self.noise.products(self.input, self.geometry.groups(), norm) + self.idle(norm, idle)
+    }
+
+    /// Of a pre-activation, by idle coefficients alone.
+    pub(super) fn idle(&self, norm: f64, idle: f64) -> f64 {
+        norm * idle * self.idle_share()
+    }
+
+    /// With which a lookup of activations or errors reads.
+    pub(super) fn reading(&self) -> f64 {
+        self.noise.lookup_input(TABLES)
+    }
+
+    /// Of a lookup's output.
+    pub(super) fn lookup(&self) -> f64 {
+        self.noise.lookup()
+    }
+
+    /// Of an input's gradient, from errors of a sum of squares `norm`.
+    pub(super) fn backward(&self, norm: f64) -> f64 {
+        let len = self.transposed_len(0, 0);
+        self.noise.products(self.errors, self.geometry.error_groups(), norm)
+            + norm * self.noise.pack_list(len) * self.idle_share()
+    }
+
+    /// Length of a list of transposed weights.
+    fn transposed_len(&self, channel: usize, output: usize) -> usize {
+        let (filters, g) = (self.geometry.transposed_filters(), &self.geometry);
+        let full = |i: usize, size: usize, all: usize| size.min(all - i / size * size);
+        full(channel, filters, g.input.channels)
+            * full(output, self.error_group, g.output.channels)
+            * self.squared_kernel()
+    }
+
+    /// Of a transposed weight: packing, and its rounding.
+    pub(super) fn transposed(&self, output: usize, channel: usize) -> f64 {
+        self.noise.pack_list(self.transposed_len(channel, output)) + self.noise.pack_list_rounding()
+    }
+
+    fn constants(&self) -> bool {
+        let g = &self.geometry;
+        g.output.len() == g.output.channels && g.filters() <= CONSTANTS
+    }
+
+    /// Of an error in the weights' gradient: the lookup, and what packing does to the error itself.
+    pub(super) fn error(&self) -> f64 {
+        self.noise.lookup()
+            + if self.constants() {
+                self.noise.pack_constant() + self.noise.pack_rounding()
+            } else {
+                self.noise.pack_list_rounding()
+            }
+    }
+
+    /// Of a weight's gradient, summed over samples whose integers in the weight's group have a sum of squares
+    /// of `norm`: the products, and what packing does to coefficients beside the errors.
+    pub(super) fn gradient(&self, output: usize, samples: usize, norm: f64) -> f64 {
+        let filters = self.filters_with(output);
+        let products = self.noise.products(self.input, samples, norm);
+        if self.constants() {
+            // The rows of a block's filters are products of their own, and added.
+            filters as f64 * (products + norm * self.noise.pack_constant())
+        } else {
+            let len = filters * self.geometry.output.height * self.geometry.output.width;
+            products + norm * self.noise.pack_list(len)
+        }
+    }
+
+    fn filters_with(&self, output: usize) -> usize {
+        self.geometry.outputs_of(output / self.geometry.filters()).len()
+    }
+
+    /// That an update's packing adds to every coefficient of the row of a weight.
+    pub(super) fn packing(&self, output: usize, channel: usize) -> f64 {
+        let first = channel / self.group * self.group;
+        let channels = self.group.min(self.geometry.input.channels - first);
+        self.noise.pack_list(self.filters_with(output) * channels * self.squared_kernel())
+    }
+
+    /// That it adds to the weight besides.
+    pub(super) fn packing_rounding(&self) -> f64 {
+        self.noise.pack_list_rounding()
+    }
+
+    /// With which the lookup of an update reads.
+    pub(super) fn update_reading(&self) -> f64 {
+        self.noise.lookup_input(1)
+    }
+}

@@ -1,0 +1,66 @@
+//! How a lookup reads a number: on a grid of slots, negacyclically.
+
+/// A table of a lookup, over the whole torus.
+///
+/// The same as [`fhe_core::Table`], in floating point: an input is read at the nearest of the slots of the half
+/// torus, and `f(x + 1/2) = -f(x)` outside.
+#[derive(Clone, Debug)]
+pub(super) struct Reading {
+    /// From -1/4 upwards: the half torus, then its negative.
+    entries: Vec<f32>,
+}
+
+impl Reading {
+    /// Samples `f` at `slots` slots, a power of two.
+    pub(super) fn new(slots: usize, f: impl Fn(f64) -> f64) -> Self {
+        let half = (0..slots).map(|i| f(-0.25 + 0.5 * i as f64 / slots as f64) as f32);
+        let mut entries: Vec<f32> = half.collect();
+        entries.extend_from_within(..);
+        entries[slots..].iter_mut().for_each(|x| *x = -*x);
+        Self { entries }
+    }
+
+    /// Returns the slot of a phase.
+    pub(super) fn slot(&self, phase: f32) -> usize {
+        let all = self.entries.len();
+        // Half the half torus brings -1/4 to slot 0; half a slot rounds to the nearest.
+        let position = (phase * all as f32 + (all / 4) as f32 + 0.5).floor();
+        position as i64 as usize & (all - 1)
+    }
+
+    /// Returns the value of a slot.
+    pub(super) fn value(&self, slot: usize) -> f32 {
+        self.entries[slot]
+    }
+
+    /// Returns whether a slot lies outside the half torus.
+    pub(super) fn is_outside(&self, slot: usize) -> bool {
+        slot >= self.entries.len() / 2
+    }
+
+    /// Returns the table's value at a phase.
+    pub(super) fn at(&self, phase: f32) -> f32 {
+        self.value(self.slot(phase))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fhe_core::{Table, from_torus, to_torus};
+
+    #[test]
+    fn readings_are_those_of_a_table() {
+        let f = |x: f64| 0.1 * (7.0 * x).sin() + 0.01;
+        let (table, reading) = (Table::new(64, f), Reading::new(64, f));
+        for i in -3000..3000 {
+            let x = f64::from(i) / 2048.0 + 1e-5;
+            let expected = from_torus(table.at(to_torus(x)));
+            assert!((f64::from(reading.at(x as f32)) - expected).abs() < 1e-7, "{x}");
+            assert_eq!(reading.is_outside(reading.slot(x as f32)), {
+                let y = x - x.round();
+                !(-0.25 - 1.0 / 256.0..0.25 - 1.0 / 256.0).contains(&y)
+            });
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! The fast twin beside the specification.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use fhe_core::engine::clear::Values;
+use fhe_core::{Clear, Engine, Params, from_torus};
+use fhe_nn::activation::Relu;
+use fhe_nn::{LayerConfig, NetworkConfig, Shape};
+use fhe_train::{ClearSource, Deep, DeepRecipe, FastTwin, LayerTraining, Plan};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+const CLASSES: usize = 3;
+
+fn layer(name: &str, outputs: usize, kernel: usize, activation: Option<Relu>) -> LayerConfig {
+    LayerConfig { name: name.into(), outputs, kernel, stride: 1, padding: 0, activation }
+}
+
+const RELU: Option<Relu> = Some(Relu { levels: 7, range: 3.0, offset: 2, spacing: 4 });
+
+fn training(init: f64, rate: f64) -> LayerTraining {
+    LayerTraining { init, bias: 0.0, rate, bias_rate: 2e-3, clip: 3.0, error_gain: 3.0 }
+}
+
+fn recipe(input: Shape, layers: Vec<LayerConfig>, init: [f64; 3]) -> DeepRecipe {
+    let network = NetworkConfig { input, z_range: 8.0, layers };
+    let training = vec![training(init[0], 3e-5), training(init[1], 1e-2), training(init[2], 1e-2)];
+    DeepRecipe { passes: 2, seed: 3, first_batch: 4, least_rate: 0.1, network, training }
+}
+
+fn dense() -> DeepRecipe {
+    let input = Shape { channels: 100, height: 1, width: 1 };
+    let layers = vec![
+        layer("one", 12, 1, RELU),
+        layer("two", 9, 1, RELU),
+        layer("scores", CLASSES, 1, None),
+    ];
+    recipe(input, layers, [0.05, 0.2, 0.2])
+}
+
+fn conv() -> DeepRecipe {
+    let input = Shape { channels: 3, height: 6, width: 6 };
+    let layers = vec![
+        layer("one", 10, 3, RELU),
+        layer("two", 12, 3, RELU),
+        layer("scores", CLASSES, 2, None),
+    ];
+    recipe(input, layers, [0.1, 0.08, 0.1])
+}
+
+/// Samples of three classes: a pattern each, with noise.
+fn data(recipe: &DeepRecipe, n: usize, count: usize) -> ClearSource {
+    let mut rng = ChaCha8Rng::seed_from_u64(9);
+    let len = recipe.network.input.len();
+    let patterns: Vec<Vec<i32>> =
+        (0..CLASSES).map(|_| (0..len).map(|_| rng.random_range(-3..=3)).collect()).collect();
+    let labels: Vec<u8> = (0..count).map(|i| (i % CLASSES) as u8).collect();
+    let features = labels
+        .iter()
+        .map(|&label| {
+            let pattern = &patterns[usize::from(label)];
+            let mut x: Vec<i32> = pattern.iter().map(|p| p + rng.random_range(-4..=4)).collect();
+            x.resize(n, 0);
+            x
+        })
+        .collect();
+    ClearSource { batch: 12, classes: CLASSES, features, labels, label_log2: -22 }
+}
+
+fn bytes(source: &ClearSource) -> Vec<Vec<i8>> {
+    source.features.iter().map(|x| x.iter().map(|&x| x as i8).collect()).collect()
+}
+
+/// Weights and biases of a network, in the fast twin's order.
+fn parts(engine: &Clear, deep: &Deep<Clear>) -> Vec<(Vec<f64>, Vec<f64>)> {
+    let floats = |x: &Values| x.iter().map(|&x| from_torus(x)).collect::<Vec<f64>>();
+    let layers = deep.network().layers().iter();
+    layers
+        .map(|layer| {
+            let g = layer.geometry();
+            let mut weights = Vec::new();
+            for block in 0..g.blocks() {
+                let outputs = g.outputs_of(block);
+                let at: Vec<_> =
+                    outputs.flat_map(|o| g.weights_of(o)).map(|w| g.weight_at(w)).collect();
+                let values = engine.extract(&layer.weights()[block], &at).unwrap();
+                weights.extend(floats(&values));
+            }
+            (weights, floats(layer.bias()))
+        })
+        .collect()
+}
+
+fn train_deep(
+    engine: &Clear,
+    recipe: &DeepRecipe,
+    source: &ClearSource,
+    steps: usize,
+) -> Deep<Clear> {
+    let mut deep = Deep::new(engine, recipe).unwrap();
+    for _ in 0..steps {
+        deep.train_step(engine, source).unwrap();
+    }
+    deep
+}
+
+fn train_fast(
+    params: &Params,
+    recipe: &DeepRecipe,
+    source: &ClearSource,
+    steps: usize,
+    noise: Option<u64>,
+) -> (FastTwin, usize) {
+    let samples = bytes(source);
+    let batches = samples.len().div_ceil(source.batch);
+    let plan = Plan { batches, batch: source.batch };
+    let mut twin = FastTwin::new(params, recipe, plan, noise).unwrap();
+    let mut lookups = 0;
+    for step in 0..steps {
+        let first = step % batches * source.batch;
+        let range = first..(first + source.batch).min(samples.len());
+        let x: Vec<&[i8]> = samples[range.clone()].iter().map(|x| &x[..]).collect();
+        lookups += twin.train_step(&x, &source.labels[range]).unwrap().lookups;
+    }
+    (twin, lookups)
+}
+
+fn floats(x: &[f32]) -> Vec<f64> {
+    x.iter().map(|&x| f64::from(x)).collect()
+}
+
+fn fast_parts(twin: &FastTwin) -> Vec<(Vec<f64>, Vec<f64>)> {
+    twin.weights().into_iter().map(|(w, b)| (floats(w), floats(b))).collect()
+}
+
+/// Root mean square of the difference.
+fn distance(x: &[f64], y: &[f64]) -> f64 {
+    assert_eq!(x.len(), y.len());
+    (x.iter().zip(y).map(|(x, y)| (x - y) * (x - y)).sum::<f64>() / x.len() as f64).sqrt()
+}
+
+#[test]
+fn without_noise_it_is_the_exact_training() {
+    let params = Params::toy_insecure().unwrap();
+    let engine = Clear::exact(&params);
+    for recipe in [dense(), conv()] {
+        let source = data(&recipe, params.row_size, 44);
+        let steps = 6;
+        let deep = train_deep(&engine, &recipe, &source, steps);
+        let (twin, lookups) = train_fast(&params, &recipe, &source, steps, None);
+        let start = parts(&engine, &Deep::new(&engine, &recipe).unwrap());
+        let (exact, fast) = (parts(&engine, &deep), fast_parts(&twin));
+        for (i, ((exact, fast), start)) in exact.iter().zip(&fast).zip(&start).enumerate() {
+            for (exact, fast, start) in
+                [(&exact.0, &fast.0, &start.0), (&exact.1, &fast.1, &start.1)]
+            {
+                let (error, update) = (distance(exact, fast), distance(exact, start));
+                assert!(update > 0.0 && error < 0.01 * update, "layer {i}: {error} of {update}");
+            }
+        }
+        let mut again = Deep::new(&engine, &recipe).unwrap();
+        let expected: usize =
+            (0..steps).map(|_| again.train_step(&engine, &source).unwrap().lookups).sum();
+        assert_eq!(lookups, expected);
+
+        let test = data(&recipe, params.row_size, 60);
+        let x = engine.selectors(test.features.clone());
+        let scores = deep.network().forward(&engine, &x, 0..60).unwrap().scores;
+        let classes: Vec<usize> = scores
+            .chunks_exact(CLASSES)
+            .map(|s| {
+                let best = |a: &usize, b: &usize| from_torus(s[*a]).total_cmp(&from_torus(s[*b]));
+                (0..CLASSES).max_by(best).unwrap()
+            })
+            .collect();
+        let samples = bytes(&test);
+        let samples: Vec<&[i8]> = samples.iter().map(|x| &x[..]).collect();
+        let same = classes.iter().zip(twin.classify(&samples).unwrap()).filter(|(a, b)| **a == *b);
+        assert!(same.count() >= 59, "{classes:?}");
+    }
+}
+
+#[test]
+fn its_noise_is_that_of_the_specification() {
+    let params = Params::secure128_deep().unwrap();
+    for recipe in [dense(), conv()] {
+        let source = data(&recipe, params.row_size, 24);
+        let steps = 2;
+        let exact = fast_parts(&train_fast(&params, &recipe, &source, steps, None).0);
+        // Mean squares of the difference that noise makes, over some seeds.
+        let spread = |noisy: &dyn Fn(u64) -> Vec<(Vec<f64>, Vec<f64>)>| {
+            let mut sums = vec![[0.0; 2]; exact.len()];
+            for seed in 1..=4 {
+                for (sum, (noisy, exact)) in sums.iter_mut().zip(noisy(seed).iter().zip(&exact)) {
+                    sum[0] += distance(&noisy.0, &exact.0).powi(2);
+                    sum[1] += distance(&noisy.1, &exact.1).powi(2);
+                }
+            }
+            sums
+        };
+        let specified = spread(&|seed| {
+            let engine = Clear::noisy(&params, seed);
+            parts(&engine, &train_deep(&engine, &recipe, &source, steps))
+        });
+        let fast =
+            spread(&|seed| fast_parts(&train_fast(&params, &recipe, &source, steps, Some(seed)).0));
+        for (i, (specified, fast)) in specified.iter().zip(&fast).enumerate() {
+            let ratio = (fast[0] / specified[0]).sqrt();
+            eprintln!(
+                "layer {i}: weights {ratio:.3}, biases {:.3}",
+                (fast[1] / specified[1]).sqrt()
+            );
+            assert!((0.75..1.25).contains(&ratio), "layer {i}: {ratio}");
+        }
+    }
+}
+
+#[test]
+fn results_do_not_depend_on_threads() {
+    let params = Params::toy_insecure().unwrap();
+    let mut recipe = conv();
+    recipe.first_batch = 40;
+    let mut source = data(&recipe, params.row_size, 80);
+    source.batch = 80;
+    let with = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| fast_parts(&train_fast(&params, &recipe, &source, 2, Some(5)).0))
+    };
+    assert!(with(1) == with(3));
+}

@@ -203,7 +203,7 @@ impl Results {
 }
 
 /// The trainings of the book.
-pub const RUNS: [&str; 3] = ["head-cifar10", "deep-mnist", "deep-builtin"];
+pub const RUNS: [&str; 2] = ["head-cifar10", "deep-mnist"];
 
 /// Renders the book's page from the files of a folder.
 ///

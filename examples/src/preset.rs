@@ -25,6 +25,8 @@ pub enum Preset {
     Cifar10,
     /// MNIST, 3,008 images, a network of three trained layers.
     MnistDeep,
+    /// CIFAR-10, 50,000 images and their mirror images, a convolutional network; for the fast twin.
+    Cifar10Deep,
 }
 
 impl Preset {
@@ -39,6 +41,14 @@ impl Preset {
                 ensure!(data.is_none(), "--data is for other presets: built-in images are drawn");
                 let count = count.unwrap_or(BUILTIN_IMAGES);
                 Ok(fhe_data::builtin(seed, count, count))
+            }
+            Self::Cifar10Deep => {
+                let path = data.map_or_else(dataset::cifar10, |path| Ok(path.into()))?;
+                let mut split = fhe_data::cifar10::read(&path)?;
+                if let Some(count) = count {
+                    split.train = split.train.head(count);
+                }
+                Ok(split)
             }
             Self::Cifar10 => {
                 ensure!(count.is_none(), "--images is for other presets: CIFAR-10 is used whole");
@@ -60,6 +70,7 @@ impl Preset {
         let mut config = match self {
             Self::Builtin => EncoderConfig::small(),
             Self::Cifar10 => EncoderConfig::head(1600),
+            Self::Cifar10Deep => EncoderConfig::convnet(1600),
             Self::MnistDeep => return EncoderChoice::Gradients,
         };
         if let Some(dictionary) = dictionary {
@@ -75,7 +86,7 @@ impl Preset {
     pub fn params(self) -> Result<Params> {
         Ok(match self {
             Self::Builtin | Self::Cifar10 => Params::secure128()?,
-            Self::MnistDeep => Params::secure128_deep()?,
+            Self::MnistDeep | Self::Cifar10Deep => Params::secure128_deep()?,
         })
     }
 
@@ -88,6 +99,8 @@ impl Preset {
             Self::Builtin | Self::Cifar10 => Ok(Recipe::Head(HeadRecipe::default())),
             Self::MnistDeep => toml::from_str(include_str!("../recipes/mnist-deep.toml"))
                 .context("examples/recipes/mnist-deep.toml"),
+            Self::Cifar10Deep => toml::from_str(include_str!("../recipes/cifar10-convnet.toml"))
+                .context("examples/recipes/cifar10-convnet.toml"),
         }
     }
 
@@ -97,6 +110,13 @@ impl Preset {
         match self {
             Self::Builtin | Self::Cifar10 => 16,
             Self::MnistDeep => 64,
+            Self::Cifar10Deep => 640,
         }
+    }
+
+    /// Returns whether every second pass of the fast twin is over mirror images.
+    #[must_use]
+    pub fn mirrored(self) -> bool {
+        self == Self::Cifar10Deep
     }
 }

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use clap::{Parser, value_parser};
 use fhe_examples::client::{self, ClearModel, Labelled};
+use fhe_examples::fast::{self, Data, FastResults};
 use fhe_examples::preset::Preset;
 use fhe_examples::{failure, progress};
+use fhe_train::Recipe;
 
 /// Trains a preset's model in the clear, exactly and with the noise that the encrypted training is predicted
 /// to have, and tests both. No key, no file.
@@ -29,6 +31,27 @@ struct Args {
     /// Number of noisy twins, with seeds from 1 on.
     #[arg(long, default_value_t = 1)]
     noisy: u64,
+    /// Simulate in floating point, a thousand times as fast; for networks.
+    #[arg(long)]
+    fast: bool,
+    /// Leave the exact twin out.
+    #[arg(long)]
+    no_exact: bool,
+    /// A recipe to take in place of the preset's, as TOML.
+    #[arg(long)]
+    recipe: Option<PathBuf>,
+    /// Images of a mini-batch; default: the preset's.
+    #[arg(long, value_parser = value_parser!(u64).range(1..=65_536))]
+    batch: Option<u64>,
+    /// With --fast: where to write the results as JSON, and the learning curve beside it as SVG.
+    #[arg(long, requires = "fast")]
+    results: Option<PathBuf>,
+    /// With --fast: tests during the training, for the learning curve.
+    #[arg(long, default_value_t = 12)]
+    tests: usize,
+    /// A folder of encoded images, to try recipes without encoding each time.
+    #[arg(long, hide = true, requires = "fast")]
+    encoded: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -36,19 +59,79 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<()> {
+    if args.fast { run_fast(args) } else { run_clear(args) }
+}
+
+fn recipe(args: &Args) -> Result<Recipe> {
+    let Some(path) = &args.recipe else { return args.preset.recipe() };
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    toml::from_str(&text).with_context(|| format!("{} holds no recipe", path.display()))
+}
+
+fn batch(args: &Args) -> usize {
+    args.batch.map_or_else(|| args.preset.batch(), |batch| batch as usize)
+}
+
+/// No noise, and seeds from 1 on.
+fn seeds(args: &Args) -> impl Iterator<Item = Option<u64>> {
+    let exact = (!args.no_exact).then_some(None);
+    exact.into_iter().chain((1..=args.noisy).map(Some))
+}
+
+fn run_clear(args: &Args) -> Result<()> {
     let count = args.images.map(|count| count as usize);
     let images = args.preset.images(args.data.as_deref(), args.seed, count)?;
     let encoder = args.preset.encoder(None).fit(&images.train, &progress::stages(""))?;
     let train = Labelled::encode(&encoder, &images.train)?;
     let test = Labelled::encode(&encoder, &images.test)?;
-    let (params, recipe) = (args.preset.params()?, args.preset.recipe()?);
-    for noise in std::iter::once(None).chain((1..=args.noisy).map(Some)) {
+    let (params, recipe) = (args.preset.params()?, recipe(args)?);
+    for noise in seeds(args) {
         let start = Instant::now();
-        let twin = ClearModel::twin(&params, &recipe, &train, args.preset.batch(), noise)?;
+        let twin = ClearModel::twin(&params, &recipe, &train, batch(args), noise)?;
         let trained = start.elapsed().as_secs_f64();
         let accuracy = client::accuracy(&twin.confusion(&test)?);
         let name = noise.map_or_else(|| "exact".into(), |seed| format!("noise {seed}"));
         println!("{name}: {accuracy:.4} on {} test images, {trained:.1} s", test.labels.len());
     }
     Ok(())
+}
+
+fn run_fast(args: &Args) -> Result<()> {
+    let Recipe::Deep(recipe) = recipe(args)? else {
+        bail!("--fast is for networks: the recipe is a head's, whose twin is fast as it is");
+    };
+    let (params, mirrored) = (args.preset.params()?, args.preset.mirrored());
+    let (data, dataset) = match &args.encoded {
+        Some(folder) => {
+            let data = Data::read(folder, recipe.network.input.len(), mirrored)?;
+            (data, "encoded images".to_owned())
+        }
+        None => encode(args, mirrored)?,
+    };
+    let data = data.head(args.images.map_or(usize::MAX, |count| count as usize));
+    let (mut runs, tests) = (Vec::new(), data.test.labels.len());
+    for seed in seeds(args) {
+        let run = fast::train(&params, &recipe, batch(args), &data, seed, args.tests)?;
+        println!("{}", fast::line(seed, &run, tests));
+        runs.push((seed, run));
+    }
+    if let Some(path) = &args.results {
+        FastResults::new(&runs, &params, &recipe, batch(args), &data, &dataset)?.save(path)?;
+    }
+    Ok(())
+}
+
+/// Reads and encodes the preset's images.
+fn encode(args: &Args, mirrored: bool) -> Result<(Data, String)> {
+    let count = args.images.map(|count| count as usize);
+    let images = args.preset.images(args.data.as_deref(), args.seed, count)?;
+    let encoder = args.preset.encoder(None).fit(&images.train, &progress::stages(""))?;
+    let mirrored = mirrored.then(|| Labelled::encode(&encoder, &images.train.mirrored()));
+    let data = Data {
+        train: Labelled::encode(&encoder, &images.train)?,
+        mirrored: mirrored.transpose()?.map(|mirrored| mirrored.features),
+        test: Labelled::encode(&encoder, &images.test)?,
+    };
+    Ok((data, images.train.name().to_owned()))
 }

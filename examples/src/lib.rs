@@ -6,6 +6,7 @@ pub mod client;
 pub mod dataset;
 pub mod encoder;
 pub mod failure;
+pub mod fast;
 pub mod figure;
 pub mod file;
 pub mod preset;

@@ -27,6 +27,8 @@ pub enum Preset {
     Cifar10,
     /// MNIST, 3,008 images, a network of three trained layers.
     MnistDeep,
+    /// CIFAR-10, 50,000 images and their mirror images, a convolutional network; for the fast twin.
+    Cifar10Deep,
 }
 
 impl Preset {
@@ -40,15 +42,23 @@ impl Preset {
             Self::Builtin | Self::BuiltinDeep => {
                 ensure!(
                     data.is_none(),
-                    "--data is for --preset cifar10 and mnist-deep: built-in images are drawn"
+                    "--data is for --preset cifar10, cifar10-deep and mnist-deep: built-in images are drawn"
                 );
                 let count = count.unwrap_or(BUILTIN_IMAGES);
                 Ok(fhe_data::builtin(seed, count, count))
             }
+            Self::Cifar10Deep => {
+                let path = data.map_or_else(dataset::cifar10, |path| Ok(path.into()))?;
+                let mut split = fhe_data::cifar10::read(&path)?;
+                if let Some(count) = count {
+                    split.train = split.train.head(count);
+                }
+                Ok(split)
+            }
             Self::Cifar10 => {
                 ensure!(
                     count.is_none(),
-                    "--images is for --preset builtin, builtin-deep and mnist-deep: CIFAR-10 is used whole"
+                    "--images is not for --preset cifar10: it is used whole; try --preset builtin"
                 );
                 let path = data.map_or_else(dataset::cifar10, |path| Ok(path.into()))?;
                 Ok(fhe_data::cifar10::read(&path)?)
@@ -68,6 +78,7 @@ impl Preset {
         let mut config = match self {
             Self::Builtin | Self::BuiltinDeep => EncoderConfig::small(),
             Self::Cifar10 => EncoderConfig::head(1600),
+            Self::Cifar10Deep => EncoderConfig::convnet(1600),
             Self::MnistDeep => return EncoderChoice::Gradients,
         };
         if let Some(dictionary) = dictionary {
@@ -83,7 +94,7 @@ impl Preset {
     pub fn params(self) -> Result<Params> {
         Ok(match self {
             Self::Builtin | Self::Cifar10 => Params::secure128()?,
-            Self::BuiltinDeep | Self::MnistDeep => Params::secure128_deep()?,
+            Self::BuiltinDeep | Self::MnistDeep | Self::Cifar10Deep => Params::secure128_deep()?,
         })
     }
 
@@ -96,6 +107,7 @@ impl Preset {
             Self::Builtin | Self::Cifar10 => Ok(Recipe::Head(HeadRecipe::default())),
             Self::BuiltinDeep => read(include_str!("../recipes/builtin-deep.toml")),
             Self::MnistDeep => read(include_str!("../recipes/mnist-deep.toml")),
+            Self::Cifar10Deep => read(include_str!("../recipes/cifar10-convnet.toml")),
         }
     }
 
@@ -106,7 +118,14 @@ impl Preset {
             Self::Builtin | Self::Cifar10 => 16,
             Self::BuiltinDeep => 32,
             Self::MnistDeep => 64,
+            Self::Cifar10Deep => 640,
         }
+    }
+
+    /// Returns whether every second pass of the fast twin is over mirror images.
+    #[must_use]
+    pub fn mirrored(self) -> bool {
+        self == Self::Cifar10Deep
     }
 }
 

@@ -22,7 +22,7 @@ fn numbers_out_of_range() {
             "setup",
             "--preset",
             "mnist",
-            "[possible values: builtin, builtin-deep, cifar10, mnist-deep]",
+            "[possible values: builtin, builtin-deep, cifar10, mnist-deep, cifar10-deep]",
         ),
         ("setup", "--dictionary", "many", "invalid digit"),
     ];

@@ -54,7 +54,7 @@ pub struct Wraps {
 /// ```
 /// use fhe_core::Params;
 /// use fhe_train::{DeepRecipe, FastTwin, Plan};
-/// # fn main() -> fhe_train::Result<()> {
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let recipe: DeepRecipe = serde_json::from_value(serde_json::json!({
 ///     "passes": 1, "seed": 1, "first_batch": 2, "least_rate": 0.0,
 ///     "network": {
@@ -62,7 +62,7 @@ pub struct Wraps {
 ///         "layers": [{"name": "scores", "outputs": 2}]
 ///     },
 ///     "training": [{"init": 0.01, "rate": 1e-3, "bias_rate": 1e-3}]
-/// })).unwrap_or_else(|e| unreachable!("{e}"));
+/// }))?;
 /// let plan = Plan { batches: 1, batch: 2 };
 /// let mut twin = FastTwin::new(&Params::secure128_deep()?, &recipe, plan, Some(1))?;
 /// let (a, b) = ([3i8; 8], [-3i8; 8]);

@@ -1,0 +1,244 @@
+//! A preset's training with the fast twin, and what is written down about it.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use fhe_core::Params;
+use fhe_core::store::Secrecy;
+use fhe_data::Encoded;
+use fhe_train::{DeepRecipe, FastTwin, Plan, Provenance, Wraps};
+use serde::{Deserialize, Serialize};
+
+use crate::client::Labelled;
+use crate::{figure, file, progress};
+
+/// What a deep network is trained on and tested on.
+#[derive(Clone, Debug)]
+pub struct Data {
+    /// Training samples.
+    pub train: Labelled,
+    /// Their mirror images, taken in every second pass, if they are used.
+    pub mirrored: Option<Encoded>,
+    /// Test samples.
+    pub test: Labelled,
+}
+
+/// A finished training.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// Share of test samples classified rightly.
+    pub accuracy: f64,
+    /// Training samples, counted in every pass.
+    pub images: u64,
+    /// Lookups that the encrypted training makes.
+    pub lookups: u64,
+    /// Seconds, tests for the curve included.
+    pub wall_seconds: f64,
+    /// Samples seen and accuracy.
+    pub curve: Vec<(u64, f64)>,
+    /// What did not fit its range.
+    pub wraps: Wraps,
+}
+
+impl Data {
+    /// Reads `train.i8`, `train-mirrored.i8`, `test.i8` (rows of `width` bytes) and `train.u8`, `test.u8`
+    /// (labels) of a folder.
+    ///
+    /// # Errors
+    /// Those of the files.
+    pub fn read(folder: &Path, width: usize, mirrored: bool) -> Result<Self> {
+        let bytes = |name: &str| {
+            let path = folder.join(name);
+            std::fs::read(&path).with_context(|| format!("reading {}", path.display()))
+        };
+        let features = |name: &str| -> Result<Encoded> {
+            let values = bytes(name)?.into_iter().map(|x| x as i8).collect();
+            Ok(Encoded::new(width, values)?)
+        };
+        let train = Labelled { features: features("train.i8")?, labels: bytes("train.u8")? };
+        let test = Labelled { features: features("test.i8")?, labels: bytes("test.u8")? };
+        let mirrored = mirrored.then(|| features("train-mirrored.i8")).transpose()?;
+        Ok(Self { train, mirrored, test })
+    }
+
+    /// Keeps the first `count` training samples.
+    #[must_use]
+    pub fn head(mut self, count: usize) -> Self {
+        self.train.labels.truncate(count);
+        self
+    }
+}
+
+/// Trains the fast twin, and tests it `tests` times on the way.
+///
+/// # Errors
+/// Those of the recipe; data of another size.
+pub fn train(
+    params: &Params,
+    recipe: &DeepRecipe,
+    batch: usize,
+    data: &Data,
+    noise: Option<u64>,
+    tests: usize,
+) -> Result<Outcome> {
+    let start = Instant::now();
+    let count = data.train.labels.len();
+    for encoded in std::iter::once(&data.train.features).chain(&data.mirrored) {
+        ensure!(encoded.len() >= count, "{} rows for {count} labels", encoded.len());
+    }
+    let plan = Plan { batches: count.div_ceil(batch), batch };
+    let mut twin = FastTwin::new(params, recipe, plan, noise)?;
+    let steps = plan.batches * recipe.passes;
+    let every = steps.div_ceil(tests.max(1));
+    let (mut images, mut lookups, mut curve) = (0, 0, Vec::new());
+    let bar = progress::bar("fast twin", steps as u64, "steps");
+    for step in 0..steps {
+        let (pass, index) = (step / plan.batches, step % plan.batches);
+        let features = match &data.mirrored {
+            Some(mirrored) if pass % 2 == 1 => mirrored,
+            _ => &data.train.features,
+        };
+        let range = index * batch..((index + 1) * batch).min(count);
+        let x: Vec<&[i8]> = range.clone().map(|i| features.row(i)).collect();
+        let work = twin.train_step(&x, &data.train.labels[range])?;
+        images += work.samples as u64;
+        lookups += work.lookups as u64;
+        if (step + 1) % every == 0 && step + 1 < steps {
+            curve.push((images, accuracy(&twin, &data.test)?));
+            bar.set_message(curve.last().map_or_else(String::new, |c| format!("{:.4}", c.1)));
+        }
+        bar.inc(1);
+    }
+    bar.finish();
+    let accuracy = accuracy(&twin, &data.test)?;
+    curve.push((images, accuracy));
+    let wall_seconds = start.elapsed().as_secs_f64();
+    Ok(Outcome { accuracy, images, lookups, wall_seconds, curve, wraps: twin.wraps().clone() })
+}
+
+fn accuracy(twin: &FastTwin, test: &Labelled) -> Result<f64> {
+    let x: Vec<&[i8]> = (0..test.labels.len()).map(|i| test.features.row(i)).collect();
+    let classes = twin.classify(&x)?;
+    let right = classes.iter().zip(&test.labels).filter(|(c, l)| **c == usize::from(**l)).count();
+    Ok(right as f64 / x.len().max(1) as f64)
+}
+
+/// The fast twin's results as a file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FastResults {
+    /// What this is: a simulation in the clear, not an encrypted training.
+    pub what: String,
+    /// Share of test images that the model of the first seed classifies rightly.
+    pub accuracy: f64,
+    /// Training images, each counted in every pass.
+    pub images: u64,
+    /// Lookups that the encrypted training makes.
+    pub lookups: u64,
+    /// Seconds of the simulation.
+    pub wall_seconds: f64,
+    /// Threads.
+    pub threads: usize,
+    /// Name of the parameter set whose noise is simulated.
+    pub parameter_set: String,
+    /// Seed of the noise; none for an exact twin.
+    pub seed: Option<u64>,
+    /// Seed and accuracy of every run, the first and the exact one included.
+    pub repeats: Vec<(Option<u64>, f64)>,
+    /// Command.
+    pub command: String,
+    /// Commit.
+    pub commit: String,
+    /// Machine.
+    pub machine: String,
+    /// Name of the data set.
+    pub dataset: String,
+    /// Test images.
+    pub test_images: usize,
+    /// Training images of a mini-batch.
+    pub batch: usize,
+    /// Whether every second pass is over mirror images.
+    pub mirrored: bool,
+    /// The public recipe.
+    pub recipe: DeepRecipe,
+    /// Images seen and test accuracy of the first seed.
+    pub curve: Vec<(u64, f64)>,
+    /// Of each layer, pre-activations that were read outside their range.
+    pub wraps: Vec<u64>,
+    /// Of each layer but the last, errors that did not fit their range.
+    pub lost_errors: Vec<u64>,
+}
+
+impl FastResults {
+    /// Puts the first run with noise (else the first run) and the accuracies of all together.
+    ///
+    /// # Errors
+    /// If there is no run.
+    pub fn new(
+        runs: &[(Option<u64>, Outcome)],
+        params: &Params,
+        recipe: &DeepRecipe,
+        batch: usize,
+        data: &Data,
+        dataset: &str,
+    ) -> Result<Self> {
+        let first = runs.iter().find(|run| run.0.is_some()).or(runs.first());
+        let (seed, run) = first.context("no run")?;
+        let here = Provenance::here();
+        Ok(Self {
+            what: "fast twin: simulation in the clear with the predicted noise".into(),
+            accuracy: run.accuracy,
+            images: run.images,
+            lookups: run.lookups,
+            wall_seconds: run.wall_seconds,
+            threads: rayon::current_num_threads(),
+            parameter_set: params.name.clone(),
+            seed: *seed,
+            repeats: runs.iter().map(|(seed, run)| (*seed, run.accuracy)).collect(),
+            command: here.command,
+            commit: here.commit,
+            machine: here.machine,
+            dataset: dataset.into(),
+            test_images: data.test.labels.len(),
+            batch,
+            mirrored: data.mirrored.is_some(),
+            recipe: recipe.clone(),
+            curve: run.curve.clone(),
+            wraps: run.wraps.pre_activations.clone(),
+            lost_errors: run.wraps.errors.clone(),
+        })
+    }
+
+    /// Writes the results, and the learning curve as SVG beside them.
+    ///
+    /// # Errors
+    /// Those of the files.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let mut json = serde_json::to_vec_pretty(self)?;
+        json.push(b'\n');
+        file::write(path, &json, Secrecy::Public)?;
+        let last = self.repeats.iter().find(|run| run.0.is_none());
+        let exact = last.map_or(self.accuracy, |run| run.1);
+        figure::learning_curve(&path.with_extension("svg"), &self.curve, exact)
+    }
+}
+
+/// One line about a run.
+#[must_use]
+pub fn line(seed: Option<u64>, run: &Outcome, test_images: usize) -> String {
+    let mut line = seed.map_or_else(|| "exact".into(), |seed| format!("noise {seed}"));
+    // Writing to a string cannot fail.
+    let _ = write!(
+        line,
+        ": {:.4} on {test_images} test images, {} images, {} lookups, {:.1} s; wraps {:?}, lost errors {:?}",
+        run.accuracy,
+        run.images,
+        run.lookups,
+        run.wall_seconds,
+        run.wraps.pre_activations,
+        run.wraps.errors
+    );
+    line
+}

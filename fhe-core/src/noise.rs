@@ -7,6 +7,8 @@
 //! 2020) in the variance form of Chillotti, Ligier, Orfila, Tap (eprint 2021/729, section 2),
 //! written out for k = 1.
 
+use rand::{Rng, RngExt};
+
 use crate::Params;
 use crate::params::Gadget;
 
@@ -38,6 +40,13 @@ fn digit(g: Gadget) -> f64 {
 /// Variance of what a gadget does not see: uniform rounding to `b l` bits.
 fn rounding(g: Gadget) -> f64 {
     4f64.powi(-((g.base_log * g.levels) as i32)) / 12.0
+}
+
+/// Draws from the standard normal distribution (Box and Muller 1958), two numbers of `rng` each time.
+pub fn gaussian(rng: &mut impl Rng) -> f64 {
+    let u: f64 = 1.0 - rng.random::<f64>();
+    let v: f64 = rng.random();
+    (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
 }
 
 impl Noise {

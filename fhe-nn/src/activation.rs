@@ -83,7 +83,7 @@ impl ErrorGate {
     /// One lookup a value.
     ///
     /// # Errors
-    /// [`fhe_core::Error::Shape`] if there are as many gates as errors no more.
+    /// [`fhe_core::Error::Shape`] if there are not as many gates as errors.
     pub fn lookup<E: Engine>(
         &self,
         engine: &E,

@@ -334,7 +334,7 @@ impl<E: Engine> Conv2d<E> {
         block: usize,
     ) -> Result<E::Rows> {
         let g = &self.geometry;
-        let (first, samples) = (range.start, range.len());
+        let samples = range.len();
         let mut lists = vec![Vec::new(); samples];
         let (channels, height, width) = (g.output.channels, g.output.height, g.output.width);
         for (s, o, y, x) in self.outputs(samples, g.outputs_of(block)) {
@@ -342,13 +342,8 @@ impl<E: Engine> Conv2d<E> {
             lists[s].push(Slot { value, coefficient: g.error_at(o, y, x) });
         }
         let rows = engine.pack(errors, &lists)?;
-        let terms: Vec<Vec<Term>> = (0..g.groups())
-            .map(|group| {
-                (0..samples)
-                    .map(|s| Term { selector: (first + s) * g.groups() + group, row: s })
-                    .collect()
-            })
-            .collect();
+        let terms: Vec<_> =
+            (0..g.groups()).map(|group| over_samples(g, &range, group, 0)).collect();
         Ok(engine.products(x, &rows, &terms)?)
     }
 
@@ -363,24 +358,16 @@ impl<E: Engine> Conv2d<E> {
         block: usize,
     ) -> Result<E::Rows> {
         let g = &self.geometry;
-        let (first, samples) = (range.start, range.len());
+        let samples = range.len();
         let outputs = g.outputs_of(block);
         let picks: Vec<_> = outputs
             .clone()
             .flat_map(|o| (0..samples).map(move |s| (0, s * g.output.channels + o)))
             .collect();
         let rows = engine.pack_constants(&engine.gather(&[errors], &picks)?)?;
-        let terms: Vec<Vec<Term>> = (0..outputs.len())
-            .flat_map(|f| {
-                (0..g.groups()).map(move |group| {
-                    (0..samples)
-                        .map(|s| Term {
-                            selector: (first + s) * g.groups() + group,
-                            row: f * samples + s,
-                        })
-                        .collect()
-                })
-            })
+        let terms: Vec<_> = (0..outputs.len())
+            .flat_map(|f| (0..g.groups()).map(move |group| (f, group)))
+            .map(|(f, group)| over_samples(g, &range, group, f * samples))
             .collect();
         let products = engine.products(x, &rows, &terms)?;
         let mut sum = engine.zero_rows(g.groups());
@@ -473,6 +460,12 @@ impl<E: Engine> Conv2d<E> {
 /// One term for each group of a sample, with row `group`.
 fn terms(sample: usize, groups: usize) -> Vec<Term> {
     (0..groups).map(|group| Term { selector: sample * groups + group, row: group }).collect()
+}
+
+/// One term for each sample of a range: its selector of a group, and rows from `first_row` on.
+fn over_samples(g: &Geometry, range: &Range<usize>, group: usize, first_row: usize) -> Vec<Term> {
+    let selector = |s| s * g.groups() + group;
+    range.clone().zip(first_row..).map(|(s, row)| Term { selector: selector(s), row }).collect()
 }
 
 fn plane(height: usize, width: usize) -> impl Iterator<Item = (usize, usize)> {

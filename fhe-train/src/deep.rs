@@ -1,10 +1,11 @@
 //! Training of all layers of a network.
 
+use fhe_core::noise::gaussian;
 use fhe_core::params::Gadget;
 use fhe_core::{Engine, Error as CoreError, Table, to_torus};
 use fhe_nn::activation::{ErrorGate, table};
 use fhe_nn::{Conv2d, Network, WeightGradient};
-use rand::{RngExt, SeedableRng};
+use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::{DeepRecipe, OneVsAll, Result, Source, Work};
@@ -29,13 +30,6 @@ impl<E: Engine> std::fmt::Debug for Deep<E> {
     }
 }
 
-/// Samples from the standard normal distribution (Box and Muller 1958).
-fn normal(rng: &mut ChaCha8Rng) -> f64 {
-    let u: f64 = 1.0 - rng.random::<f64>();
-    let v: f64 = rng.random();
-    (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
-}
-
 /// What a layer starts from, as torus fractions.
 pub(crate) struct First {
     /// In the order output, channel, row, column of the window.
@@ -51,7 +45,7 @@ pub(crate) fn first(recipe: &DeepRecipe, n: usize) -> Result<Vec<First>> {
     for (i, geometry) in recipe.network.geometries(n)?.into_iter().enumerate() {
         let training = &recipe.training[i];
         let scale = training.init * unit / recipe.network.spacing(i);
-        let weights = (0..geometry.weights()).map(|_| scale * normal(&mut rng)).collect();
+        let weights = (0..geometry.weights()).map(|_| scale * gaussian(&mut rng)).collect();
         layers.push(First { weights, bias: vec![training.bias * unit; geometry.output.channels] });
     }
     Ok(layers)

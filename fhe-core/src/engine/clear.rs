@@ -2,11 +2,11 @@
 
 use std::sync::Mutex;
 
-use rand::{Rng, RngExt, SeedableRng};
+use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::engine::{Engine, Slot, Term, check};
-use crate::noise::{Noise, SelectorKind};
+use crate::noise::{Noise, SelectorKind, gaussian};
 use crate::{Params, Result, Table, from_torus, to_torus};
 
 /// The engine in the clear: exact, or with Gaussian noise of the predicted variance.
@@ -92,13 +92,6 @@ impl Clear {
             *x = x.wrapping_add(to_torus(std_dev * gaussian(&mut *rng)));
         }
     }
-}
-
-/// One sample of the standard normal distribution (Box and Muller 1958).
-fn gaussian(rng: &mut impl Rng) -> f64 {
-    let u: f64 = 1.0 - rng.random::<f64>();
-    let v: f64 = rng.random();
-    (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
 }
 
 /// Multiplies a polynomial by X^degree modulo X^N + 1, `degree < 2 N`.

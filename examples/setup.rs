@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Parser, value_parser};
 use fhe_core::client::ClientKey;
 use fhe_core::store::{Dataset, Lock, Secrecy};
@@ -11,9 +11,10 @@ use fhe_core::{Params, Seed};
 use fhe_data::Split;
 use fhe_examples::client::{self, ClientFolder, Labelled, Setup};
 use fhe_examples::encoder::{EncoderChoice, ImageEncoder};
-use fhe_examples::preset::Preset;
+use fhe_examples::preset::{self, Preset};
 use fhe_examples::server::ServerFolder;
 use fhe_examples::{failure, file, progress};
+use fhe_train::Recipe;
 
 /// Makes keys, encodes and encrypts the images.
 ///
@@ -37,9 +38,18 @@ struct Args {
     /// Seed of the built-in images.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Number of built-in training images, and of test images; default: 1000.
+    /// Number of training images (of built-in ones, also of test images); default: the preset's.
     #[arg(long, value_parser = value_parser!(u64).range(2..=1_000_000))]
     images: Option<u64>,
+    /// Encrypt only so many of them; the encoder is fitted to all.
+    #[arg(long, value_parser = value_parser!(u64).range(1..=1_000_000))]
+    encrypt: Option<u64>,
+    /// Images of a mini-batch; default: the preset's.
+    #[arg(long, value_parser = value_parser!(u64).range(1..=65_536))]
+    batch: Option<u64>,
+    /// A recipe of your own, TOML; default: the preset's.
+    #[arg(long)]
+    recipe: Option<PathBuf>,
     /// Derive the secret key from --seed: for figures to be reproduced, NOT for secrets.
     #[arg(long)]
     reproducible_key: bool,
@@ -54,7 +64,11 @@ fn setup(args: &Args) -> Result<()> {
     let config = args.preset.encoder(args.dictionary);
     config.check()?;
     let params = args.preset.params()?;
-    let count = args.images.map(|count| count as usize);
+    let recipe =
+        args.recipe.as_deref().map_or_else(|| args.preset.recipe(), preset::read_recipe)?;
+    recipe.check(params.row_size).context("the recipe does not fit")?;
+    let [count, encrypted, batch] =
+        [args.images, args.encrypt, args.batch].map(|count| count.map(|count| count as usize));
     let images = args.preset.images(args.data.as_deref(), args.seed, count)?;
     for folder in [client.path(), server.path()] {
         std::fs::create_dir_all(folder)
@@ -65,6 +79,8 @@ fn setup(args: &Args) -> Result<()> {
         preset: format!("{:?} {config:?}", args.preset),
         seed: args.seed,
         images: count,
+        encrypted,
+        batch,
         reproducible_key: args.reproducible_key,
         classes: images.class_names.map(String::from).to_vec(),
     })?;
@@ -76,16 +92,19 @@ fn setup(args: &Args) -> Result<()> {
         println!("making evaluation keys");
         key.evaluation_keys().save(&server.keys())?;
     }
-    let train = encode(&client, config, &images)?;
-    let recipe = args.preset.recipe()?;
-    if !server.recipe().exists() {
+    if server.recipe().exists() {
+        let path = server.recipe();
+        ensure!(server.read_recipe()? == recipe, "{}: another recipe", path.display());
+    } else {
         file::write(&server.recipe(), &serde_json::to_vec_pretty(&recipe)?, Secrecy::Public)?;
     }
+    let train = encode(&client, config, &images, encrypted, &recipe)?;
     if server.dataset().exists() {
         Dataset::open(&server.dataset(), key.params(), &key.id())?;
     } else {
         let name = format!("{:?}", args.preset).to_lowercase();
-        client::encrypt(&server.dataset(), &key, &name, &train, &recipe, args.preset.batch())?;
+        let batch = batch.unwrap_or_else(|| args.preset.batch());
+        client::encrypt(&server.dataset(), &key, &name, &train, &recipe, batch)?;
     }
     println!(
         "ready: send {} to the server, keep {}",
@@ -107,7 +126,13 @@ fn client_key(args: &Args, client: &ClientFolder, params: &Params) -> Result<Cli
 }
 
 /// Encodes both parts, unless that is done, and returns the training part.
-fn encode(client: &ClientFolder, config: EncoderChoice, images: &Split) -> Result<Labelled> {
+fn encode(
+    client: &ClientFolder,
+    config: EncoderChoice,
+    images: &Split,
+    encrypted: Option<usize>,
+    recipe: &Recipe,
+) -> Result<Labelled> {
     // What is written last tells that all is there.
     if client.encoder().exists() && client.path().join("test.labels").exists() {
         return client.load("train");
@@ -119,7 +144,8 @@ fn encode(client: &ClientFolder, config: EncoderChoice, images: &Split) -> Resul
         encoder.save(&client.encoder())?;
         encoder
     };
-    let train = Labelled::encode(&encoder, &images.train)?;
+    let part = images.train.head(encrypted.unwrap_or(usize::MAX));
+    let train = Labelled::for_training(&encoder, &part, recipe)?;
     client.save("train", &train)?;
     client.save("test", &Labelled::encode(&encoder, &images.test)?)?;
     Ok(train)

@@ -68,7 +68,7 @@ fn train(args: &Args) -> Result<()> {
     let costs = engine.unit_costs()?;
     let shape = dataset.shape();
     let price = ShapeSource {
-        samples: shape.samples,
+        samples: shape.samples / shape.copies,
         batch: shape.batch,
         classes: recipe.classes(),
         squared_norm: 5e3,

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Parser, value_parser};
 use fhe_examples::client::{self, ClearModel, Labelled};
 use fhe_examples::fast::{self, Data, FastResults};
-use fhe_examples::preset::Preset;
+use fhe_examples::preset::{self, Preset};
 use fhe_examples::{failure, progress};
 use fhe_train::Recipe;
 
@@ -63,10 +63,7 @@ fn run(args: &Args) -> Result<()> {
 }
 
 fn recipe(args: &Args) -> Result<Recipe> {
-    let Some(path) = &args.recipe else { return args.preset.recipe() };
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-    toml::from_str(&text).with_context(|| format!("{} holds no recipe", path.display()))
+    args.recipe.as_deref().map_or_else(|| args.preset.recipe(), preset::read_recipe)
 }
 
 fn batch(args: &Args) -> usize {
@@ -83,9 +80,9 @@ fn run_clear(args: &Args) -> Result<()> {
     let count = args.images.map(|count| count as usize);
     let images = args.preset.images(args.data.as_deref(), args.seed, count)?;
     let encoder = args.preset.encoder(None).fit(&images.train, &progress::stages(""))?;
-    let train = Labelled::encode(&encoder, &images.train)?;
-    let test = Labelled::encode(&encoder, &images.test)?;
     let (params, recipe) = (args.preset.params()?, recipe(args)?);
+    let train = Labelled::for_training(&encoder, &images.train, &recipe)?;
+    let test = Labelled::encode(&encoder, &images.test)?;
     for noise in seeds(args) {
         let start = Instant::now();
         let twin = ClearModel::twin(&params, &recipe, &train, batch(args), noise)?;
@@ -98,39 +95,37 @@ fn run_clear(args: &Args) -> Result<()> {
 }
 
 fn run_fast(args: &Args) -> Result<()> {
-    let Recipe::Deep(recipe) = recipe(args)? else {
+    let recipe = recipe(args)?;
+    let Recipe::Deep(deep) = &recipe else {
         bail!("--fast is for networks: the recipe is a head's, whose twin is fast as it is");
     };
-    let (params, mirrored) = (args.preset.params()?, args.preset.mirrored());
+    let params = args.preset.params()?;
     let (data, dataset) = match &args.encoded {
         Some(folder) => {
-            let data = Data::read(folder, recipe.network.input.len(), mirrored)?;
+            let data = Data::read(folder, deep.network.input.len(), deep.mirrored)?;
             (data, "encoded images".to_owned())
         }
-        None => encode(args, mirrored)?,
+        None => encode(args, &recipe)?,
     };
-    let data = data.head(args.images.map_or(usize::MAX, |count| count as usize));
     let (mut runs, tests) = (Vec::new(), data.test.labels.len());
     for seed in seeds(args) {
-        let run = fast::train(&params, &recipe, batch(args), &data, seed, args.tests)?;
+        let run = fast::train(&params, deep, batch(args), &data, seed, args.tests)?;
         println!("{}", fast::line(seed, &run, tests));
         runs.push((seed, run));
     }
     if let Some(path) = &args.results {
-        FastResults::new(&runs, &params, &recipe, batch(args), &data, &dataset)?.save(path)?;
+        FastResults::new(&runs, &params, deep, batch(args), &data, &dataset)?.save(path)?;
     }
     Ok(())
 }
 
 /// Reads and encodes the preset's images.
-fn encode(args: &Args, mirrored: bool) -> Result<(Data, String)> {
+fn encode(args: &Args, recipe: &Recipe) -> Result<(Data, String)> {
     let count = args.images.map(|count| count as usize);
     let images = args.preset.images(args.data.as_deref(), args.seed, count)?;
     let encoder = args.preset.encoder(None).fit(&images.train, &progress::stages(""))?;
-    let mirrored = mirrored.then(|| Labelled::encode(&encoder, &images.train.mirrored()));
     let data = Data {
-        train: Labelled::encode(&encoder, &images.train)?,
-        mirrored: mirrored.transpose()?.map(|mirrored| mirrored.features),
+        train: Labelled::for_training(&encoder, &images.train, recipe)?,
         test: Labelled::encode(&encoder, &images.test)?,
     };
     Ok((data, images.train.name().to_owned()))

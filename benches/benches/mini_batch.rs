@@ -33,6 +33,7 @@ fn encrypt(path: &Path, key: &ClientKey) {
         batch: SAMPLES,
         inputs: key.digest(b"mini-batch"),
         values_log2: -31,
+        copies: 1,
     };
     let mut writer = DatasetWriter::resume(path, key, &shape).unwrap();
     writer.write_batch(&samples).unwrap();

@@ -35,9 +35,15 @@ pub struct Setup {
     pub preset: String,
     /// Seed.
     pub seed: u64,
-    /// Number of built-in images, if a number was asked for.
+    /// Number of images, if a number was asked for.
     #[serde(default)]
     pub images: Option<usize>,
+    /// Number of images that are encrypted, if not all.
+    #[serde(default)]
+    pub encrypted: Option<usize>,
+    /// Images of a mini-batch, if a number was asked for.
+    #[serde(default)]
+    pub batch: Option<usize>,
     /// Whether the secret key is derived from the seed: no secret.
     #[serde(default)]
     pub reproducible_key: bool,
@@ -87,12 +93,18 @@ impl ClientFolder {
         }
         let old = self.read_setup()?;
         let name = path.display();
-        let Setup { preset, seed, images, reproducible_key, classes } = setup;
+        let Setup { preset, seed, images, encrypted, batch, reproducible_key, classes } = setup;
         ensure!(old.preset == *preset, "{name}: preset is {}, this run has {preset}", old.preset);
         ensure!(old.seed == *seed, "{name}: seed is {}, this run has {seed}", old.seed);
         let count = |n: Option<usize>| n.map_or_else(|| "not given".into(), |n| n.to_string());
-        let (was, is) = (count(old.images), count(*images));
-        ensure!(was == is, "{name}: the number of images is {was}, this run has {is}");
+        for (what, was, is) in [
+            ("number of images", old.images, images),
+            ("number of encrypted images", old.encrypted, encrypted),
+            ("number of images of a mini-batch", old.batch, batch),
+        ] {
+            let (was, is) = (count(was), count(*is));
+            ensure!(was == is, "{name}: the {what} is {was}, this run has {is}");
+        }
         let (was, is) = (old.reproducible_key, *reproducible_key);
         ensure!(was == is, "{name}: --reproducible-key is {was}, this run has {is}");
         ensure!(old.classes == *classes, "{name}: the classes have other names");
@@ -160,6 +172,24 @@ impl Labelled {
         Ok(Self { features, labels: images.labels().to_vec() })
     }
 
+    /// Encodes what a recipe trains on: the first images, and their mirror images if it wants them.
+    ///
+    /// # Errors
+    /// Those of the encoder.
+    pub fn for_training(
+        encoder: &ImageEncoder,
+        images: &fhe_data::ImageSet,
+        recipe: &Recipe,
+    ) -> Result<Self> {
+        let mut all = Self::encode(encoder, images)?;
+        if recipe.copies() > 1 {
+            let mirrored = Self::encode(encoder, &images.mirrored())?;
+            all.features.append(&mirrored.features)?;
+            all.labels.extend(&mirrored.labels);
+        }
+        Ok(all)
+    }
+
     /// Returns sample i as integers.
     #[must_use]
     pub fn row(&self, i: usize) -> Vec<i32> {
@@ -179,7 +209,7 @@ pub fn encrypt(
     recipe: &Recipe,
     batch: usize,
 ) -> Result<()> {
-    let (classes, log2) = (recipe.classes(), recipe.label_log2());
+    let (classes, log2, copies) = (recipe.classes(), recipe.label_log2(), recipe.copies());
     let samples = data.labels.len();
     let mut bytes = data.labels.clone();
     for i in 0..samples {
@@ -193,7 +223,13 @@ pub fn encrypt(
         batch,
         inputs,
         values_log2: log2,
+        copies,
     };
+    ensure!(
+        shape.has_whole_copies(),
+        "{} images, in mini-batches of {batch}: with mirror images there must be whole mini-batches",
+        samples / copies
+    );
     let mut writer = DatasetWriter::resume(path, key, &shape)?;
     let bar = progress::bar("encrypting images", samples as u64, "images");
     while writer.next_sample() < samples {
@@ -217,7 +253,8 @@ pub fn encrypt_query(path: &Path, key: &ClientKey, features: Vec<i32>) -> Result
     let name = format!("query {}", path.display());
     let bytes: Vec<u8> = features.iter().flat_map(|x| x.to_le_bytes()).collect();
     let inputs = key.digest(&bytes);
-    let shape = DatasetShape { name, samples: 1, values: 0, batch: 1, inputs, values_log2: 0 };
+    let shape =
+        DatasetShape { name, samples: 1, values: 0, batch: 1, inputs, values_log2: 0, copies: 1 };
     let mut writer = DatasetWriter::resume(path, key, &shape)?;
     if writer.next_sample() == 0 {
         writer.write_batch(&[(features, Vec::new())])?;
@@ -268,6 +305,7 @@ impl ClearModel {
         let source = ClearSource {
             batch,
             classes: recipe.classes(),
+            copies: recipe.copies(),
             features: (0..data.labels.len()).map(|i| data.row(i)).collect(),
             labels: data.labels.clone(),
             label_log2: recipe.label_log2(),

@@ -17,10 +17,8 @@ use crate::{figure, file, progress};
 /// What a deep network is trained on and tested on.
 #[derive(Clone, Debug)]
 pub struct Data {
-    /// Training samples.
+    /// Training samples, with their mirror images after them if the recipe wants these.
     pub train: Labelled,
-    /// Their mirror images, taken in every second pass, if they are used.
-    pub mirrored: Option<Encoded>,
     /// Test samples.
     pub test: Labelled,
 }
@@ -57,17 +55,13 @@ impl Data {
             let values = bytes(name)?.into_iter().map(|x| x as i8).collect();
             Ok(Encoded::new(width, values)?)
         };
-        let train = Labelled { features: features("train.i8")?, labels: bytes("train.u8")? };
+        let mut train = Labelled { features: features("train.i8")?, labels: bytes("train.u8")? };
         let test = Labelled { features: features("test.i8")?, labels: bytes("test.u8")? };
-        let mirrored = mirrored.then(|| features("train-mirrored.i8")).transpose()?;
-        Ok(Self { train, mirrored, test })
-    }
-
-    /// Keeps the first `count` training samples.
-    #[must_use]
-    pub fn head(mut self, count: usize) -> Self {
-        self.train.labels.truncate(count);
-        self
+        if mirrored {
+            train.features.append(&features("train-mirrored.i8")?)?;
+            train.labels.extend_from_within(..);
+        }
+        Ok(Self { train, test })
     }
 }
 
@@ -84,24 +78,22 @@ pub fn train(
     tests: usize,
 ) -> Result<Outcome> {
     let start = Instant::now();
-    let count = data.train.labels.len();
-    for encoded in std::iter::once(&data.train.features).chain(&data.mirrored) {
-        ensure!(encoded.len() >= count, "{} rows for {count} labels", encoded.len());
-    }
-    let plan = Plan { batches: count.div_ceil(batch), batch };
+    let (count, copies) = (data.train.labels.len(), 1 + usize::from(recipe.mirrored));
+    ensure!(
+        copies == 1 || count.is_multiple_of(copies * batch),
+        "{} images, in mini-batches of {batch}: with mirror images there must be whole mini-batches",
+        count / copies
+    );
+    let plan = Plan { batches: count.div_ceil(batch) / copies, batch };
     let mut twin = FastTwin::new(params, recipe, plan, noise)?;
     let steps = plan.batches * recipe.passes;
     let every = steps.div_ceil(tests.max(1));
     let (mut images, mut lookups, mut curve) = (0, 0, Vec::new());
     let bar = progress::bar("fast twin", steps as u64, "steps");
     for step in 0..steps {
-        let (pass, index) = (step / plan.batches, step % plan.batches);
-        let features = match &data.mirrored {
-            Some(mirrored) if pass % 2 == 1 => mirrored,
-            _ => &data.train.features,
-        };
+        let index = step % (plan.batches * copies);
         let range = index * batch..((index + 1) * batch).min(count);
-        let x: Vec<&[i8]> = range.clone().map(|i| features.row(i)).collect();
+        let x: Vec<&[i8]> = range.clone().map(|i| data.train.features.row(i)).collect();
         let work = twin.train_step(&x, &data.train.labels[range])?;
         images += work.samples as u64;
         lookups += work.lookups as u64;
@@ -159,8 +151,6 @@ pub struct FastResults {
     pub test_images: usize,
     /// Training images of a mini-batch.
     pub batch: usize,
-    /// Whether every second pass is over mirror images.
-    pub mirrored: bool,
     /// The public recipe.
     pub recipe: DeepRecipe,
     /// Images seen and test accuracy of the first seed.
@@ -203,7 +193,6 @@ impl FastResults {
             dataset: dataset.into(),
             test_images: data.test.labels.len(),
             batch,
-            mirrored: data.mirrored.is_some(),
             recipe: recipe.clone(),
             curve: run.curve.clone(),
             wraps: run.wraps.pre_activations.clone(),

@@ -2,6 +2,7 @@
 //!
 //! The client's code and the server's lie apart: [`client`] may name secret keys, [`server`] cannot.
 
+pub mod audit;
 pub mod client;
 pub mod dataset;
 pub mod encoder;
@@ -14,3 +15,4 @@ pub mod progress;
 pub mod results;
 pub mod search;
 pub mod server;
+pub mod step;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use fhe_core::Params;
 use fhe_data::{EncoderConfig, Split};
@@ -27,7 +27,7 @@ pub enum Preset {
     Cifar10,
     /// MNIST, 3,008 images, a network of three trained layers.
     MnistDeep,
-    /// CIFAR-10, 50,000 images and their mirror images, a convolutional network; for the fast twin.
+    /// CIFAR-10, 50,000 images and their mirror images, a convolutional network: days on many cores.
     Cifar10Deep,
 }
 
@@ -94,7 +94,8 @@ impl Preset {
     pub fn params(self) -> Result<Params> {
         Ok(match self {
             Self::Builtin | Self::Cifar10 => Params::secure128()?,
-            Self::BuiltinDeep | Self::MnistDeep | Self::Cifar10Deep => Params::secure128_deep()?,
+            Self::BuiltinDeep | Self::MnistDeep => Params::secure128_deep_v1()?,
+            Self::Cifar10Deep => Params::secure128_deep()?,
         })
     }
 
@@ -118,15 +119,19 @@ impl Preset {
             Self::Builtin | Self::Cifar10 => 16,
             Self::BuiltinDeep => 32,
             Self::MnistDeep => 64,
-            Self::Cifar10Deep => 640,
+            Self::Cifar10Deep => 625,
         }
     }
+}
 
-    /// Returns whether every second pass of the fast twin is over mirror images.
-    #[must_use]
-    pub fn mirrored(self) -> bool {
-        self == Self::Cifar10Deep
-    }
+/// Reads a recipe, TOML.
+///
+/// # Errors
+/// If the file is absent, or says something else: with the line and the field.
+pub fn read_recipe(path: &Path) -> Result<Recipe> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    toml::from_str(&text).with_context(|| format!("{} holds no recipe", path.display()))
 }
 
 fn read(recipe: &str) -> Result<Recipe> {

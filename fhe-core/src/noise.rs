@@ -156,11 +156,11 @@ impl Noise {
         f64::from(g.levels) * self.size() * short * digit(g) + rounding(g) * self.size() / 2.0
     }
 
-    /// Of the switch to 2 N / tables exponents: `(1 + n/2) (tables / 2N)^2 / 12`.
+    /// Of the centred switch to 2 N / tables exponents: `(1 + n/4) (tables / 2N)^2 / 12`.
     #[must_use]
     pub fn modulus_switch(&self, tables: usize) -> f64 {
         let step = tables as f64 / (2.0 * self.size());
-        (1.0 + self.params.short_dimension as f64 / 2.0) * step * step / 12.0
+        (1.0 + self.params.short_dimension as f64 / 4.0) * step * step / 12.0
     }
 
     /// With which a lookup reads its input, on top of the input's own noise. The rounding of the

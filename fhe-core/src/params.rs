@@ -159,12 +159,32 @@ impl Params {
         })
     }
 
-    /// The set for deep networks: the noise pairs of [`Params::secure128`], less noise in lookups and
-    /// their inputs, and gadgets for lists.
+    /// The set for deep networks: less noise in lookups and their inputs than [`Params::secure128`] has, and
+    /// gadgets for lists.
+    ///
+    /// The short pair, (n = 759, TUniform(49)), is that of tfhe-rs 1.8
+    /// (`shortint/parameters/v1_8/classic/tuniform/p_fail_2_minus_128/ks_pbs_gpu.rs`), published as at least
+    /// 128 bits secure.
     ///
     /// # Errors
     /// None in practice, as for [`Params::secure128`].
     pub fn secure128_deep() -> Result<Self> {
+        Self::new(ParamsSpec {
+            name: "secure128-deep-v2".into(),
+            short_dimension: 759,
+            short_noise_bits: 49,
+            key_switch: gadget(2, 7),
+            lookup: gadget(9, 4),
+            lists: Some(ListGadgets { pack: gadget(11, 3), selector: gadget(7, 3) }),
+            ..(*Self::secure128()?).clone()
+        })
+    }
+
+    /// The first set for deep networks: quicker lookups, and more noise; for small networks.
+    ///
+    /// # Errors
+    /// None in practice, as for [`Params::secure128`].
+    pub fn secure128_deep_v1() -> Result<Self> {
         Self::new(ParamsSpec {
             name: "secure128-deep-v1".into(),
             key_switch: gadget(2, 7),
@@ -205,6 +225,7 @@ impl Params {
         let known = [
             Self::secure128()?,
             Self::secure128_deep()?,
+            Self::secure128_deep_v1()?,
             #[cfg(feature = "toy-params")]
             Self::toy_insecure()?,
         ];

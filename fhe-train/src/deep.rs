@@ -122,7 +122,7 @@ impl<E: Engine> Deep<E> {
     /// Those of the source and the engine.
     pub fn train_step(&mut self, engine: &E, source: &impl Source<E>) -> Result<Work> {
         let (batches, first_batch) = (source.batches(), self.recipe.first_batch);
-        let (x, labels) = source.batch(engine, self.step % batches)?;
+        let (x, labels) = source.batch(engine, self.step)?;
         let samples = engine.selectors_len(&x);
         let batch = source.batch_size();
         // Steps of the first layer: all mini-batches count as full, so that a schedule depends on no data.

@@ -16,6 +16,9 @@ use crate::{Error, Result};
 pub struct DeepRecipe {
     /// Passes over the data.
     pub passes: usize,
+    /// Every second pass is over mirror images, encrypted beside the images: more storage, no lookup.
+    #[serde(default)]
+    pub mirrored: bool,
     /// Seed of the first weights.
     pub seed: u64,
     /// Samples after which the first layer and the biases are updated; a mini-batch has a multiple of

@@ -60,7 +60,7 @@ impl<E: Engine> Head<E> {
     /// Those of the source and the engine.
     pub fn train_step(&mut self, engine: &E, source: &impl Source<E>) -> Result<Work> {
         let steps = source.batches() * self.recipe.passes;
-        let (x, labels) = source.batch(engine, self.step % source.batches())?;
+        let (x, labels) = source.batch(engine, self.step)?;
         let z = self.layer.forward(engine, &x)?;
         let loss = OneVsAll { logit_range: self.recipe.logit_range };
         let amplitude = self.recipe.amplitude(self.step, steps);

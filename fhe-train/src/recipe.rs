@@ -45,6 +45,15 @@ impl Recipe {
         }
     }
 
+    /// Returns how often a data set holds each sample: twice if mirror images are there.
+    #[must_use]
+    pub fn copies(&self) -> usize {
+        match self {
+            Self::Head(_) => 1,
+            Self::Deep(recipe) => 1 + usize::from(recipe.mirrored),
+        }
+    }
+
     /// Sets the number of passes over the data.
     pub fn set_passes(&mut self, passes: usize) {
         match self {

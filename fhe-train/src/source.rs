@@ -14,11 +14,11 @@ pub trait Source<E: Engine> {
     /// Returns the number of samples of a mini-batch; the last one may have fewer.
     fn batch_size(&self) -> usize;
 
-    /// Returns one mini-batch.
+    /// Returns the mini-batch of a step, from 0 on; after the last one comes the first one.
     ///
     /// # Errors
     /// Those of the data.
-    fn batch(&self, engine: &E, index: usize) -> Result<(E::Selectors, E::Values)>;
+    fn batch(&self, engine: &E, step: usize) -> Result<(E::Selectors, E::Values)>;
 }
 
 /// Features and labels in the clear, for the twin.
@@ -28,6 +28,8 @@ pub struct ClearSource {
     pub batch: usize,
     /// Number of classes.
     pub classes: usize,
+    /// Times that each sample is there, one copy of all after the other; a pass takes one copy.
+    pub copies: usize,
     /// Features of each sample, N integers.
     pub features: Vec<Vec<i32>>,
     /// Class of each sample.
@@ -46,14 +48,15 @@ impl ClearSource {
 
 impl Source<Clear> for ClearSource {
     fn batches(&self) -> usize {
-        self.features.len().div_ceil(self.batch)
+        self.features.len().div_ceil(self.batch) / self.copies
     }
 
     fn batch_size(&self) -> usize {
         self.batch
     }
 
-    fn batch(&self, engine: &Clear, index: usize) -> Result<(clear::Selectors, Vec<u64>)> {
+    fn batch(&self, engine: &Clear, step: usize) -> Result<(clear::Selectors, Vec<u64>)> {
+        let index = step % self.features.len().div_ceil(self.batch);
         let range = index * self.batch..((index + 1) * self.batch).min(self.features.len());
         let labels = self.labels[range.clone()]
             .iter()
@@ -66,7 +69,7 @@ impl Source<Clear> for ClearSource {
 /// What is public about a data set, for the price of a training.
 #[derive(Clone, Copy, Debug)]
 pub struct ShapeSource {
-    /// Number of samples.
+    /// Number of samples of a pass.
     pub samples: usize,
     /// Samples of a mini-batch.
     pub batch: usize,
@@ -85,7 +88,8 @@ impl Source<Meter> for ShapeSource {
         self.batch
     }
 
-    fn batch(&self, engine: &Meter, index: usize) -> Result<(MeteredSelectors, Metered)> {
+    fn batch(&self, engine: &Meter, step: usize) -> Result<(MeteredSelectors, Metered)> {
+        let index = step % Source::<Meter>::batches(self);
         let len = self.batch.min(self.samples - index * self.batch);
         let x = engine.fresh_selectors(len, self.squared_norm);
         Ok((x, engine.fresh(len * self.classes)))
@@ -110,7 +114,7 @@ impl ShapeSource {
 
 impl Source<fhe_core::Cpu> for fhe_core::store::Dataset {
     fn batches(&self) -> usize {
-        self.batches()
+        self.batches() / self.shape().copies
     }
 
     fn batch_size(&self) -> usize {
@@ -120,8 +124,8 @@ impl Source<fhe_core::Cpu> for fhe_core::store::Dataset {
     fn batch(
         &self,
         engine: &fhe_core::Cpu,
-        index: usize,
+        step: usize,
     ) -> Result<(fhe_core::engine::cpu::Selectors, fhe_core::engine::cpu::Values)> {
-        Ok(self.batch(engine, index)?)
+        Ok(self.batch(engine, step % self.batches())?)
     }
 }

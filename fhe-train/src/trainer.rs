@@ -8,7 +8,7 @@ use fhe_core::store::{ChunkReader, Dataset, Header, Lock, Secrecy, write_file};
 use fhe_core::{Cpu, Engine};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Model, Provenance, Recipe, Result};
+use crate::{Error, Model, Provenance, Recipe, Result, Source};
 
 const KIND: &str = "encrypted model";
 
@@ -217,11 +217,16 @@ impl<'a> Trainer<'a> {
             let got = format!("for labels of 2^{}", recipe.label_log2());
             return Err(Error::Recipe { field: "kind", got, rule });
         }
+        if shape.copies != recipe.copies() {
+            let rule = "the data set was encrypted for another number of copies";
+            let got = format!("for {} copies of the images", recipe.copies());
+            return Err(Error::Recipe { field: "mirrored", got, rule });
+        }
         std::fs::create_dir_all(folder.join("snapshots")).map_err(io(folder))?;
         let lock = Lock::take(&folder.join("lock"))?;
 
         let name = &dataset.shape().name;
-        let steps = dataset.batches() * recipe.passes();
+        let steps = Source::<Cpu>::batches(dataset) * recipe.passes();
         let path = folder.join("model.ckpt");
         let (state, model) = if path.exists() {
             let saved = Checkpoint::load(&path, engine.params(), engine.key_id())?;

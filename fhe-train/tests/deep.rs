@@ -39,6 +39,7 @@ fn recipe() -> DeepRecipe {
         error_gain,
     };
     DeepRecipe {
+        mirrored: false,
         passes: 1,
         seed: 4,
         first_batch: 4,
@@ -75,7 +76,7 @@ fn data(n: usize) -> ClearSource {
         })
         .collect();
     let label_log2 = Recipe::Deep(recipe()).label_log2();
-    ClearSource { batch: BATCH, classes: 2, features, labels, label_log2 }
+    ClearSource { copies: 1, batch: BATCH, classes: 2, features, labels, label_log2 }
 }
 
 fn encrypt(path: &Path, key: &ClientKey, source: &ClearSource) {
@@ -86,6 +87,7 @@ fn encrypt(path: &Path, key: &ClientKey, source: &ClearSource) {
         batch: BATCH,
         inputs: key.digest(b"toy"),
         values_log2: source.label_log2,
+        copies: 1,
     };
     let mut writer = DatasetWriter::resume(path, key, &shape).unwrap();
     for first in (0..SAMPLES).step_by(BATCH) {
@@ -190,7 +192,7 @@ fn recipes_that_cannot_be_are_refused_with_one_clear_error() {
     let key = ClientKey::new(&params, Seed::from_number(3));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("data");
-    encrypt(&path, &key, &ClearSource { label_log2: -31, ..data(params.row_size) });
+    encrypt(&path, &key, &ClearSource { copies: 1, label_log2: -31, ..data(params.row_size) });
     let cpu = Cpu::new(&key.evaluation_keys());
     let dataset = Dataset::open(&path, &params, &key.id()).unwrap();
     let error = Trainer::open(folder.path(), &cpu, &dataset, &recipe, options(None)).unwrap_err();

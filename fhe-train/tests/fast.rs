@@ -25,7 +25,15 @@ fn training(init: f64, rate: f64) -> LayerTraining {
 fn recipe(input: Shape, layers: Vec<LayerConfig>, init: [f64; 3]) -> DeepRecipe {
     let network = NetworkConfig { input, z_range: 8.0, layers };
     let training = vec![training(init[0], 3e-5), training(init[1], 1e-2), training(init[2], 1e-2)];
-    DeepRecipe { passes: 2, seed: 3, first_batch: 4, least_rate: 0.1, network, training }
+    DeepRecipe {
+        mirrored: false,
+        passes: 2,
+        seed: 3,
+        first_batch: 4,
+        least_rate: 0.1,
+        network,
+        training,
+    }
 }
 
 fn dense() -> DeepRecipe {
@@ -64,7 +72,7 @@ fn data(recipe: &DeepRecipe, n: usize, count: usize) -> ClearSource {
             x
         })
         .collect();
-    ClearSource { batch: 12, classes: CLASSES, features, labels, label_log2: -22 }
+    ClearSource { copies: 1, batch: 12, classes: CLASSES, features, labels, label_log2: -22 }
 }
 
 fn bytes(source: &ClearSource) -> Vec<Vec<i8>> {

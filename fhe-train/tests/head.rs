@@ -26,7 +26,7 @@ fn data(samples: usize) -> ClearSource {
         .iter()
         .map(|&y| prototypes[usize::from(y)].iter().map(|p| p + rng.random_range(-4..=4)).collect())
         .collect();
-    ClearSource { batch: BATCH, classes: CLASSES, features, labels, label_log2: -31 }
+    ClearSource { copies: 1, batch: BATCH, classes: CLASSES, features, labels, label_log2: -31 }
 }
 
 fn head_recipe() -> HeadRecipe {
@@ -46,6 +46,7 @@ fn encrypt(path: &Path, key: &ClientKey, source: &ClearSource, stop_after: usize
         batch: BATCH,
         inputs: key.digest(b"toy"),
         values_log2: -31,
+        copies: 1,
     };
     let mut writer = DatasetWriter::resume(path, key, &shape).unwrap();
     let mut written = 0;

@@ -60,6 +60,14 @@ pub struct Selectors {
     kind: SelectorKind,
 }
 
+impl Selectors {
+    /// Returns what the noise of their products depends on: fresh or promoted.
+    #[must_use]
+    pub fn kind(&self) -> SelectorKind {
+        self.kind
+    }
+}
+
 impl Clear {
     /// The exact engine.
     #[must_use]

@@ -38,6 +38,18 @@ pub struct DatasetShape {
     /// log2 of the torus fraction that the values are multiples of.
     #[serde(default = "values_log2", skip_serializing_if = "is_default")]
     pub values_log2: i32,
+    /// Times that each sample is there, one copy of all after the other; a pass takes one copy. Copies have
+    /// whole mini-batches.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub copies: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn is_one(x: &usize) -> bool {
+    *x == one()
 }
 
 fn values_log2() -> i32 {
@@ -49,6 +61,14 @@ fn is_default(x: &i32) -> bool {
 }
 
 impl DatasetShape {
+    /// Returns whether every copy has whole mini-batches; one copy may end with a part of one.
+    #[must_use]
+    pub fn has_whole_copies(&self) -> bool {
+        let whole = self.copies.checked_mul(self.batch.max(1));
+        self.copies == 1
+            || whole.is_some_and(|whole| whole > 0 && self.samples.is_multiple_of(whole))
+    }
+
     fn record_bytes(&self, params: &Params) -> usize {
         let bodies = 2 * params.selector.levels as usize * params.row_size;
         16 + BODY_BYTES * bodies + 16 + 8 * self.values
@@ -183,7 +203,8 @@ impl Dataset {
         let fits = (shape.samples as u64) <= header.payload_bytes
             && (shape.values as u64) <= header.payload_bytes
             && (shape.batch as u64) <= header.chunk_bytes
-            && shape.header(params, key_id) == *header;
+            && shape.header(params, key_id) == *header
+            && shape.has_whole_copies();
         if !fits {
             return Err(Error::Corrupt {
                 path: path.into(),

@@ -37,6 +37,19 @@ impl Encoded {
         Ok(Self { width, values })
     }
 
+    /// Adds the rows of another encoding.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if its rows have another width.
+    pub fn append(&mut self, other: &Self) -> Result<()> {
+        if other.width != self.width {
+            let wanted = "the width of the rows that are there";
+            return Err(Error::Config { field: "width", got: other.width as f64, wanted });
+        }
+        self.values.extend(&other.values);
+        Ok(())
+    }
+
     /// Returns the numbers of a row.
     #[must_use]
     pub fn width(&self) -> usize {

@@ -108,20 +108,28 @@ fn key_switch(cpu: &Cpu, x: &[u64]) -> Vec<u32> {
 
 /// Rounds to exponents modulo 2 N that are multiples of the number of tables, after adding 1/4 so
 /// that the table's range starts at exponent 0.
+///
+/// Rounding a mask element by r adds r times a key bit to the phase, r/2 in the mean. The server knows r:
+/// the body takes half the sum of all r, so that only the bits' deviation from 1/2 is left, half the
+/// variance. (Centred modulus switch: `docs/src/cryptography.md`.)
 fn exponents(cpu: &Cpu, values: &[u32], tables: usize) -> Vec<usize> {
     let log_modulus = cpu.params.row_size.ilog2() + 1;
-    let kept = log_modulus - tables.ilog2();
-    let shift = 32 - kept;
-    let body = cpu.params.short_dimension;
-    values
-        .iter()
-        .enumerate()
-        .map(|(i, &e)| {
-            let e = if i % (body + 1) == body { e.wrapping_add(1 << 30) } else { e };
-            let rounded = e.wrapping_add(1 << (shift - 1)) >> shift;
-            ((rounded as usize) << tables.ilog2()) % (1 << log_modulus)
-        })
-        .collect()
+    let shift = 32 - (log_modulus - tables.ilog2());
+    let round = |e: u32| e.wrapping_add(1 << (shift - 1)) >> shift;
+    let exponent = |rounded: u32| ((rounded as usize) << tables.ilog2()) % (1 << log_modulus);
+    let mut out = Vec::with_capacity(values.len());
+    for value in values.chunks_exact(cpu.params.short_dimension + 1) {
+        let (mask, body) = value.split_at(cpu.params.short_dimension);
+        let mut off = 0i64;
+        for &e in mask {
+            let rounded = round(e);
+            off += i64::from((rounded << shift).wrapping_sub(e) as i32);
+            out.push(exponent(rounded));
+        }
+        let centred = body[0].wrapping_add(1 << 30).wrapping_add((off / 2) as u32);
+        out.push(exponent(round(centred)));
+    }
+    out
 }
 
 /// One value's key switch and bootstrap by tfhe's own functions, buffers allocated beforehand.

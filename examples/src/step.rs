@@ -1,0 +1,325 @@
+//! One training step of a network on ciphertexts, beside its twins in the clear.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use fhe_core::engine::clear;
+use fhe_core::engine::cpu;
+use fhe_core::store::{Dataset, Secrecy};
+use fhe_core::{Clear, Cpu, Engine, Params, from_torus};
+use fhe_nn::Conv2d;
+use fhe_train::{ClearSource, Deep, DeepRecipe, Recipe, Source, Work};
+use serde::{Deserialize, Serialize};
+
+use crate::audit::{Audit, Findings, Seen};
+use crate::client::Labelled;
+use crate::file;
+
+/// The encrypted mini-batches and what they are known to hold.
+#[derive(Debug)]
+pub struct AuditSource<'a> {
+    /// What the server has.
+    pub dataset: &'a Dataset,
+    /// What the client encrypted.
+    pub train: &'a Labelled,
+}
+
+impl Source<Audit<'_>> for AuditSource<'_> {
+    fn batches(&self) -> usize {
+        Source::<Cpu>::batches(self.dataset)
+    }
+
+    fn batch_size(&self) -> usize {
+        self.dataset.shape().batch
+    }
+
+    fn batch(
+        &self,
+        engine: &Audit<'_>,
+        step: usize,
+    ) -> fhe_train::Result<(Seen<cpu::Selectors, clear::Selectors>, Seen<cpu::Values, clear::Values>)>
+    {
+        let index = step % self.dataset.batches();
+        let (x, labels) = self.dataset.batch(engine.server(), index)?;
+        let first = index * self.batch_size();
+        let rows = first..first + engine.server().selectors_len(&x);
+        let x = engine.selectors(x, rows.map(|i| self.train.row(i)).collect());
+        Ok((x, engine.values(labels)?))
+    }
+}
+
+/// Returns the weights of every layer as torus fractions, in the order output, channel, row, column.
+fn weights<E: Engine>(
+    engine: &E,
+    deep: &Deep<E>,
+    plain: impl Fn(&E::Values) -> &[u64],
+) -> Result<Vec<Vec<f64>>> {
+    let of_layer = |layer: &Conv2d<E>| {
+        let g = layer.geometry();
+        let mut weights = Vec::with_capacity(g.weights());
+        for (block, rows) in layer.weights().iter().enumerate() {
+            let of_block = g.outputs_of(block).flat_map(|o| g.weights_of(o));
+            let at: Vec<_> = of_block.map(|w| g.weight_at(w)).collect();
+            weights.extend(plain(&engine.extract(rows, &at)?).iter().map(|&w| from_torus(w)));
+        }
+        Ok(weights)
+    };
+    deep.network().layers().iter().map(of_layer).collect()
+}
+
+/// What a step did to the weights of every layer, as torus fractions.
+pub type Update = Vec<Vec<f64>>;
+
+fn minus(x: Vec<Vec<f64>>, y: &[Vec<f64>]) -> Update {
+    x.into_iter()
+        .zip(y)
+        .map(|(x, y)| x.iter().zip(y).map(|(x, y)| (x - y) - (x - y).round()).collect())
+        .collect()
+}
+
+/// Makes the first step on ciphertexts, and returns what it did to the weights.
+///
+/// # Errors
+/// Those of the data and the engine.
+pub fn audited(
+    engine: &Audit<'_>,
+    recipe: &DeepRecipe,
+    source: &AuditSource<'_>,
+) -> Result<(Work, Update)> {
+    let mut deep = Deep::new(engine, recipe)?;
+    let before = weights(engine, &deep, |x| x.plain())?;
+    let work = deep.train_step(engine, source)?;
+    Ok((work, minus(weights(engine, &deep, |x| x.plain())?, &before)))
+}
+
+/// Makes the first step in the clear; exact, or with noise from a seed.
+///
+/// # Errors
+/// Those of the data.
+pub fn twin(
+    params: &Params,
+    recipe: &DeepRecipe,
+    source: &ClearSource,
+    noise: Option<u64>,
+) -> Result<Update> {
+    let engine = noise.map_or_else(|| Clear::exact(params), |seed| Clear::noisy(params, seed));
+    let mut deep = Deep::new(&engine, recipe)?;
+    let before = weights(&engine, &deep, |x| x)?;
+    deep.train_step(&engine, source)?;
+    Ok(minus(weights(&engine, &deep, |x| x)?, &before))
+}
+
+/// Returns the correlation of two lists.
+#[must_use]
+pub fn correlation(x: &[f64], y: &[f64]) -> f64 {
+    let mean = |x: &[f64]| x.iter().sum::<f64>() / x.len().max(1) as f64;
+    let (mx, my) = (mean(x), mean(y));
+    let dot = |x: &[f64], mx: f64, y: &[f64], my: f64| -> f64 {
+        x.iter().zip(y).map(|(x, y)| (x - mx) * (y - my)).sum()
+    };
+    dot(x, mx, y, my) / (dot(x, mx, x, mx) * dot(y, my, y, my)).sqrt()
+}
+
+fn rms(x: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let count = x.len().max(1) as f64;
+    (x.map(|x| x * x).sum::<f64>() / count).sqrt()
+}
+
+/// The update of one layer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerUpdate {
+    /// Name.
+    pub name: String,
+    /// Number of weights.
+    pub weights: usize,
+    /// Root mean square of the exact twin's update, as a fraction of the torus.
+    pub update: f64,
+    /// The same of what the encrypted update differs from it.
+    pub measured_noise: f64,
+    /// The same of what the twins with noise differ from it.
+    pub predicted_noise: f64,
+    /// Correlation of the encrypted update with the exact twin's.
+    pub correlation: f64,
+    /// The same of the twins with noise, their mean.
+    pub predicted_correlation: f64,
+}
+
+impl LayerUpdate {
+    /// Compares the updates of a layer.
+    #[must_use]
+    pub fn new(name: &str, encrypted: &[f64], exact: &[f64], noisy: &[&[f64]]) -> Self {
+        let off = |x: &[f64]| rms(x.iter().zip(exact).map(|(x, y)| x - y));
+        let mean = |f: &dyn Fn(&[f64]) -> f64| {
+            noisy.iter().map(|x| f(x)).sum::<f64>() / noisy.len().max(1) as f64
+        };
+        Self {
+            name: name.into(),
+            weights: exact.len(),
+            update: rms(exact.iter().copied()),
+            measured_noise: off(encrypted),
+            predicted_noise: mean(&off),
+            correlation: correlation(encrypted, exact),
+            predicted_correlation: mean(&|x| correlation(x, exact)),
+        }
+    }
+}
+
+/// A step as a file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepResults {
+    /// Encrypted images of the mini-batch.
+    pub images: usize,
+    /// Lookups.
+    pub lookups: u64,
+    /// Parameters that are trained.
+    pub parameters: usize,
+    /// Seconds of the server's moves.
+    pub wall_seconds: f64,
+    /// The same, predicted by the price list before the step.
+    pub predicted_seconds: f64,
+    /// Threads.
+    pub threads: usize,
+    /// Seconds of one raw key switch and bootstrap on one thread while all do the same, before and after.
+    pub raw_seconds: f64,
+    /// Wall time over lookups times raw bootstrapping cost over threads.
+    pub efficiency: f64,
+    /// Largest resident memory, decrypted copies included.
+    pub peak_memory_bytes: u64,
+    /// Name of the parameter set.
+    pub parameter_set: String,
+    /// Seed of the set-up.
+    pub seed: u64,
+    /// Command.
+    pub command: String,
+    /// Commit.
+    pub commit: String,
+    /// Machine.
+    pub machine: String,
+    /// Name of the data set.
+    pub dataset: String,
+    /// Twins with noise.
+    pub twins: u64,
+    /// The layers.
+    pub layers: Vec<LayerUpdate>,
+    /// Noise and time of the moves.
+    pub findings: Findings,
+    /// The public recipe.
+    pub recipe: Recipe,
+}
+
+impl StepResults {
+    /// Reads results.
+    ///
+    /// # Errors
+    /// If the file is absent or says something else.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("{} holds no step", path.display()))
+    }
+
+    /// Writes results.
+    ///
+    /// # Errors
+    /// Those of the file.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let mut json = serde_json::to_vec_pretty(self)?;
+        json.push(b'\n');
+        file::write(path, &json, Secrecy::Public)
+    }
+
+    /// Returns the results as a section of the book.
+    #[must_use]
+    pub fn section(&self, name: &str) -> String {
+        let per_lookup = self.wall_seconds * self.threads as f64 / self.lookups.max(1) as f64;
+        let rows = [
+            ("encrypted images", self.images.to_string()),
+            ("parameters, all updated", self.parameters.to_string()),
+            ("lookups", self.lookups.to_string()),
+            ("server's moves, wall time", format!("{:.0} s", self.wall_seconds)),
+            ("the same, predicted", format!("{:.0} s", self.predicted_seconds)),
+            ("an image", format!("{:.1} s", self.wall_seconds / self.images.max(1) as f64)),
+            (
+                "a parameter",
+                format!("{:.2} ms", 1e3 * self.wall_seconds / self.parameters.max(1) as f64),
+            ),
+            ("threads", self.threads.to_string()),
+            ("wall time x threads / lookups", format!("{:.1} ms", per_lookup * 1e3)),
+            (
+                "raw key switch + bootstrap in the same run",
+                format!("{:.1} ms", self.raw_seconds * 1e3),
+            ),
+            ("efficiency", format!("{:.3}", self.efficiency)),
+            ("largest memory", format!("{:.2} GB", self.peak_memory_bytes as f64 / 1e9)),
+            ("parameter set", format!("`{}`", self.parameter_set)),
+            ("seed", self.seed.to_string()),
+            ("machine", self.machine.clone()),
+            ("command", format!("`{}`", self.command)),
+            ("commit", format!("`{}`", self.commit)),
+        ];
+        let mut text = format!("## {name}\n\n| | |\n|---|---|\n");
+        // Writing to a string cannot fail, here and below.
+        for (what, value) in rows {
+            let _ = writeln!(text, "| {what} | {value} |");
+        }
+        let _ = write!(
+            text,
+            "\nThe update of every layer, torus fractions as powers of two. Predicted: the mean of {} twins with noise.\n\n\
+             | layer | weights | update | its noise | predicted | correlation with the exact twin | predicted |\n\
+             |---|---|---|---|---|---|---|\n",
+            self.twins
+        );
+        for l in &self.layers {
+            let _ = writeln!(
+                text,
+                "| {} | {} | {:.2} | {:.2} | {:.2} | {:.4} | {:.4} |",
+                l.name,
+                l.weights,
+                l.update.log2(),
+                l.measured_noise.log2(),
+                l.predicted_noise.log2(),
+                l.correlation,
+                l.predicted_correlation
+            );
+        }
+        let _ = write!(
+            text,
+            "\nThe noise of every move, decrypted and compared with the same move in the clear on the decrypted inputs.\n\n\
+             | move | numbers | measured | predicted |\n|---|---|---|---|\n"
+        );
+        for (name, noise) in &self.findings.noise {
+            let _ = writeln!(
+                text,
+                "| {name} | {} | {:.2} | {:.2} |",
+                noise.numbers,
+                noise.measured.log2(),
+                noise.predicted.log2()
+            );
+        }
+        text.push_str("\nThe server's time.\n\n| move | seconds | share |\n|---|---|---|\n");
+        for (name, seconds) in &self.findings.seconds {
+            let share = 100.0 * seconds / self.wall_seconds;
+            let _ = writeln!(text, "| {name} | {seconds:.0} | {share:.1} % |");
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn correlations_and_noise_are_those_of_the_definition() {
+        let (x, y) = ([1.0, 2.0, 3.0, 4.0], [2.0, 4.0, 6.0, 8.0]);
+        assert!((correlation(&x, &y) - 1.0).abs() < 1e-12);
+        assert!((correlation(&x, &[4.0, 3.0, 2.0, 1.0]) + 1.0).abs() < 1e-12);
+        let layer = LayerUpdate::new("l", &[0.0, 2.0, 3.0, 4.0], &x, &[&x, &y]);
+        assert!((layer.measured_noise - 0.5).abs() < 1e-12);
+        assert!((layer.predicted_noise - 0.5 * 7.5f64.sqrt()).abs() < 1e-12);
+        assert!((layer.predicted_correlation - 1.0).abs() < 1e-12);
+    }
+}

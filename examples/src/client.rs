@@ -285,7 +285,7 @@ impl ClearModel {
         let engine = Clear::exact(key.params());
         let state = &checkpoint.state;
         let model = Model::resume(&engine, &state.recipe, (rows, &values), state.step)?;
-        Ok(Self { engine, model })
+        Ok(Self { model: model.finished(&engine)?, engine })
     }
 
     /// Trains the clear twin: the same steps, data, order and tables; exact, or with the predicted noise
@@ -320,7 +320,8 @@ impl ClearModel {
         }
         bar.finish();
         // Noise while it learns; as a decrypted model it is exact.
-        Ok(Self { engine: exact(), model })
+        let engine = exact();
+        Ok(Self { model: model.finished(&engine)?, engine })
     }
 
     /// The same model with the noise that an encrypted inference is predicted to have.

@@ -89,7 +89,7 @@ const SCORES: &str = "encrypted scores";
 /// Those of the files.
 pub fn score(engine: &Cpu, model: &Path, query: &Path) -> Result<Values> {
     let saved = Checkpoint::load(model, engine.params(), engine.key_id())?;
-    let model = saved.model(engine)?;
+    let model = saved.model(engine)?.finished(engine)?;
     let query = Dataset::open(query, engine.params(), engine.key_id())?;
     let (x, _) = query.batch(engine, 0)?;
     Ok(model.scores(engine, &x)?)

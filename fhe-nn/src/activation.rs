@@ -9,41 +9,87 @@ use crate::Result;
 /// Tables of one lookup: the levels of a promotion, and one more.
 pub const TABLES: usize = 4;
 
-/// A rectifier with few levels: `a = spacing (min(levels, round(levels z / range)) - offset)` for z > 0, and
-/// `-spacing offset` else.
+/// The function between a pre-activation and its level.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// `clamp(round(levels z / range), 0, levels)`; open where `0 < z < range`.
+    #[default]
+    Relu,
+    /// `clamp(round(levels z / range), -levels, levels)`; open where `|z| < range`.
+    ClippedIdentity,
+    /// `levels` where `z >= 0`, else `-levels`; open where `|z| < range` (straight-through estimator: Hubara et
+    /// al., "Binarized Neural Networks", NeurIPS 2016, equation 4).
+    Sign,
+}
+
+/// An activation with few levels: `a = spacing (level(z) - offset)`.
 ///
 /// The integers are spaced so that weights, whose phase is `1 / (4 z_range spacing)` a unit, stay small
 /// beside the errors' range on the way back. The offset centres them.
 ///
-/// The gate, `1` where `0 < z < range` and `0` elsewhere, is the derivative (straight through the rounding).
+/// The gate, 1 where it is open and 0 elsewhere, is the derivative (straight through the rounding).
 ///
 /// # Values
-/// `-spacing offset ..= spacing (levels - offset)`, to be within half a digit of the promotion's gadget.
+/// [`Activation::range`], to be within half a digit of the promotion's gadget.
+///
+/// # Examples
+/// ```
+/// use fhe_nn::activation::{Activation, Kind};
+///
+/// let relu = Activation { kind: Kind::Relu, levels: 7, range: 3.5, offset: 1, spacing: 3 };
+/// assert_eq!([-1.0, 1.0, 9.0].map(|z| relu.at(z)), [-3, 3, 18]);
+/// let sign = Activation { kind: Kind::Sign, levels: 1, range: 1.0, offset: 0, spacing: 1 };
+/// assert_eq!([-0.1, 0.0].map(|z| sign.at(z)), [-1, 1]);
+/// assert!(sign.gate(-0.1) && !sign.gate(1.5));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Relu {
-    /// Number of levels above zero.
+pub struct Activation {
+    /// The function.
+    #[serde(default)]
+    pub kind: Kind,
+    /// Largest level.
     pub levels: i32,
     /// Pre-activation of the highest level.
     pub range: f64,
     /// Level that becomes the integer zero.
+    #[serde(default)]
     pub offset: i32,
     /// Integers from one level to the next.
+    #[serde(default = "one")]
     pub spacing: i32,
 }
 
-impl Relu {
+fn one() -> i32 {
+    1
+}
+
+impl Activation {
     /// Returns the integer of a pre-activation.
     #[must_use]
     pub fn at(&self, z: f64) -> i32 {
-        let level = (f64::from(self.levels) * z / self.range).round().max(0.0) as i32;
-        self.spacing * (level.min(self.levels) - self.offset)
+        let level = (f64::from(self.levels) * z / self.range).round() as i32;
+        let level = match self.kind {
+            Kind::Relu => level.clamp(0, self.levels),
+            Kind::ClippedIdentity => level.clamp(-self.levels, self.levels),
+            Kind::Sign if z < 0.0 => -self.levels,
+            Kind::Sign => self.levels,
+        };
+        self.spacing * (level - self.offset)
     }
 
     /// Returns the derivative's stand-in.
     #[must_use]
     pub fn gate(&self, z: f64) -> bool {
-        0.0 < z && z < self.range
+        let from = if self.kind == Kind::Relu { 0.0 } else { -self.range };
+        from < z && z < self.range
+    }
+
+    /// Returns the smallest and the largest integer.
+    #[must_use]
+    pub fn range(&self) -> (i32, i32) {
+        (self.at(f64::NEG_INFINITY), self.at(f64::INFINITY))
     }
 
     /// Looks activations and gates up: value `4 i + j` is level j of activation i for j < 3, and value

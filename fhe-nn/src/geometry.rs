@@ -202,6 +202,12 @@ impl Geometry {
         self.input.channels.div_ceil(self.transposed_filters())
     }
 
+    /// Returns the number of weights of one output.
+    #[must_use]
+    pub fn window(&self) -> usize {
+        self.weights() / self.output.channels
+    }
+
     /// Returns the number of weights.
     #[must_use]
     pub fn weights(&self) -> usize {

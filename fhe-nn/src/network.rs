@@ -5,7 +5,7 @@ use std::ops::Range;
 use fhe_core::Engine;
 use serde::{Deserialize, Serialize};
 
-use crate::activation::{ErrorGate, Relu, TABLES, gadget, table};
+use crate::activation::{Activation, ErrorGate, TABLES, gadget, table};
 use crate::conv2d::{Conv2d, Transposed, WeightGradient};
 use crate::{Error, Geometry, Result, Shape};
 
@@ -27,12 +27,33 @@ pub struct LayerConfig {
     #[serde(default)]
     pub padding: usize,
     /// What follows; nothing after the last layer.
-    #[serde(default)]
-    pub activation: Option<Relu>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activation: Option<Activation>,
+    /// Name of an earlier layer whose output is added to the activation: a residual connection (He et al.,
+    /// "Deep Residual Learning", CVPR 2016, equation 1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub residual: Option<String>,
+    /// Sums over windows of so many rows and columns, after the addition: average pooling, but for the
+    /// factor, which the next layer's weights take.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub pool: usize,
+}
+
+impl LayerConfig {
+    /// A layer of stride 1, without padding, residual connection and pooling.
+    #[must_use]
+    pub fn new(name: &str, outputs: usize, kernel: usize, activation: Option<Activation>) -> Self {
+        let (name, stride, padding, residual, pool) = (name.into(), 1, 0, None, 1);
+        Self { name, outputs, kernel, stride, padding, activation, residual, pool }
+    }
 }
 
 fn one() -> usize {
     1
+}
+
+fn is_one(x: &usize) -> bool {
+    *x == one()
 }
 
 /// The public shape of a network.
@@ -64,7 +85,7 @@ impl NetworkConfig {
             return fail("network", problem);
         }
         let mut input = self.input;
-        let mut out = Vec::with_capacity(self.layers.len());
+        let mut out: Vec<Geometry> = Vec::with_capacity(self.layers.len());
         for (i, layer) in self.layers.iter().enumerate() {
             let last = i + 1 == self.layers.len();
             if last == layer.activation.is_some() {
@@ -79,10 +100,71 @@ impl NetworkConfig {
             };
             let window = (layer.kernel, layer.stride, layer.padding);
             let geometry = Geometry::new(&layer.name, n, input, layer.outputs, window, group)?;
-            input = geometry.output;
+            let output = geometry.output;
+            if layer.pool == 0 || output.height % layer.pool + output.width % layer.pool > 0 {
+                let problem = format!("pool is {} on {output}: expected a divisor", layer.pool);
+                return fail(&layer.name, problem);
+            }
+            if let Some(from) = &layer.residual {
+                let source = self.layers[..i].iter().position(|earlier| earlier.name == *from);
+                let shape = source.map(|j| self.pooled(j, out[j].output));
+                if last
+                    || shape != Some(output)
+                    || self.spacing(i + 1) != self.spacing(source.map_or(0, |j| j + 1))
+                {
+                    let problem = format!(
+                        "residual is {from:?}: expected an earlier layer with an output of {output} and the same spacing, before the last layer"
+                    );
+                    return fail(&layer.name, problem);
+                }
+            }
+            input = self.pooled(i, output);
             out.push(geometry);
         }
         Ok(out)
+    }
+
+    fn pooled(&self, layer: usize, output: Shape) -> Shape {
+        let pool = self.layers[layer].pool;
+        Shape { height: output.height / pool, width: output.width / pool, ..output }
+    }
+
+    /// Returns for each layer the index of the one whose output its residual connection adds.
+    #[must_use]
+    pub fn residuals(&self) -> Vec<Option<usize>> {
+        let index = |name: &String| self.layers.iter().position(|layer| layer.name == *name);
+        self.layers.iter().map(|layer| layer.residual.as_ref().and_then(index)).collect()
+    }
+
+    /// Returns the smallest and the largest integer of each layer's output; those of the last are 0.
+    #[must_use]
+    pub fn ranges(&self) -> Vec<(i32, i32)> {
+        let mut ranges: Vec<(i32, i32)> = Vec::with_capacity(self.layers.len());
+        for (layer, residual) in self.layers.iter().zip(self.residuals()) {
+            let (low, high) = layer.activation.map_or((0, 0), |a| a.range());
+            let added = residual.and_then(|j| ranges.get(j).copied()).unwrap_or((0, 0));
+            let window = i32::try_from(layer.pool * layer.pool).unwrap_or(i32::MAX);
+            let sum = |x: i32, y: i32| x.saturating_add(y).saturating_mul(window);
+            ranges.push((sum(low, added.0), sum(high, added.1)));
+        }
+        ranges
+    }
+
+    /// Checks that the integers of every output fit half a digit of a promotion.
+    ///
+    /// # Errors
+    /// [`Error::Layer`] names the first layer whose output does not, and the bound.
+    pub fn check_ranges(&self, gadget: fhe_core::params::Gadget) -> Result<()> {
+        let bound = (1i32 << (gadget.base_log - 1)) - 1;
+        for (layer, (low, high)) in self.layers.iter().zip(self.ranges()) {
+            if low < -bound || high > bound {
+                let problem = format!(
+                    "its output has integers from {low} to {high}: expected -{bound} to {bound}; fewer levels, a smaller spacing or less pooling fit"
+                );
+                return Err(Error::Layer { layer: layer.name.clone(), problem });
+            }
+        }
+        Ok(())
     }
 
     /// Returns the spacing of the integers that enter a layer.
@@ -90,6 +172,20 @@ impl NetworkConfig {
     pub fn spacing(&self, layer: usize) -> f64 {
         let before = layer.checked_sub(1).and_then(|i| self.layers[i].activation);
         before.map_or(1.0, |relu| f64::from(relu.spacing))
+    }
+
+    /// Returns what the errors that come back to a layer's activation are multiplied by on their way past the
+    /// layers between it and its residual source.
+    ///
+    /// Errors of layer l are integers, `gain_l = 8 limit scale U / t` times what came back; the connection goes
+    /// past these roundings, so its errors take the product of the gains, rounded to an integer.
+    #[must_use]
+    pub fn residual_scale(&self, source: usize, layer: usize, gates: &[ErrorGate]) -> i64 {
+        let gain = |l: usize| {
+            let gate = &gates[l];
+            8.0 * f64::from(gate.limit) * gate.scale as f64 * self.unit() / self.spacing(l + 1)
+        };
+        ((source + 1..=layer).map(gain).product::<f64>().round() as i64).max(1)
     }
 
     /// Returns the torus fraction of a unit of pre-activation.
@@ -134,7 +230,7 @@ impl<E: Engine> Network<E> {
     /// [`Error::Layer`] if they are not those of the configuration, [`Error::Core`] if the parameter set
     /// cannot promote.
     pub fn new(engine: &E, config: &NetworkConfig, layers: Vec<Conv2d<E>>) -> Result<Self> {
-        gadget(engine)?;
+        config.check_ranges(gadget(engine)?)?;
         let geometries = config.geometries(engine.params().row_size)?;
         if layers.iter().map(Conv2d::geometry).eq(&geometries) {
             Ok(Self { config: config.clone(), layers })
@@ -164,21 +260,31 @@ impl<E: Engine> Network<E> {
     /// Runs some samples of a list through the network.
     ///
     /// # Cost
-    /// A lookup for each value of every layer but the last.
+    /// A lookup for each value of every layer but the last; residual connections and pooling are additions.
     ///
     /// # Errors
     /// [`fhe_core::Error::Index`] if there are fewer selectors than samples.
     pub fn forward(&self, engine: &E, x: &E::Selectors, samples: Range<usize>) -> Result<Trace<E>> {
         let count = samples.len();
+        let residuals = self.config.residuals();
         let (mut inputs, mut gates) = (Vec::new(), Vec::new());
+        // Outputs that a later layer adds: as four tables a value.
+        let mut kept: Vec<Option<E::Values>> = Vec::new();
         let mut z = self.layers[0].forward(engine, x, samples)?;
-        for (layer, config) in self.layers[1..].iter().zip(&self.config.layers) {
+        for (i, layer) in self.layers[1..].iter().enumerate() {
+            let (config, shape) = (&self.config.layers[i], self.layers[i].geometry().output);
             // The configuration was checked: every layer but the last has one.
-            let Some(relu) = config.activation else { continue };
-            let a = relu.lookup(engine, &z, self.config.z_range)?;
-            let input = engine.promote(&a, TABLES, &layer.input_slots(count))?;
-            z = layer.forward(engine, &input, 0..count)?;
+            let Some(activation) = config.activation else { continue };
+            let mut a = activation.lookup(engine, &z, self.config.z_range)?;
+            drop(z);
             gates.push(table(engine, &a, TABLES - 1)?);
+            if let Some(earlier) = residuals[i].and_then(|j| kept[j].as_ref()) {
+                engine.add_scaled_values(&mut a, earlier, 1)?;
+            }
+            let a = pool(engine, a, shape, config.pool)?;
+            let input = engine.promote(&a, TABLES, &layer.input_slots(count))?;
+            kept.push(residuals.contains(&Some(i)).then_some(a));
+            z = layer.forward(engine, &input, 0..count)?;
             inputs.push(input);
         }
         Ok(Trace { inputs, gates, scores: z })
@@ -212,13 +318,34 @@ impl<E: Engine> Network<E> {
         gates: &[ErrorGate],
         samples: usize,
     ) -> Result<Vec<E::Values>> {
+        let residuals = self.config.residuals();
         let mut all = vec![errors];
+        // What residual connections bring back to each layer's output.
+        let mut added: Vec<Option<E::Values>> = self.layers.iter().map(|_| None).collect();
         for i in (1..self.layers.len()).rev() {
             let layer = &self.layers[i];
             let last = &all[all.len() - 1];
             let selectors = engine.promote(last, TABLES, &layer.error_slots(samples))?;
-            let back = layer.input_gradient(engine, &transposed[i - 1], &selectors, samples)?;
+            let mut back = layer.input_gradient(engine, &transposed[i - 1], &selectors, samples)?;
+            drop(selectors);
+            let (config, shape) =
+                (&self.config.layers[i - 1], self.layers[i - 1].geometry().output);
+            if let Some(more) = added[i - 1].take() {
+                engine.add_scaled_values(&mut back, &more, 1)?;
+            }
+            let back = unpool(engine, back, shape, config.pool)?;
             all.push(gates[i - 1].lookup(engine, &back, &trace.gates[i - 1])?);
+            if let Some(source) = residuals[i - 1] {
+                let k = self.config.residual_scale(source, i - 1, gates);
+                match &mut added[source] {
+                    Some(sum) => engine.add_scaled_values(sum, &back, k)?,
+                    none => {
+                        let mut sum = engine.public_values(&vec![0; engine.values_len(&back)]);
+                        engine.add_scaled_values(&mut sum, &back, k)?;
+                        *none = Some(sum);
+                    }
+                }
+            }
         }
         all.reverse();
         Ok(all)
@@ -238,4 +365,47 @@ impl<E: Engine> Network<E> {
         let errors = table(engine, errors, TABLES - 1)?;
         self.layers[layer].weight_gradient(engine, x, &errors, samples)
     }
+}
+
+/// Adds the values of windows, each of four tables.
+fn pool<E: Engine>(engine: &E, a: E::Values, shape: Shape, side: usize) -> Result<E::Values> {
+    if side == 1 {
+        return Ok(a);
+    }
+    let (height, width) = (shape.height / side, shape.width / side);
+    let maps = engine.values_len(&a) / (TABLES * shape.height * shape.width);
+    let mut sum = engine.public_values(&vec![0; TABLES * maps * height * width]);
+    for (dy, dx) in (0..side).flat_map(|dy| (0..side).map(move |dx| (dy, dx))) {
+        let picks: Vec<_> = (0..maps * height * width)
+            .flat_map(|i| {
+                let (map, y, x) = (i / (height * width), i / width % height, i % width);
+                let at = (map * shape.height + y * side + dy) * shape.width + x * side + dx;
+                (0..TABLES).map(move |t| (0, TABLES * at + t))
+            })
+            .collect();
+        engine.add_scaled_values(&mut sum, &engine.gather(&[&a], &picks)?, 1)?;
+    }
+    Ok(sum)
+}
+
+/// The way back of [`pool`], for single values: each goes to all of its window.
+fn unpool<E: Engine>(
+    engine: &E,
+    errors: E::Values,
+    shape: Shape,
+    side: usize,
+) -> Result<E::Values> {
+    if side == 1 {
+        return Ok(errors);
+    }
+    let (height, width) = (shape.height / side, shape.width / side);
+    let maps = engine.values_len(&errors) / (height * width);
+    let picks: Vec<_> = (0..maps * shape.height * shape.width)
+        .map(|i| {
+            let (map, y, x) =
+                (i / (shape.height * shape.width), i / shape.width % shape.height, i % shape.width);
+            (0, (map * height + y / side) * width + x / side)
+        })
+        .collect();
+    Ok(engine.gather(&[&errors], &picks)?)
 }

@@ -6,13 +6,14 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use fhe_core::{Clear, Engine, Params, from_torus, to_torus};
-use fhe_nn::activation::{ErrorGate, Relu, TABLES, levels, table};
+use fhe_nn::activation::{Activation, ErrorGate, Kind, TABLES, levels, table};
 use fhe_nn::{Conv2d, LayerConfig, Network, NetworkConfig, Shape};
 use serde::Deserialize;
 
 const SAMPLES: usize = 4;
 const CLASSES: usize = 3;
-const RELU: Relu = Relu { levels: 15, range: 4.0, offset: 2, spacing: 4 };
+const RELU: Activation =
+    Activation { kind: Kind::Relu, levels: 15, range: 4.0, offset: 2, spacing: 4 };
 
 #[derive(Deserialize)]
 struct Fixture {
@@ -30,21 +31,13 @@ fn fixture() -> Fixture {
 }
 
 fn config() -> NetworkConfig {
-    let layer = |name: &str, outputs, kernel, activation| LayerConfig {
-        name: name.into(),
-        outputs,
-        kernel,
-        stride: 1,
-        padding: 0,
-        activation,
-    };
     NetworkConfig {
         input: Shape { channels: 2, height: 4, width: 4 },
         z_range: 8.0,
         layers: vec![
-            layer("conv1", 3, 3, Some(RELU)),
-            layer("conv2", 4, 2, Some(RELU)),
-            layer("scores", CLASSES, 1, None),
+            LayerConfig::new("conv1", 3, 3, Some(RELU)),
+            LayerConfig::new("conv2", 4, 2, Some(RELU)),
+            LayerConfig::new("scores", CLASSES, 1, None),
         ],
     }
 }

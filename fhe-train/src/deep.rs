@@ -112,11 +112,48 @@ impl<E: Engine> Deep<E> {
         &self.network
     }
 
-    /// Trains on mini-batch `step mod batches`.
+    /// Returns the model as it is used: with binary weights where the recipe wants them. It cannot be trained
+    /// on.
+    ///
+    /// # Cost
+    /// A lookup for each binary weight.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub fn finished(mut self, engine: &E) -> Result<Self> {
+        if let Some((network, _)) = self.used(engine)? {
+            self.network = network;
+            self.recipe.training.iter_mut().for_each(|training| training.binary = None);
+        }
+        Ok(self)
+    }
+
+    /// Returns the network with which a step computes, if it is not the one that is trained: with binary weights.
+    fn used(&self, engine: &E) -> Result<Option<(Network<E>, usize)>> {
+        if !self.recipe.has_binary_layers() {
+            return Ok(None);
+        }
+        let (mut layers, mut lookups) = (Vec::new(), 0);
+        for (i, layer) in self.network.layers().iter().enumerate() {
+            layers.push(match self.recipe.training[i].binary {
+                None => layer.copy(engine)?,
+                Some(binary) => {
+                    let (k, scale) = self.recipe.signs(i, binary);
+                    let slots = engine.params().row_size;
+                    let table = Table::new(slots, |x| if x < 0.0 { -scale } else { scale });
+                    lookups += layer.geometry().weights();
+                    layer.look_up_weights(engine, k, &table)?
+                }
+            });
+        }
+        Ok(Some((Network::new(engine, &self.recipe.network, layers)?, lookups)))
+    }
+
+    /// Trains on the mini-batch of the next step.
     ///
     /// # Cost
     /// For each sample twice the values of the hidden layers, and the classes; for each mini-batch the
-    /// weights of all layers but the first.
+    /// weights of all layers but the first, the filters of centred layers, and binary weights.
     ///
     /// # Errors
     /// Those of the source and the engine.
@@ -129,15 +166,18 @@ impl<E: Engine> Deep<E> {
         let per_batch = batch.div_ceil(first_batch);
         let steps = batches * self.recipe.passes * per_batch;
 
-        let transposed = self.network.transpose(engine)?;
+        let used = self.used(engine)?;
+        let mut lookups = used.as_ref().map_or(0, |used| used.1);
+        let used = used.map(|used| used.0);
+        let transposed = used.as_ref().unwrap_or(&self.network).transpose(engine)?;
         let layers = self.network.layers().len();
         let mut sums: Vec<Option<WeightGradient<E>>> = (0..layers).map(|_| None).collect();
-        let mut lookups = 0;
         let mut schedule = 1.0;
         for (i, first) in (0..samples).step_by(first_batch).enumerate() {
             let range = first..(first + first_batch).min(samples);
             schedule = self.recipe.schedule(self.step * per_batch + i, steps);
-            let trace = self.network.forward(engine, &x, range.clone())?;
+            let network = used.as_ref().unwrap_or(&self.network);
+            let trace = network.forward(engine, &x, range.clone())?;
             let classes = self.recipe.classes();
             let of_range: Vec<_> =
                 (range.start * classes..range.end * classes).map(|i| (0, i)).collect();
@@ -153,8 +193,7 @@ impl<E: Engine> Deep<E> {
                 })
                 .collect();
             let count = range.len();
-            let errors =
-                self.network.backward(engine, &trace, &transposed, errors, &gates, count)?;
+            let errors = network.backward(engine, &trace, &transposed, errors, &gates, count)?;
             lookups += errors.iter().map(|e| engine.values_len(e) / 4).sum::<usize>()
                 + trace.gates.iter().map(|gates| engine.values_len(gates)).sum::<usize>();
 
@@ -229,11 +268,40 @@ impl<E: Engine> Deep<E> {
         let down =
             Table::new(engine.params().row_size, |u| -step * (u / per_unit).clamp(-clip, clip));
         let down = [down];
+        let decay = self.recipe.decay_scale(layer, batch);
+        let window = self.network.layers()[layer].geometry().window();
+        let centring =
+            training.centred.then(|| self.recipe.centring(layer, window)).flatten().unwrap_or(0);
         let layer = &mut self.network.layers_mut()[layer];
+        let mut lookups = layer.geometry().weights();
         for block in 0..layer.geometry().blocks() {
-            let (gradient, _) = layer.values_of(engine, gradient, block)?;
-            layer.add_to_weights(engine, block, &engine.lookup(&gradient, &down)?)?;
+            let (mut gradient, weights) = layer.values_of(engine, gradient, block)?;
+            if decay > 0 {
+                engine.add_scaled_values(&mut gradient, &weights, decay)?;
+            }
+            let mut update = engine.lookup(&gradient, &down)?;
+            if centring > 0 {
+                centre(engine, &mut update, window, centring)?;
+                lookups += layer.geometry().outputs_of(block).len();
+            }
+            layer.add_to_weights(engine, block, &update)?;
         }
-        Ok(layer.geometry().weights())
+        Ok(lookups)
     }
+}
+
+/// Takes the mean of each filter's `window` updates out of them: the sum, `k` times as large, is read by a
+/// lookup, which divides it.
+fn centre<E: Engine>(engine: &E, update: &mut E::Values, window: usize, k: i64) -> Result<()> {
+    let filters = engine.values_len(update) / window;
+    let mut sums = engine.public_values(&vec![0; filters]);
+    for w in 0..window {
+        let picks: Vec<_> = (0..filters).map(|filter| (0, filter * window + w)).collect();
+        engine.add_scaled_values(&mut sums, &engine.gather(&[&*update], &picks)?, k)?;
+    }
+    let divisor = k as f64 * window as f64;
+    let mean = Table::new(engine.params().row_size, |x| x / divisor);
+    let means = engine.lookup(&sums, &[mean])?;
+    let picks: Vec<_> = (0..filters * window).map(|i| (0, i / window)).collect();
+    Ok(engine.add_scaled_values(update, &engine.gather(&[&means], &picks)?, -1)?)
 }

@@ -33,7 +33,7 @@ pub struct DeepRecipe {
 }
 
 /// How a layer is trained.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LayerTraining {
     /// Standard deviation of the first weights.
@@ -52,6 +52,37 @@ pub struct LayerTraining {
     /// All layers but the last: the errors' integers are this times the errors that come back.
     #[serde(default)]
     pub error_gain: f64,
+    /// All layers but the first: weight decay. The mean gradient gets this times the weight, before the clip;
+    /// rounded to a multiple of what a weight's phase is in it. No lookup.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub decay: f64,
+    /// All layers but the first: takes the mean of each filter's update out of it, for one lookup a filter.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub centred: bool,
+    /// Uses the signs of the weights in place of the weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binary: Option<Binary>,
+}
+
+/// Binary weights: the layer computes with `scale sign(w)`, looked up once a mini-batch for each weight; the
+/// gradient is that of the latent weight w (straight-through estimator: Courbariaux, Bengio, David,
+/// "BinaryConnect", NeurIPS 2015, algorithm 1).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Binary {
+    /// What a weight counts, in the unit of `init`.
+    pub scale: f64,
+    /// Latent weights are read between minus and plus this; beyond it their sign is read wrongly. The
+    /// reading noise, as a part of this range, blurs the sign of small ones.
+    pub range: f64,
+}
+
+fn is_zero(x: &f64) -> bool {
+    *x == 0.0
+}
+
+fn is_false(x: &bool) -> bool {
+    !x
 }
 
 impl DeepRecipe {
@@ -81,6 +112,11 @@ impl DeepRecipe {
         if got != layers {
             return fail("training", format!("{got} long"), "expected an entry a layer");
         }
+        if geometries[0].padding > 0 {
+            let got = format!("{} before the first layer", geometries[0].padding);
+            let rule = "expected 0: samples are encrypted as they are, without zeros around them";
+            return fail("padding", got, rule);
+        }
         if geometries.last().is_some_and(|g| g.output.len() != g.output.channels) {
             return fail("network", "a map of scores".into(), "expected one score a class");
         }
@@ -100,6 +136,35 @@ impl DeepRecipe {
             }
             if i > 0 && !positive(t.clip) {
                 return fail("clip", t.clip.to_string(), "expected more than 0");
+            }
+            if i == 0 && (t.decay != 0.0 || t.centred) {
+                let (field, got) = if t.centred {
+                    ("centred", t.centred.to_string())
+                } else {
+                    ("decay", t.decay.to_string())
+                };
+                return fail(
+                    field,
+                    got,
+                    "the first layer is updated without a lookup: leave it out",
+                );
+            }
+            if !(0.0..=1e3).contains(&t.decay) {
+                return fail("decay", t.decay.to_string(), "expected 0 to 1000");
+            }
+            if t.centred && self.centring(i, geometries[i].window()).is_none() {
+                let rule = "a filter's updates add up to more than the range: expected a smaller rate or clip";
+                return fail("centred", "true".into(), rule);
+            }
+            if let Some(binary) = t.binary {
+                if !positive(binary.scale) || !positive(binary.range) {
+                    let got = format!("{binary:?}");
+                    return fail("binary", got, "expected a scale and a range of more than 0");
+                }
+                if self.binary_scale(i, binary) < 1 {
+                    let rule = "the range is wider than z_range: expected less";
+                    return fail("binary.range", binary.range.to_string(), rule);
+                }
             }
             if i + 1 < layers {
                 if !positive(t.error_gain) {
@@ -145,6 +210,42 @@ impl DeepRecipe {
         } else {
             (exact / AMPLITUDE_STEP).round().max(1.0) * AMPLITUDE_STEP
         }
+    }
+
+    /// Returns the integer by which weights are multiplied before they are added to a summed gradient.
+    pub(crate) fn decay_scale(&self, layer: usize, batch: usize) -> i64 {
+        let spacing = self.network.spacing(layer);
+        let per_unit = self.amplitude(layer, 1.0, batch) * spacing * batch as f64;
+        let of_weight = self.network.unit() / spacing;
+        (self.training[layer].decay * per_unit / of_weight).round() as i64
+    }
+
+    /// Returns the integer by which the sum of a filter's updates is multiplied before its lookup; `None` if the
+    /// sum can leave the range.
+    pub(crate) fn centring(&self, layer: usize, window: usize) -> Option<i64> {
+        let training = &self.training[layer];
+        let unit = self.network.unit() / self.network.spacing(layer);
+        let largest = window as f64 * training.rate * training.clip * unit;
+        let k = (0.24 / largest).floor().min(1e9);
+        (k >= 1.0).then_some(k as i64)
+    }
+
+    /// Returns the integer by which latent weights are multiplied before their sign is looked up.
+    pub(crate) fn binary_scale(&self, layer: usize, binary: Binary) -> i64 {
+        let unit = self.network.unit() / self.network.spacing(layer);
+        (0.25 / (binary.range * unit)).floor().min(1e9) as i64
+    }
+
+    /// Returns what latent weights are multiplied by before their sign is looked up, and the torus fraction that
+    /// the sign is multiplied by.
+    pub(crate) fn signs(&self, layer: usize, binary: Binary) -> (i64, f64) {
+        let scale = binary.scale * self.network.unit() / self.network.spacing(layer);
+        (self.binary_scale(layer, binary), scale)
+    }
+
+    /// Returns whether any layer has binary weights.
+    pub(crate) fn has_binary_layers(&self) -> bool {
+        self.training.iter().any(|training| training.binary.is_some())
     }
 
     /// Returns the integer by which the finest level of a bias's errors is multiplied.

@@ -13,7 +13,7 @@ mod source;
 mod trainer;
 
 pub use deep::Deep;
-pub use deep_recipe::{DeepRecipe, LayerTraining};
+pub use deep_recipe::{Binary, DeepRecipe, LayerTraining};
 pub use error::{Error, Result};
 pub use fast::{FastTwin, Plan, Wraps};
 pub use head::Head;

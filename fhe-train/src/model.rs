@@ -83,7 +83,19 @@ impl<E: Engine> Model<E> {
         }
     }
 
-    /// Returns the scores of samples, a value a class, sample after sample.
+    /// Returns the model as it is used: see [`Deep::finished`].
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub fn finished(self, engine: &E) -> Result<Self> {
+        match self {
+            Self::Head(head) => Ok(Self::Head(head)),
+            Self::Deep(deep) => Ok(Self::Deep(deep.finished(engine)?)),
+        }
+    }
+
+    /// Returns the scores of samples, a value a class, sample after sample. A model in training is to be
+    /// [finished](Model::finished) before.
     ///
     /// # Errors
     /// Those of the engine.

@@ -8,11 +8,11 @@ use std::path::Path;
 use fhe_core::client::ClientKey;
 use fhe_core::store::{Dataset, DatasetShape, DatasetWriter};
 use fhe_core::{Clear, Cpu, Meter, Params, Seed, from_torus};
-use fhe_nn::activation::Relu;
+use fhe_nn::activation::{Activation, Kind};
 use fhe_nn::{LayerConfig, NetworkConfig, Shape};
 use fhe_train::{
-    Checkpoint, ClearSource, DeepRecipe, LayerTraining, Model, Recipe, ShapeSource, Trainer,
-    TrainerOptions,
+    Binary, Checkpoint, ClearSource, DeepRecipe, LayerTraining, Model, Recipe, ShapeSource,
+    Trainer, TrainerOptions,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -21,23 +21,7 @@ const SAMPLES: usize = 16;
 const BATCH: usize = 8;
 
 fn recipe() -> DeepRecipe {
-    let relu = Relu { levels: 7, range: 3.0, offset: 2, spacing: 4 };
-    let layer = |name: &str, outputs, kernel, activation| LayerConfig {
-        name: name.into(),
-        outputs,
-        kernel,
-        stride: 1,
-        padding: 0,
-        activation,
-    };
-    let training = |init, rate, clip, error_gain| LayerTraining {
-        init,
-        bias: 0.0,
-        rate,
-        bias_rate: 0.01,
-        clip,
-        error_gain,
-    };
+    let relu = Activation { kind: Kind::Relu, levels: 7, range: 3.0, offset: 2, spacing: 4 };
     DeepRecipe {
         mirrored: false,
         passes: 1,
@@ -48,9 +32,9 @@ fn recipe() -> DeepRecipe {
             input: Shape { channels: 2, height: 3, width: 3 },
             z_range: 8.0,
             layers: vec![
-                layer("conv", 4, 2, Some(relu)),
-                layer("dense", 3, 2, Some(relu)),
-                layer("scores", 2, 1, None),
+                LayerConfig::new("conv", 4, 2, Some(relu)),
+                LayerConfig::new("dense", 3, 2, Some(relu)),
+                LayerConfig::new("scores", 2, 1, None),
             ],
         },
         training: vec![
@@ -59,6 +43,29 @@ fn recipe() -> DeepRecipe {
             training(0.3, 0.1, 16.0, 0.0),
         ],
     }
+}
+
+fn training(init: f64, rate: f64, clip: f64, error_gain: f64) -> LayerTraining {
+    LayerTraining { init, rate, bias_rate: 0.01, clip, error_gain, ..LayerTraining::default() }
+}
+
+/// With sign activations and binary weights, a residual connection, pooling, weight decay and centred updates.
+fn binarized() -> DeepRecipe {
+    let sign = Activation { kind: Kind::Sign, levels: 1, range: 2.0, offset: 0, spacing: 2 };
+    let mut recipe = recipe();
+    let same = |name: &str| LayerConfig { padding: 1, ..LayerConfig::new(name, 4, 3, Some(sign)) };
+    recipe.network.layers = vec![
+        LayerConfig { padding: 0, kernel: 1, ..same("one") },
+        LayerConfig { residual: Some("one".into()), pool: 3, ..same("two") },
+        LayerConfig::new("scores", 2, 1, None),
+    ];
+    recipe.training[1] = LayerTraining {
+        decay: 40.0,
+        centred: true,
+        binary: Some(Binary { scale: 0.2, range: 1.0 }),
+        ..training(0.3, 0.05, 8.0, 4.0)
+    };
+    recipe
 }
 
 fn data(n: usize) -> ClearSource {
@@ -115,8 +122,22 @@ fn flat(model: &Model<Clear>, n: usize) -> Vec<f64> {
 
 #[test]
 fn encrypted_training_equals_its_twin_and_survives_interruptions() {
+    // A sample: 4 x 2 x 2 and 3 hidden values twice, 2 scores; a mini-batch: 3 x 16 + 2 x 3 weights.
+    let lookups = SAMPLES * (2 * (16 + 3) + 2) + SAMPLES / BATCH * (48 + 6);
+    equals_its_twin(recipe(), lookups);
+}
+
+#[test]
+fn a_binarized_residual_network_equals_its_twin() {
+    // A sample: 2 x 4 x 3 x 3 hidden values twice, 2 scores; a mini-batch: 4 x 4 x 9 + 2 x 4 weights, 4 filters and
+    // 4 x 4 x 9 binary weights.
+    let lookups = SAMPLES * (2 * 72 + 2) + SAMPLES / BATCH * (144 + 8 + 4 + 144);
+    equals_its_twin(binarized(), lookups);
+}
+
+fn equals_its_twin(recipe: DeepRecipe, lookups: usize) {
     let params = Params::toy_insecure().unwrap();
-    let (n, source, recipe) = (params.row_size, data(params.row_size), Recipe::Deep(recipe()));
+    let (n, source, recipe) = (params.row_size, data(params.row_size), Recipe::Deep(recipe));
     let key = ClientKey::new(&params, Seed::from_number(3));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("data");
@@ -136,8 +157,6 @@ fn encrypted_training_equals_its_twin_and_survives_interruptions() {
     let (resumed, _) = run(&folder.path().join("resumed"), &[Some(1), None]);
     assert_eq!((&once.rows, &once.values), (&resumed.rows, &resumed.values));
 
-    // A sample: 4 x 2 x 2 and 3 hidden values twice, 2 scores; a mini-batch: 3 x 16 + 2 x 3 weights.
-    let lookups = SAMPLES * (2 * (16 + 3) + 2) + SAMPLES / BATCH * (48 + 6);
     assert_eq!(report.state.lookups, lookups as u64);
     let shape = ShapeSource { samples: SAMPLES, batch: BATCH, classes: 2, squared_norm: 400.0 };
     assert_eq!(shape.price(&params, &recipe).unwrap().price.lookups, lookups as u64);
@@ -167,7 +186,7 @@ fn encrypted_training_equals_its_twin_and_survives_interruptions() {
 #[test]
 fn recipes_that_cannot_be_are_refused_with_one_clear_error() {
     type Change = fn(&mut DeepRecipe);
-    let cases: [(&str, Change); 7] = [
+    let cases: [(&str, Change); 15] = [
         ("first_batch", |r| r.first_batch = 0),
         ("training", |r| r.training.truncate(2)),
         ("clip", |r| r.training[1].clip = 0.0),
@@ -175,6 +194,14 @@ fn recipes_that_cannot_be_are_refused_with_one_clear_error() {
         ("layer conv", |r| r.network.layers[0].kernel = 9),
         ("layer conv", |r| r.network.input.channels = 4096),
         ("layer scores", |r| r.network.layers[2].activation = r.network.layers[0].activation),
+        ("layer conv: pool is 3", |r| r.network.layers[0].pool = 3),
+        ("layer dense: residual", |r| r.network.layers[1].residual = Some("conv".into())),
+        ("layer dense: residual", |r| r.network.layers[1].residual = Some("nowhere".into())),
+        ("padding", |r| r.network.layers[0].padding = 1),
+        ("centred", |r| r.training[0].centred = true),
+        ("decay", |r| r.training[0].decay = 1.0),
+        ("binary", |r| r.training[1].binary = Some(Binary { scale: 0.0, range: 1.0 })),
+        ("binary.range", |r| r.training[1].binary = Some(Binary { scale: 1.0, range: 1e3 })),
     ];
     for (words, change) in cases {
         let mut recipe = recipe();
@@ -182,6 +209,14 @@ fn recipes_that_cannot_be_are_refused_with_one_clear_error() {
         let error = Recipe::Deep(recipe).check(512).unwrap_err().to_string();
         assert!(error.contains(words), "{words}: {error}");
     }
+    // Integers that no promotion holds.
+    let mut wide = self::recipe();
+    wide.network.layers[0].pool = 2;
+    wide.network.layers[1].kernel = 1;
+    let toy = Clear::exact(&Params::toy_insecure().unwrap());
+    let error = Model::new(&toy, &Recipe::Deep(wide)).unwrap_err().to_string();
+    assert!(error.contains("layer conv: its output has integers from -32 to 80"), "{error}");
+
     // A set without keys for lists, and a data set made for another kind of recipe.
     let recipe = Recipe::Deep(recipe());
     let head = Params::secure128().unwrap();

@@ -4,22 +4,20 @@
 
 use fhe_core::engine::clear::Values;
 use fhe_core::{Clear, Engine, Params, from_torus};
-use fhe_nn::activation::Relu;
+use fhe_nn::activation::{Activation, Kind};
 use fhe_nn::{LayerConfig, NetworkConfig, Shape};
-use fhe_train::{ClearSource, Deep, DeepRecipe, FastTwin, LayerTraining, Plan};
+use fhe_train::{Binary, ClearSource, Deep, DeepRecipe, FastTwin, LayerTraining, Plan};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 const CLASSES: usize = 3;
 
-fn layer(name: &str, outputs: usize, kernel: usize, activation: Option<Relu>) -> LayerConfig {
-    LayerConfig { name: name.into(), outputs, kernel, stride: 1, padding: 0, activation }
-}
-
-const RELU: Option<Relu> = Some(Relu { levels: 7, range: 3.0, offset: 2, spacing: 4 });
+const RELU: Option<Activation> =
+    Some(Activation { kind: Kind::Relu, levels: 7, range: 3.0, offset: 2, spacing: 4 });
 
 fn training(init: f64, rate: f64) -> LayerTraining {
-    LayerTraining { init, bias: 0.0, rate, bias_rate: 2e-3, clip: 3.0, error_gain: 3.0 }
+    let (bias_rate, clip, error_gain) = (2e-3, 3.0, 3.0);
+    LayerTraining { init, rate, bias_rate, clip, error_gain, ..LayerTraining::default() }
 }
 
 fn recipe(input: Shape, layers: Vec<LayerConfig>, init: [f64; 3]) -> DeepRecipe {
@@ -39,9 +37,9 @@ fn recipe(input: Shape, layers: Vec<LayerConfig>, init: [f64; 3]) -> DeepRecipe 
 fn dense() -> DeepRecipe {
     let input = Shape { channels: 100, height: 1, width: 1 };
     let layers = vec![
-        layer("one", 12, 1, RELU),
-        layer("two", 9, 1, RELU),
-        layer("scores", CLASSES, 1, None),
+        LayerConfig::new("one", 12, 1, RELU),
+        LayerConfig::new("two", 9, 1, RELU),
+        LayerConfig::new("scores", CLASSES, 1, None),
     ];
     recipe(input, layers, [0.05, 0.2, 0.2])
 }
@@ -49,11 +47,36 @@ fn dense() -> DeepRecipe {
 fn conv() -> DeepRecipe {
     let input = Shape { channels: 3, height: 6, width: 6 };
     let layers = vec![
-        layer("one", 10, 3, RELU),
-        layer("two", 12, 3, RELU),
-        layer("scores", CLASSES, 2, None),
+        LayerConfig::new("one", 10, 3, RELU),
+        LayerConfig::new("two", 12, 3, RELU),
+        LayerConfig::new("scores", CLASSES, 2, None),
     ];
     recipe(input, layers, [0.1, 0.08, 0.1])
+}
+
+/// Everything at once: all kinds of activation, padding, a residual connection, pooling, binary weights, weight
+/// decay, centred updates.
+fn wired() -> DeepRecipe {
+    let input = Shape { channels: 2, height: 8, width: 8 };
+    let activation = |kind, levels| Activation { kind, levels, range: 3.0, offset: 0, spacing: 2 };
+    let padding = 1;
+    let layers = vec![
+        LayerConfig::new("one", 4, 3, Some(activation(Kind::ClippedIdentity, 3))),
+        LayerConfig { padding, ..LayerConfig::new("two", 4, 3, Some(activation(Kind::Relu, 3))) },
+        LayerConfig {
+            padding,
+            residual: Some("one".into()),
+            pool: 2,
+            ..LayerConfig::new("three", 4, 3, Some(activation(Kind::Sign, 1)))
+        },
+        LayerConfig::new("scores", CLASSES, 3, None),
+    ];
+    let mut recipe = recipe(input, layers, [0.2, 0.15, 0.15]);
+    recipe.training.push(LayerTraining { init: 0.05, ..recipe.training[2].clone() });
+    recipe.training[1].decay = 40.0;
+    recipe.training[1].centred = true;
+    recipe.training[2].binary = Some(Binary { scale: 0.15, range: 0.8 });
+    recipe
 }
 
 /// Samples of three classes: a pattern each, with noise.
@@ -151,7 +174,7 @@ fn distance(x: &[f64], y: &[f64]) -> f64 {
 fn without_noise_it_is_the_exact_training() {
     let params = Params::toy_insecure().unwrap();
     let engine = Clear::exact(&params);
-    for recipe in [dense(), conv()] {
+    for recipe in [dense(), conv(), wired()] {
         let source = data(&recipe, params.row_size, 44);
         let steps = 6;
         let deep = train_deep(&engine, &recipe, &source, steps);
@@ -173,6 +196,7 @@ fn without_noise_it_is_the_exact_training() {
 
         let test = data(&recipe, params.row_size, 60);
         let x = engine.selectors(test.features.clone());
+        let deep = deep.finished(&engine).unwrap();
         let scores = deep.network().forward(&engine, &x, 0..60).unwrap().scores;
         let classes: Vec<usize> = scores
             .chunks_exact(CLASSES)
@@ -190,8 +214,9 @@ fn without_noise_it_is_the_exact_training() {
 
 #[test]
 fn its_noise_is_that_of_the_specification() {
-    let params = Params::secure128_deep().unwrap();
-    for recipe in [dense(), conv()] {
+    // The noisier set: where a reading is rarely wrong, the few that are make the spread of few seeds uncertain.
+    let params = Params::secure128_deep_v1().unwrap();
+    for recipe in [dense(), conv(), wired()] {
         let source = data(&recipe, params.row_size, 24);
         let steps = 2;
         let exact = fast_parts(&train_fast(&params, &recipe, &source, steps, None).0);

@@ -307,8 +307,16 @@ impl Engine for Clear {
                 m[slot.coefficient] = integer(slot.value);
             }
         }
+        // The noise that the values have goes into the rows, whatever moves it comes from.
+        let off = |value: usize| {
+            let m = (from_torus(x[value * tables]) * base).round() / base;
+            from_torus(x[value * tables].wrapping_sub(to_torus(m))).powi(2)
+        };
+        let values = lists.iter().flatten().map(|slot| off(slot.value));
+        let count = lists.iter().map(Vec::len).sum::<usize>();
+        let variance = values.sum::<f64>() / count.max(1) as f64;
         let longest = lists.iter().map(Vec::len).max().unwrap_or(0);
-        let kind = self.noise.promoted_selectors(longest, self.noise.lookup());
+        let kind = self.noise.promoted_selectors(longest, variance);
         let kind = kind.unwrap_or_else(|| self.noise.fresh_selectors());
         Ok(Selectors { integers, kind })
     }

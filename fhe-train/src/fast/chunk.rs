@@ -4,6 +4,7 @@ use super::layer::Layer;
 use super::noise::LayerNoise;
 use super::normal::{Normal, disturb};
 use super::tables::Tables;
+use super::wiring::Wiring;
 use crate::ERROR_LIMIT;
 
 /// The network, as all samples of a step see it.
@@ -11,6 +12,7 @@ pub(super) struct View<'a> {
     pub(super) layers: &'a [Layer],
     pub(super) noises: &'a [LayerNoise],
     pub(super) tables: &'a Tables,
+    pub(super) wiring: &'a Wiring,
     /// Weights for the way back, of every layer; those of the first are not used.
     pub(super) transposed: &'a [Vec<f32>],
     /// Torus fraction of an error's integer in the gradient of each layer.
@@ -67,6 +69,8 @@ impl View<'_> {
             scores: Vec::new(),
             wraps: Vec::new(),
         };
+        // Outputs of the layers, for residual connections.
+        let mut outputs: Vec<Vec<f32>> = Vec::new();
         for (i, (layer, noises)) in self.layers.iter().zip(self.noises).enumerate() {
             let windows = layer.windows(&map, samples);
             let mut z = layer.forward(&windows, samples);
@@ -94,12 +98,18 @@ impl View<'_> {
             }
             out.wraps.push(wraps);
             out.gates.push(gates);
-            map = z;
+            if let Some(source) = self.wiring.residuals[i] {
+                z.iter_mut().zip(&outputs[source]).for_each(|(a, earlier)| *a += earlier);
+            }
+            let shape = layer.geometry.output;
+            map = self.wiring.pool(i, z, shape);
+            let is_source = self.wiring.residuals.contains(&Some(i));
+            outputs.push(if is_source { map.clone() } else { Vec::new() });
             let next = &self.noises[i + 1];
-            let channels = layer.geometry.output.channels;
+            let (channels, area) = (shape.channels, map.len() / (shape.channels * samples));
             let mut norms = vec![vec![0.0; next.group_of(channels - 1) + 1]; samples];
             let mut at = 0;
-            by_sample(&mut map, layer.area(), samples, |s, a| {
+            by_sample(&mut map, area, samples, |s, a| {
                 norms[s][next.group_of(at / samples)] +=
                     f64::from(a.iter().map(|a| a * a).sum::<f32>());
                 at += 1;
@@ -141,6 +151,8 @@ impl View<'_> {
             *e -= ERROR_LIMIT as f32 * if is_of_class { 1.0 } else { -1.0 };
         }
         let (mut gradients, mut sums) = (Vec::new(), Vec::new());
+        // What residual connections bring back to each layer's output.
+        let mut added: Vec<Vec<f32>> = vec![Vec::new(); last];
         for (i, layer) in self.layers.iter().enumerate().rev() {
             let of_output = errors.chunks_exact(samples * layer.area());
             sums.push(of_output.map(|e| e.iter().sum()).collect());
@@ -150,7 +162,8 @@ impl View<'_> {
             gradients.push(layer.weight_gradient(&forward.windows[i], &scaled, samples));
             if i > 0 {
                 let gates = &forward.gates[i - 1];
-                errors = self.errors_before(i, &errors, gates, samples, noise, &mut lost[i - 1]);
+                let back = self.back(i, &errors, samples, noise, &mut added);
+                errors = self.gated(i, back, gates, noise, &mut lost[i - 1]);
             }
         }
         gradients.reverse();
@@ -159,35 +172,51 @@ impl View<'_> {
         Outcome { gradients, errors: sums, norms, wraps: forward.wraps.clone(), lost }
     }
 
-    /// Returns the integers of the errors of the layer before layer `i`.
-    fn errors_before(
+    /// Returns what comes back to the activation before layer `i`, and hands on what a residual connection takes.
+    fn back(
         &self,
         i: usize,
         errors: &[f32],
-        gates: &[f32],
         samples: usize,
         noise: &mut Option<Normal>,
-        lost: &mut u64,
+        added: &mut [Vec<f32>],
     ) -> Vec<f32> {
-        let (layer, noises, tables) =
-            (&self.layers[i], &self.noises[i], &self.tables.hidden[i - 1]);
+        let (layer, noises) = (&self.layers[i], &self.noises[i]);
         let mut norms = vec![0.0; samples];
         for (at, e) in errors.chunks_exact(layer.area()).enumerate() {
             norms[at % samples] += f64::from(e.iter().map(|e| e * e).sum::<f32>());
         }
-        let mut u = layer.input_gradient(&self.transposed[i], errors, samples);
+        let mut back = layer.input_gradient(&self.transposed[i], errors, samples);
+        let input = layer.geometry.input;
+        by_sample(&mut back, input.height * input.width, samples, |s, u| {
+            disturb(noise, u, || noises.backward(norms[s]));
+        });
+        back.iter_mut().zip(&added[i - 1]).for_each(|(u, more)| *u += more);
+        let back = self.wiring.unpool(i - 1, back, self.layers[i - 1].geometry.output);
+        if let Some(source) = self.wiring.residuals[i - 1] {
+            let (scale, sum) = (self.wiring.scales[i - 1], &mut added[source]);
+            sum.resize(back.len(), 0.0);
+            sum.iter_mut().zip(&back).for_each(|(sum, u)| *sum += scale * u);
+        }
+        back
+    }
+
+    /// Returns the integers of the errors of the layer before layer `i`.
+    fn gated(
+        &self,
+        i: usize,
+        mut u: Vec<f32>,
+        gates: &[f32],
+        noise: &mut Option<Normal>,
+        lost: &mut u64,
+    ) -> Vec<f32> {
+        let (noises, tables) = (&self.noises[i], &self.tables.hidden[i - 1]);
         u.iter_mut().zip(gates).for_each(|(u, gate)| {
             *u *= tables.scale;
             *lost += u64::from(*gate != 0.0 && u.abs() > 0.125);
             *u += gate - 0.125;
         });
-        let input = layer.geometry.input;
-        let scale = f64::from(tables.scale);
-        by_sample(&mut u, input.height * input.width, samples, |s, u| {
-            disturb(noise, u, || {
-                scale * scale * noises.backward(norms[s]) + noises.lookup() + noises.reading()
-            });
-        });
+        disturb(noise, &mut u, || noises.lookup() + noises.reading());
         u.iter_mut().for_each(|u| *u = tables.error.at(*u));
         u
     }

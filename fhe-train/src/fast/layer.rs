@@ -36,7 +36,7 @@ impl Layer {
 
     /// Returns the rows of the matrix of windows.
     fn window(&self) -> usize {
-        self.geometry.weights() / self.geometry.output.channels
+        self.geometry.window()
     }
 
     /// Calls `f` with the place of the first element of each stretch in the matrix of windows, its place in

@@ -10,6 +10,7 @@ mod noise;
 mod normal;
 mod reading;
 mod tables;
+mod wiring;
 
 use std::ops::Range;
 
@@ -25,6 +26,7 @@ use noise::LayerNoise;
 use normal::{Normal, disturb};
 use reading::Reading;
 use tables::Tables;
+use wiring::Wiring;
 
 /// Samples that one thread takes at a time; fixed, so that sums do not depend on the number of threads.
 const CHUNK: usize = 16;
@@ -81,6 +83,7 @@ pub struct FastTwin {
     layers: Vec<Layer>,
     noises: Vec<LayerNoise>,
     tables: Tables,
+    wiring: Wiring,
     seed: Option<u64>,
     step: usize,
     wraps: Wraps,
@@ -115,8 +118,12 @@ impl FastTwin {
             .collect();
         let wraps =
             Wraps { pre_activations: vec![0; layers.len()], errors: vec![0; layers.len() - 1] };
+        let wiring = Wiring::new(recipe);
+        let terms = wiring.terms();
+        let terms = |layer: usize| layer.checked_sub(1).map(|before| terms[before]);
         Ok(Self {
-            noises: noises.map(|(i, g)| LayerNoise::new(&formulas, g, i == 0)).collect(),
+            noises: noises.map(|(i, g)| LayerNoise::new(&formulas, g, terms(i))).collect(),
+            wiring,
             tables: Tables::new(recipe, n),
             recipe: recipe.clone(),
             plan,
@@ -158,7 +165,8 @@ impl FastTwin {
         let (first_batch, batch) = (self.recipe.first_batch, self.plan.batch);
         let per_batch = batch.div_ceil(first_batch);
         let steps = self.plan.batches * self.recipe.passes * per_batch;
-        let transposed = self.transposed();
+        let used = self.used(Moves::Noisy);
+        let transposed = self.transposed(used.as_deref());
         let mut sums: Vec<Sum> = self.layers.iter().map(|_| Sum::default()).collect();
         let mut schedule = 1.0;
         for (i, first) in (0..samples.len()).step_by(first_batch).enumerate() {
@@ -171,7 +179,7 @@ impl FastTwin {
                 &samples[range.clone()],
                 &labels[range.clone()],
                 first,
-                (&transposed, &amplitudes),
+                (used.as_deref(), &transposed, &amplitudes),
             );
             self.update_biases(&outcomes, range, schedule);
             for outcome in outcomes {
@@ -185,9 +193,16 @@ impl FastTwin {
             self.update_first(of_first, i, (first + first_batch).min(samples.len()) - first);
         }
         let mut lookups = samples.len() * self.lookups_a_sample();
-        for (layer, sum) in sums.into_iter().enumerate().skip(1) {
-            self.update(layer, sum, samples.len(), schedule);
-            lookups += self.layers[layer].weights.len();
+        for (layer, sum) in sums.into_iter().enumerate() {
+            let (training, of_layer) = (&self.recipe.training[layer], &self.layers[layer]);
+            let (weights, filters) = (of_layer.weights.len(), of_layer.bias.len());
+            let binary = training.binary.map_or(0, |_| weights);
+            let centred = if training.centred { filters } else { 0 };
+            lookups += binary + centred;
+            if layer > 0 {
+                lookups += weights;
+                self.update(layer, sum, samples.len(), schedule);
+            }
         }
         self.step += 1;
         Ok(Work { samples: samples.len(), lookups })
@@ -200,7 +215,8 @@ impl FastTwin {
     /// [`Error::Recipe`] if the samples are of another size.
     pub fn classify(&self, samples: &[&[i8]]) -> Result<Vec<usize>> {
         self.check(samples)?;
-        let view = self.view(&[], &[]);
+        let used = self.used(Moves::Exact);
+        let view = self.view(used.as_deref(), &[], &[]);
         let chunks: Vec<Vec<usize>> = samples
             .par_chunks(CHUNK)
             .enumerate()
@@ -250,23 +266,60 @@ impl FastTwin {
         self.seed.map(|seed| Normal::new([seed, at, index as u64]))
     }
 
-    fn view<'a>(&'a self, transposed: &'a [Vec<f32>], amplitudes: &'a [f64]) -> View<'a> {
+    /// Returns the layers with which a step computes, if they are not those that are trained: with binary weights.
+    fn used(&self, moves: Moves) -> Option<Vec<Layer>> {
+        if !self.recipe.has_binary_layers() {
+            return None;
+        }
+        let mut layers = self.layers.clone();
+        for (i, layer) in layers.iter_mut().enumerate() {
+            let Some(binary) = self.recipe.training[i].binary else { continue };
+            let (k, scale) = self.recipe.signs(i, binary);
+            let signs = Reading::new(self.row_size, |x| if x < 0.0 { -scale } else { scale });
+            let noisy = |index| match moves {
+                Moves::Noisy => self.stream(index, Purpose::Signs),
+                Moves::Exact => None,
+            };
+            let (mut noise, noises) = (noisy(i), &self.noises[i]);
+            layer.weights.iter_mut().for_each(|w| *w *= k as f32);
+            disturb(&mut noise, &mut layer.weights, || noises.update_reading());
+            layer.weights.iter_mut().for_each(|w| *w = signs.at(*w));
+            let mut weights = std::mem::take(&mut layer.weights);
+            self.by_channel(i, &mut weights, |output, channel, w| {
+                disturb(&mut noise, w, || {
+                    noises.lookup() + noises.packing(output, channel) + noises.packing_rounding()
+                });
+            });
+            layer.weights = weights;
+            layer.idle = noise.map_or(0.0, |_| noises.packing(0, 0));
+        }
+        Some(layers)
+    }
+
+    fn view<'a>(
+        &'a self,
+        used: Option<&'a [Layer]>,
+        transposed: &'a [Vec<f32>],
+        amplitudes: &'a [f64],
+    ) -> View<'a> {
         View {
-            layers: &self.layers,
+            layers: used.unwrap_or(&self.layers),
             noises: &self.noises,
             tables: &self.tables,
+            wiring: &self.wiring,
             transposed,
             amplitudes,
         }
     }
 
     /// Returns the weights for the way back, which are packed anew for each mini-batch.
-    fn transposed(&self) -> Vec<Vec<f32>> {
+    fn transposed(&self, used: Option<&[Layer]>) -> Vec<Vec<f32>> {
+        let layers = used.unwrap_or(&self.layers);
         let of_layer = |i: usize| {
             if i == 0 {
                 return Vec::new();
             }
-            let mut weights = self.layers[i].weights.clone();
+            let mut weights = layers[i].weights.clone();
             let mut noise = self.stream(i, Purpose::Transposed);
             self.by_channel(i, &mut weights, |output, channel, w| {
                 disturb(&mut noise, w, || self.noises[i].transposed(output, channel));
@@ -290,9 +343,9 @@ impl FastTwin {
         samples: &[&[i8]],
         labels: &[u8],
         first: usize,
-        (transposed, amplitudes): (&[Vec<f32>], &[f64]),
+        (used, transposed, amplitudes): (Option<&[Layer]>, &[Vec<f32>], &[f64]),
     ) -> Vec<Outcome> {
-        let view = self.view(transposed, amplitudes);
+        let view = self.view(used, transposed, amplitudes);
         samples
             .par_chunks(CHUNK)
             .zip(labels.par_chunks(CHUNK))
@@ -348,6 +401,8 @@ impl FastTwin {
         let clip = training.clip;
         let down = Reading::new(self.row_size, |u| -step * (u / per_unit).clamp(-clip, clip));
         let Sum { mut gradient, norms } = sum;
+        let decay = self.recipe.decay_scale(layer, self.plan.batch) as f32;
+        gradient.iter_mut().zip(&self.layers[layer].weights).for_each(|(g, w)| *g += decay * w);
         let mut noise = self.stream(layer, Purpose::Others);
         let noises = &self.noises[layer];
         self.by_channel(layer, &mut gradient, |output, channel, x| {
@@ -356,13 +411,33 @@ impl FastTwin {
                     + noises.update_reading()
             });
             x.iter_mut().for_each(|x| *x = down.at(*x));
-            disturb(&mut noise, x, || {
-                noises.lookup() + noises.packing(output, channel) + noises.packing_rounding()
-            });
+            disturb(&mut noise, x, || noises.lookup());
+        });
+        if training.centred {
+            self.centre(layer, &mut gradient, &mut noise);
+        }
+        self.by_channel(layer, &mut gradient, |output, channel, x| {
+            disturb(&mut noise, x, || noises.packing(output, channel) + noises.packing_rounding());
         });
         let weights = &mut self.layers[layer].weights;
         weights.iter_mut().zip(gradient).for_each(|(w, x)| *w += x);
         self.disturb_idle(layer);
+    }
+
+    /// Takes the mean of each filter's updates out of them.
+    fn centre(&self, layer: usize, updates: &mut [f32], noise: &mut Option<Normal>) {
+        let window = self.layers[layer].geometry.window();
+        let k = self.recipe.centring(layer, window).unwrap_or(1) as f32;
+        let divisor = f64::from(k) * window as f64;
+        let mean = Reading::new(self.row_size, |x| x / divisor);
+        let noises = &self.noises[layer];
+        for filter in updates.chunks_exact_mut(window) {
+            let mut x = [k * filter.iter().sum::<f32>()];
+            disturb(noise, &mut x, || noises.update_reading());
+            x[0] = mean.at(x[0]);
+            disturb(noise, &mut x, || noises.lookup());
+            filter.iter_mut().for_each(|u| *u -= x[0]);
+        }
     }
 
     /// Adds the packing's noise to the coefficients without weights.
@@ -382,6 +457,7 @@ enum Purpose {
     First,
     Others,
     Classes,
+    Signs,
 }
 
 /// A gradient, and the squared norms that its noise depends on.

@@ -1,6 +1,6 @@
 //! The variances of a layer, from [`fhe_core::noise`] and from how the layer is packed.
 //!
-//! What is left out, with its size for `secure128-deep-v1` (standard deviations, torus fractions): noise of
+//! What is left out, with its size for `secure128-deep-v1`, the noisier set (standard deviations, torus fractions): noise of
 //! encrypted labels times their multiplier, 2e-9 at most beside 4e-8 of a lookup's output; a promoted integer
 //! that is misread (4e-8 beside a rounding limit of 4e-3).
 
@@ -25,20 +25,21 @@ pub(super) struct LayerNoise {
 }
 
 impl LayerNoise {
-    pub(super) fn new(noise: &Noise, geometry: &Geometry, is_first: bool) -> Self {
+    /// `terms` is the number of lookups' values in an input, `None` for the first layer, whose inputs are fresh.
+    pub(super) fn new(noise: &Noise, geometry: &Geometry, terms: Option<f64>) -> Self {
         let g = geometry;
         let group = (0..g.input.channels).filter(|&c| g.input_at(c, 0, 0).0 == 0).count();
         let error_group =
             (0..g.output.channels).filter(|&o| g.back_error_at(o, 0, 0).0 == 0).count();
-        let promoted = |len| {
-            let kind = noise.promoted_selectors(len, noise.lookup());
+        let promoted = |len, terms| {
+            let kind = noise.promoted_selectors(len, terms * noise.lookup());
             kind.unwrap_or_else(|| noise.fresh_selectors())
         };
-        let input = match is_first {
-            true => noise.fresh_selectors(),
-            false => promoted(group * g.input.height * g.input.width),
+        let input = match terms {
+            None => noise.fresh_selectors(),
+            Some(terms) => promoted(group * g.input.height * g.input.width, terms),
         };
-        let errors = promoted(error_group * g.output.height * g.output.width);
+        let errors = promoted(error_group * g.output.height * g.output.width, 1.0);
         Self { noise: noise.clone(), geometry: g.clone(), group, error_group, input, errors }
     }
 

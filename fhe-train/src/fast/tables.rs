@@ -1,7 +1,7 @@
 //! The tables of every lookup of a network, sampled once.
 
 use fhe_nn::NetworkConfig;
-use fhe_nn::activation::{ErrorGate, Relu, TABLES};
+use fhe_nn::activation::{Activation, ErrorGate, TABLES};
 
 use super::reading::Reading;
 use crate::deep::HIDDEN_LIMIT;
@@ -33,7 +33,7 @@ impl Tables {
         let slots = n / TABLES;
         let network: &NetworkConfig = &recipe.network;
         let scale = 4.0 * network.z_range;
-        let hidden = |(layer, relu): (usize, Relu)| {
+        let hidden = |(layer, relu): (usize, Activation)| {
             let scale_back = recipe.error_scale(layer);
             // The amplitude belongs to the fourth table, which is this one times it.
             let gate = ErrorGate { limit: HIDDEN_LIMIT, scale: scale_back, amplitude: 0.0 };

@@ -177,13 +177,16 @@ impl NetworkConfig {
     /// Returns what the errors that come back to a layer's activation are multiplied by on their way past the
     /// layers between it and its residual source.
     ///
-    /// Errors of layer l are integers, `gain_l = 8 limit scale U / t` times what came back; the connection goes
-    /// past these roundings, so its errors take the product of the gains, rounded to an integer.
+    /// Errors of layer l are integers, `8 limit scale U / t` times what came back, where the derivative is the slope
+    /// `levels / range` of the activation times it. The quotient is the unit of layer l's errors; the connection
+    /// goes past these units, and takes their product, rounded to an integer.
     #[must_use]
     pub fn residual_scale(&self, source: usize, layer: usize, gates: &[ErrorGate]) -> i64 {
         let gain = |l: usize| {
             let gate = &gates[l];
-            8.0 * f64::from(gate.limit) * gate.scale as f64 * self.unit() / self.spacing(l + 1)
+            let slope = self.layers[l].activation.map_or(1.0, |a| f64::from(a.levels) / a.range);
+            let integers = 8.0 * f64::from(gate.limit) * gate.scale as f64;
+            integers * self.unit() / self.spacing(l + 1) / slope
         };
         ((source + 1..=layer).map(gain).product::<f64>().round() as i64).max(1)
     }

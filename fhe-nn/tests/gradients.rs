@@ -7,10 +7,11 @@
 
 use fhe_core::{Clear, Engine, Params, from_torus, to_torus};
 use fhe_nn::activation::{Activation, ErrorGate, Kind, TABLES, levels, table};
-use fhe_nn::{Conv2d, LayerConfig, Network, NetworkConfig, Shape};
+use fhe_nn::{Conv2d, Geometry, LayerConfig, Network, NetworkConfig, Shape};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
 
-const SAMPLES: usize = 4;
 const CLASSES: usize = 3;
 const RELU: Activation =
     Activation { kind: Kind::Relu, levels: 15, range: 4.0, offset: 2, spacing: 4 };
@@ -42,54 +43,240 @@ fn config() -> NetworkConfig {
     }
 }
 
-fn sign(f: &Fixture, i: usize) -> f64 {
-    if f.labels[i / CLASSES] == i % CLASSES { 1.0 } else { -1.0 }
+/// A network with its real numbers.
+struct Case {
+    params: Params,
+    config: NetworkConfig,
+    inputs: Vec<Vec<i32>>,
+    labels: Vec<usize>,
+    weights: Vec<Vec<f64>>,
+    biases: Vec<Vec<f64>>,
+    /// Of the error gates.
+    scales: Vec<i64>,
 }
 
-/// The loss of the real-valued network, by the definition of convolution.
-fn loss(f: &Fixture) -> f64 {
-    let shapes = [(2, 4, 3), (3, 2, 2), (4, 1, 1)];
-    let mut all = 0.0;
-    for s in 0..SAMPLES {
-        let mut a: Vec<f64> = f.inputs[s * 32..][..32].iter().map(|&x| f64::from(x)).collect();
-        let mut z = Vec::new();
-        for (layer, (channels, side, k)) in shapes.into_iter().enumerate() {
-            let (w, b, out) = (&f.weights[layer], &f.biases[layer], side - k + 1);
-            z = (0..b.len() * out * out)
-                .map(|i| {
-                    let (o, oy, ox) = (i / (out * out), i / out % out, i % out);
-                    (0..channels * k * k).fold(b[o], |sum, j| {
-                        let (c, dy, dx) = (j / (k * k), j / k % k, j % k);
-                        let at = (c * side + oy + dy) * side + ox + dx;
-                        sum + w[o * channels * k * k + j] * a[at]
-                    })
+impl Case {
+    fn of(f: &Fixture) -> Self {
+        Self {
+            params: Params::toy_insecure().unwrap(),
+            config: config(),
+            inputs: f.inputs.chunks_exact(32).map(<[i32]>::to_vec).collect(),
+            labels: f.labels.clone(),
+            weights: f.weights.clone(),
+            biases: f.biases.clone(),
+            scales: vec![1, 2],
+        }
+    }
+
+    fn sign(&self, i: usize) -> f64 {
+        if self.labels[i / CLASSES] == i % CLASSES { 1.0 } else { -1.0 }
+    }
+
+    /// Calls `f` with the places in map, weights and input of every term of a convolution.
+    fn terms(g: &Geometry, mut f: impl FnMut(usize, usize, usize)) {
+        let (k, input, output) = (g.kernel, g.input, g.output);
+        for p in 0..output.len() {
+            let (o, oy, ox) = (
+                p / (output.height * output.width),
+                p / output.width % output.height,
+                p % output.width,
+            );
+            for j in 0..input.channels * k * k {
+                let (c, y, x) = (j / (k * k), oy + j / k % k, ox + j % k);
+                let (y, x) = (y.wrapping_sub(g.padding), x.wrapping_sub(g.padding));
+                if y < input.height && x < input.width {
+                    let at = (c * input.height + y) * input.width + x;
+                    f(p, o * input.channels * k * k + j, at);
+                }
+            }
+        }
+    }
+
+    /// Where each place of a layer's map goes in pooling.
+    fn pooled(&self, layer: usize, output: Shape) -> Vec<usize> {
+        let (side, width, height) = (self.config.layers[layer].pool, output.width, output.height);
+        (0..output.len())
+            .map(|p| {
+                let (c, y, x) = (p / (height * width), p / width % height, p % width);
+                (c * (height / side) + y / side) * (width / side) + x / side
+            })
+            .collect()
+    }
+
+    /// Inputs and pre-activations of every layer, by the definitions of convolution, residual addition and
+    /// pooling; with activations rounded to levels or not.
+    fn forward(&self, sample: usize, rounded: bool) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
+        let first = self.inputs[sample].iter().map(|&x| f64::from(x)).collect();
+        let (mut inputs, mut all): (Vec<Vec<f64>>, _) = (vec![first], Vec::new());
+        for (i, g) in self.config.geometries(self.params.row_size).unwrap().iter().enumerate() {
+            let area = g.output.height * g.output.width;
+            let mut z: Vec<f64> = (0..g.output.len()).map(|p| self.biases[i][p / area]).collect();
+            Self::terms(g, |p, w, at| z[p] += self.weights[i][w] * inputs[i][at]);
+            all.push(z.clone());
+            let Some(f) = self.config.layers[i].activation else { break };
+            let top = f64::from(f.levels);
+            let bottom = if f.kind == Kind::Relu { 0.0 } else { -top };
+            for z in &mut z {
+                let real = (*z * top / f.range).clamp(bottom, top) - f64::from(f.offset);
+                *z = if rounded { f64::from(f.at(*z) / f.spacing) } else { real };
+            }
+            if let Some(source) = self.config.residuals()[i] {
+                z.iter_mut().zip(&inputs[source + 1]).for_each(|(a, earlier)| *a += earlier);
+            }
+            let mut out = vec![0.0; z.len() / self.config.layers[i].pool.pow(2)];
+            self.pooled(i, g.output).iter().zip(z).for_each(|(&to, a)| out[to] += a);
+            inputs.push(out);
+        }
+        (inputs, all)
+    }
+
+    fn scores(&self, sample: usize) -> Vec<f64> {
+        self.forward(sample, false).1.pop().unwrap()
+    }
+
+    /// The way back by the chain rule, in real numbers; activations rounded or not, straight through.
+    fn chain_rule(&self, rounded: bool) -> Vec<Vec<f64>> {
+        let geometries = self.config.geometries(self.params.row_size).unwrap();
+        let mut gradients: Vec<_> = self.weights.iter().map(|w| vec![0.0; w.len()]).collect();
+        for s in 0..self.inputs.len() {
+            let (inputs, z) = self.forward(s, rounded);
+            let last = self.weights.len() - 1;
+            // dL/d(input) of every layer.
+            let mut back: Vec<_> = inputs.iter().map(|a| vec![0.0; a.len()]).collect();
+            let scores = self.scores(s).into_iter().enumerate();
+            let mut errors: Vec<f64> = scores
+                .map(|(k, z)| {
+                    let y = (self.sign(s * CLASSES + k) + 1.0) / 2.0;
+                    1.0 / (1.0 + (-z).exp()) - y
                 })
                 .collect();
-            let top = f64::from(RELU.levels);
-            let level = |z: f64| (z * top / RELU.range).clamp(0.0, top) - f64::from(RELU.offset);
-            a = z.iter().map(|&z| level(z)).collect();
+            for i in (0..=last).rev() {
+                if i < last {
+                    let f = self.config.layers[i].activation.unwrap();
+                    let of_sum: Vec<f64> = self
+                        .pooled(i, geometries[i].output)
+                        .iter()
+                        .map(|&to| back[i + 1][to])
+                        .collect();
+                    if let Some(source) = self.config.residuals()[i] {
+                        let of_source = back[source + 1].iter_mut();
+                        of_source.zip(&of_sum).for_each(|(sum, e)| *sum += e);
+                    }
+                    let slope = f64::from(f.levels) / f.range;
+                    let gated = of_sum.iter().zip(&z[i]);
+                    errors = gated.map(|(e, &z)| if f.gate(z) { slope * e } else { 0.0 }).collect();
+                }
+                Self::terms(&geometries[i], |p, w, at| {
+                    gradients[i][w] += errors[p] * inputs[i][at];
+                    back[i][at] += errors[p] * self.weights[i][w];
+                });
+            }
         }
-        all += (0..CLASSES).map(|k| (-sign(f, s * CLASSES + k) * z[k]).exp().ln_1p()).sum::<f64>();
+        gradients
     }
-    all
+
+    fn loss(&self) -> f64 {
+        let of_sample = |s: usize| -> f64 {
+            let scores = self.scores(s).into_iter().enumerate();
+            scores.map(|(k, z)| (-self.sign(s * CLASSES + k) * z).exp().ln_1p()).sum()
+        };
+        (0..self.inputs.len()).map(of_sample).sum()
+    }
+
+    /// Derivatives of the loss in the weights, by finite differences.
+    fn differences(&mut self) -> Vec<Vec<f64>> {
+        let step = 1e-5;
+        let mut all = Vec::new();
+        for layer in 0..self.weights.len() {
+            let mut of_layer = Vec::new();
+            for i in 0..self.weights[layer].len() {
+                let w = self.weights[layer][i];
+                let mut at = |w: f64| {
+                    self.weights[layer][i] = w;
+                    self.loss()
+                };
+                of_layer.push((at(w + step) - at(w - step)) / (2.0 * step));
+                at(w);
+            }
+            all.push(of_layer);
+        }
+        all
+    }
+
+    /// Scores, and gradients of weights and biases in any unit, of the network on the exact engine.
+    fn on_engine(&self) -> (Vec<f64>, Vec<Vec<f64>>, Vec<Vec<f64>>) {
+        let params = &self.params;
+        let (engine, config, n) = (Clear::exact(params), &self.config, params.row_size);
+        let geometries = config.geometries(n).unwrap();
+        let layers = geometries
+            .iter()
+            .enumerate()
+            .map(|(i, g)| {
+                let unit = config.unit();
+                let torus = |scale: f64, x: &[f64]| -> Vec<u64> {
+                    x.iter().map(|x| to_torus(x * scale)).collect()
+                };
+                let weights = torus(unit / config.spacing(i), &self.weights[i]);
+                Conv2d::new(&engine, g.clone(), &weights, &torus(unit, &self.biases[i])).unwrap()
+            })
+            .collect();
+        let network = Network::new(&engine, config, layers).unwrap();
+
+        let inputs = self.inputs.iter().map(|x| [&x[..], &vec![0; n - x.len()]].concat()).collect();
+        let (x, samples) = (engine.selectors(inputs), self.inputs.len());
+        let trace = network.forward(&engine, &x, 0..samples).unwrap();
+        let scores: Vec<f64> =
+            trace.scores.iter().map(|&z| from_torus(z) / config.unit()).collect();
+
+        // Errors of the real scores as integers: 30 times the logistic error.
+        let gadget = params.lists.unwrap().selector;
+        let real = (0..samples).flat_map(|s| self.scores(s)).enumerate();
+        let errors = real.map(|(i, z)| {
+            let y = (self.sign(i) + 1.0) / 2.0;
+            (30.0 * (1.0 / (1.0 + (-z).exp()) - y)).round() as i32
+        });
+        let amplitude = 1.0 / 16384.0;
+        let units: Vec<f64> =
+            (1..=3).map(|j| 2f64.powi(-(gadget.base_log as i32) * j)).chain([amplitude]).collect();
+        let errors: Vec<u64> = errors
+            .flat_map(|e| units.iter().map(move |unit| to_torus(f64::from(e) * unit)))
+            .collect();
+        let gate = |&scale: &i64| ErrorGate { limit: 31, scale, amplitude };
+        let gates: Vec<ErrorGate> = self.scales.iter().map(gate).collect();
+        let transposed = network.transpose(&engine).unwrap();
+        let all = network.backward(&engine, &trace, &transposed, errors, &gates, samples).unwrap();
+
+        let (mut weights, mut biases) = (Vec::new(), Vec::new());
+        for (layer, errors) in all.iter().enumerate() {
+            let input = if layer == 0 { &x } else { &trace.inputs[layer - 1] };
+            let of = (input, 0..samples);
+            let gradient = network.weight_gradient(&engine, layer, of, errors).unwrap();
+            let conv = &network.layers()[layer];
+            let blocks = (0..conv.geometry().blocks())
+                .flat_map(|block| conv.values_of(&engine, &gradient, block).unwrap().0);
+            weights.push(blocks.map(from_torus).collect());
+
+            let errors = table(&engine, errors, TABLES - 1).unwrap();
+            let outputs = self.biases[layer].len();
+            let area = errors.len() / samples / outputs;
+            let mut bias = vec![0.0; outputs];
+            for (i, e) in errors.iter().enumerate() {
+                bias[i / area % outputs] += from_torus(*e);
+            }
+            biases.push(bias);
+        }
+        (scores, weights, biases)
+    }
 }
 
 #[test]
 fn pytorch_agrees_with_finite_differences() {
-    let mut f = fixture();
-    let step = 1e-5;
-    for layer in 0..3 {
-        for i in 0..f.weights[layer].len() {
-            let w = f.weights[layer][i];
-            let mut at = |w: f64| {
-                f.weights[layer][i] = w;
-                loss(&f)
-            };
-            let difference = (at(w + step) - at(w - step)) / (2.0 * step);
-            at(w);
-            let gradient = f.weight_gradients[layer][i];
+    let f = fixture();
+    for (differences, gradients) in Case::of(&f).differences().iter().zip(&f.weight_gradients) {
+        assert_eq!(differences.len(), gradients.len());
+        for (difference, gradient) in differences.iter().zip(gradients) {
             let near = 1e-4 * (1.0 + gradient.abs());
-            assert!((difference - gradient).abs() < near, "{layer} {i}: {difference} {gradient}");
+            assert!((difference - gradient).abs() < near, "{difference} {gradient}");
         }
     }
 }
@@ -103,76 +290,61 @@ fn cosine(x: &[f64], y: &[f64]) -> f64 {
 #[test]
 fn scores_and_gradients_are_those_of_pytorch() {
     let f = fixture();
-    let params = Params::toy_insecure().unwrap();
-    let (engine, config, n) = (Clear::exact(&params), config(), params.row_size);
-    let geometries = config.geometries(n).unwrap();
-    let layers = geometries
-        .iter()
-        .enumerate()
-        .map(|(i, g)| {
-            let unit = config.unit();
-            let torus = |scale: f64, x: &[f64]| -> Vec<u64> {
-                x.iter().map(|x| to_torus(x * scale)).collect()
-            };
-            let weights = torus(unit / config.spacing(i), &f.weights[i]);
-            Conv2d::new(&engine, g.clone(), &weights, &torus(unit, &f.biases[i])).unwrap()
-        })
-        .collect();
-    let network = Network::new(&engine, &config, layers).unwrap();
-
-    let mut inputs = vec![vec![0; n]; SAMPLES];
-    for (i, &x) in f.inputs.iter().enumerate() {
-        let (_, at) = geometries[0].input_at(i % 32 / 16, i % 16 / 4, i % 4);
-        inputs[i / 32][at] = x;
-    }
-    let x = engine.selectors(inputs);
-    let trace = network.forward(&engine, &x, 0..SAMPLES).unwrap();
-    let scores: Vec<f64> = trace.scores.iter().map(|&z| from_torus(z) / config.unit()).collect();
+    let (scores, weights, biases) = Case::of(&f).on_engine();
     for (got, want) in scores.iter().zip(&f.scores) {
         // Half a level in each of 4 activations, times the weights.
         assert!((got - want).abs() < 0.25, "{got} {want}");
     }
-
-    // Errors of PyTorch's scores as integers: 30 times the logistic error.
-    let gadget = params.lists.unwrap().selector;
-    let errors: Vec<i32> = (0..SAMPLES * CLASSES)
-        .map(|i| {
-            let y = (sign(&f, i) + 1.0) / 2.0;
-            (30.0 * (1.0 / (1.0 + (-f.scores[i]).exp()) - y)).round() as i32
-        })
-        .collect();
-    let amplitude = 1.0 / 16384.0;
-    let units: Vec<f64> =
-        (1..=3).map(|j| 2f64.powi(-(gadget.base_log as i32) * j)).chain([amplitude]).collect();
-    let errors: Vec<u64> = errors
-        .iter()
-        .flat_map(|&e| units.iter().map(move |unit| to_torus(f64::from(e) * unit)))
-        .collect();
-    let gate = ErrorGate { limit: 31, scale: 1, amplitude };
-    let gates = [gate, ErrorGate { scale: 2, ..gate }];
-    let transposed = network.transpose(&engine).unwrap();
-    let all = network.backward(&engine, &trace, &transposed, errors, &gates, SAMPLES).unwrap();
-
-    for (layer, errors) in all.iter().enumerate() {
-        let input = if layer == 0 { &x } else { &trace.inputs[layer - 1] };
-        let of = (input, 0..SAMPLES);
-        let gradient = network.weight_gradient(&engine, layer, of, errors).unwrap();
-        let conv = &network.layers()[layer];
-        let got: Vec<f64> = (0..conv.geometry().blocks())
-            .flat_map(|block| conv.values_of(&engine, &gradient, block).unwrap().0)
-            .map(from_torus)
-            .collect();
-        let near = cosine(&got, &f.weight_gradients[layer]);
+    for layer in 0..3 {
+        let near = cosine(&weights[layer], &f.weight_gradients[layer]);
         assert!(near > 0.98, "layer {layer}: cosine {near}");
-
-        let errors = table(&engine, errors, TABLES - 1).unwrap();
-        let area = errors.len() / SAMPLES / f.biases[layer].len();
-        let mut got = vec![0.0; f.biases[layer].len()];
-        for (i, e) in errors.iter().enumerate() {
-            got[i / area % f.biases[layer].len()] += from_torus(*e);
-        }
-        let near = cosine(&got, &f.bias_gradients[layer]);
+        let near = cosine(&biases[layer], &f.bias_gradients[layer]);
         assert!(near > 0.98, "layer {layer}, biases: cosine {near}");
+    }
+}
+
+/// A clipped identity, a residual connection around a padded convolution, and pooling.
+#[test]
+fn gradients_through_residual_connections_and_pooling_are_finite_differences() {
+    let mut rng = ChaCha8Rng::seed_from_u64(6);
+    // The connection brings errors back undiminished, so gains must be near 1: a wide spacing, few levels.
+    let activation =
+        |kind, range, offset| Activation { kind, levels: 3, range, offset, spacing: 3 };
+    let config = NetworkConfig {
+        input: Shape { channels: 2, height: 6, width: 6 },
+        z_range: 16.0,
+        layers: vec![
+            LayerConfig::new("one", 3, 3, Some(activation(Kind::ClippedIdentity, 6.0, 0))),
+            LayerConfig {
+                padding: 1,
+                residual: Some("one".into()),
+                pool: 2,
+                ..LayerConfig::new("two", 3, 3, Some(activation(Kind::Relu, 2.0, 1)))
+            },
+            LayerConfig::new("scores", CLASSES, 2, None),
+        ],
+    };
+    let mut normal = |count: usize, std: f64| -> Vec<f64> {
+        (0..count).map(|_| std * fhe_core::noise::gaussian(&mut rng)).collect()
+    };
+    let weights = vec![normal(54, 0.2), normal(81, 0.2), normal(36, 0.03)];
+    let biases = vec![normal(3, 0.2), normal(3, 0.2), normal(3, 0.2)];
+    let inputs = (0..8).map(|_| normal(72, 2.0).iter().map(|x| x.round() as i32).collect());
+    let inputs = inputs.collect();
+    let labels = (0..8).map(|i| i % CLASSES).collect();
+    // With rows of 2,048, so that pre-activations are read finely.
+    let params = Params::secure128_deep().unwrap();
+    let mut case = Case { params, config, inputs, labels, weights, biases, scales: vec![1, 4] };
+    let (_, gradients, _) = case.on_engine();
+    for (layer, (got, want)) in gradients.iter().zip(case.chain_rule(true)).enumerate() {
+        let near = cosine(got, &want);
+        assert!(near > 0.97, "layer {layer}: cosine {near}");
+    }
+    // And the chain rule, without rounding, is the derivative.
+    for (got, want) in
+        case.chain_rule(false).iter().flatten().zip(case.differences().iter().flatten())
+    {
+        assert!((got - want).abs() < 1e-4 * (1.0 + want.abs()), "{got} {want}");
     }
 }
 

@@ -55,10 +55,14 @@ fn audit(run: &Path, twins: u64, results: Option<&Path>) -> Result<()> {
     let mut priced = Deep::new(&meter, &recipe)?;
     let (samples, batch, copies) =
         (shape.samples / shape.copies, shape.batch, Recipe::Deep(recipe.clone()).copies());
-    priced.train_step(&meter, &ShapeSource { samples, batch, classes, squared_norm: 5e3 })?;
+    priced.train_step(
+        &meter,
+        &ShapeSource { samples, batch, classes, squared_norm: recipe.squared_norm },
+    )?;
     let (list, threads) = (meter.list(), rayon::current_num_threads());
     let predicted_seconds = list.price.seconds(&engine.unit_costs()?, threads);
-    println!("price of the step (features of squared norm 5000 assumed):\n{list}");
+    println!("the network, at its first weights:\n{}", recipe.summary(&params)?);
+    println!("price of the step:\n{list}");
     println!("predicted time: {predicted_seconds:.0} s on {threads} threads");
 
     let bar = progress::bar("audit", list.price.lookups, "lookups");

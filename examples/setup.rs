@@ -67,6 +67,9 @@ fn setup(args: &Args) -> Result<()> {
     let recipe =
         args.recipe.as_deref().map_or_else(|| args.preset.recipe(), preset::read_recipe)?;
     recipe.check(params.row_size).context("the recipe does not fit")?;
+    if let Recipe::Deep(deep) = &recipe {
+        println!("the network, at its first weights:\n{}", deep.summary(&params)?);
+    }
     let [count, encrypted, batch] =
         [args.images, args.encrypt, args.batch].map(|count| count.map(|count| count as usize));
     let images = args.preset.images(args.data.as_deref(), args.seed, count)?;

@@ -10,7 +10,7 @@ use fhe_core::Engine;
 use fhe_core::store::Dataset;
 use fhe_examples::server::ServerFolder;
 use fhe_examples::{failure, progress};
-use fhe_train::{ShapeSource, Trainer, TrainerOptions};
+use fhe_train::{Recipe, ShapeSource, Trainer, TrainerOptions};
 use indicatif::HumanDuration;
 
 /// Trains on the encrypted images of RUN/server.
@@ -71,13 +71,19 @@ fn train(args: &Args) -> Result<()> {
         samples: shape.samples / shape.copies,
         batch: shape.batch,
         classes: recipe.classes(),
-        squared_norm: 5e3,
+        squared_norm: recipe.squared_norm(),
     }
     .price(engine.params(), &recipe)?;
     let threads = rayon::current_num_threads();
     let left = 1.0 - state.step as f64 / state.steps.max(1) as f64;
     let seconds = price.price.seconds(&costs, threads) * left;
-    println!("price of the whole training (features of squared norm 5000 assumed):\n{price}");
+    if let Recipe::Deep(deep) = &recipe {
+        println!("the network, at its first weights:\n{}", deep.summary(engine.params())?);
+    }
+    println!(
+        "price of the whole training (features of squared norm {} assumed):\n{price}",
+        recipe.squared_norm()
+    );
     println!(
         "predicted time of what is left: {} on {threads} threads",
         HumanDuration(Duration::from_secs_f64(seconds))

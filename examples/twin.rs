@@ -100,6 +100,7 @@ fn run_fast(args: &Args) -> Result<()> {
         bail!("--fast is for networks: the recipe is a head's, whose twin is fast as it is");
     };
     let params = args.preset.params()?;
+    println!("the network, at its first weights:\n{}", deep.summary(&params)?);
     let (data, dataset) = match &args.encoded {
         Some(folder) => {
             let data = Data::read(folder, deep.network.input.len(), deep.mirrored)?;

@@ -16,6 +16,10 @@ use crate::{Error, Result};
 pub struct DeepRecipe {
     /// Passes over the data.
     pub passes: usize,
+    /// Mean sum of squares of a sample's integers, for which rates and first weights are made: public, the encoder
+    /// aims at it. For the summary and the price.
+    #[serde(default = "squared_norm")]
+    pub squared_norm: f64,
     /// Every second pass is over mirror images, encrypted beside the images: more storage, no lookup.
     #[serde(default)]
     pub mirrored: bool,
@@ -77,6 +81,11 @@ pub struct Binary {
     pub range: f64,
 }
 
+/// What `EncoderConfig::head` of fhe-data aims at.
+pub(crate) fn squared_norm() -> f64 {
+    5e3
+}
+
 fn is_zero(x: &f64) -> bool {
     *x == 0.0
 }
@@ -104,6 +113,9 @@ impl DeepRecipe {
         }
         if self.first_batch == 0 || self.first_batch > 4096 {
             return fail("first_batch", self.first_batch.to_string(), "expected 1 to 4096");
+        }
+        if !(1.0..=1e9).contains(&self.squared_norm) {
+            return fail("squared_norm", self.squared_norm.to_string(), "expected 1 to 1e9");
         }
         if !(0.0..=1.0).contains(&self.least_rate) {
             return fail("least_rate", self.least_rate.to_string(), "expected 0 to 1");

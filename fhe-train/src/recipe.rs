@@ -54,6 +54,15 @@ impl Recipe {
         }
     }
 
+    /// Returns the mean sum of squares of a sample's features that the recipe is made for.
+    #[must_use]
+    pub fn squared_norm(&self) -> f64 {
+        match self {
+            Self::Head(_) => crate::deep_recipe::squared_norm(),
+            Self::Deep(recipe) => recipe.squared_norm,
+        }
+    }
+
     /// Sets the number of passes over the data.
     pub fn set_passes(&mut self, passes: usize) {
         match self {

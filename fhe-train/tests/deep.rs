@@ -24,6 +24,7 @@ fn recipe() -> DeepRecipe {
     let relu = Activation { kind: Kind::Relu, levels: 7, range: 3.0, offset: 2, spacing: 4 };
     DeepRecipe {
         mirrored: false,
+        squared_norm: 400.0,
         passes: 1,
         seed: 4,
         first_batch: 4,
@@ -158,6 +159,11 @@ fn equals_its_twin(recipe: DeepRecipe, lookups: usize) {
     assert_eq!((&once.rows, &once.values), (&resumed.rows, &resumed.values));
 
     assert_eq!(report.state.lookups, lookups as u64);
+    let Recipe::Deep(deep) = &recipe else { panic!("a network's recipe") };
+    let summary = deep.summary(&params).unwrap();
+    let batches = SAMPLES / BATCH;
+    let of_summary = SAMPLES * summary.lookups_a_sample() + batches * summary.lookups_a_batch();
+    assert_eq!(lookups, of_summary, "\n{summary}");
     let shape = ShapeSource { samples: SAMPLES, batch: BATCH, classes: 2, squared_norm: 400.0 };
     assert_eq!(shape.price(&params, &recipe).unwrap().price.lookups, lookups as u64);
     assert!(Meter::new(&params).price().lookups == 0);

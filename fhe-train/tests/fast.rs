@@ -25,6 +25,7 @@ fn recipe(input: Shape, layers: Vec<LayerConfig>, init: [f64; 3]) -> DeepRecipe 
     let training = vec![training(init[0], 3e-5), training(init[1], 1e-2), training(init[2], 1e-2)];
     DeepRecipe {
         mirrored: false,
+        squared_norm: 400.0,
         passes: 2,
         seed: 3,
         first_batch: 4,
@@ -260,4 +261,31 @@ fn results_do_not_depend_on_threads() {
         pool.install(|| fast_parts(&train_fast(&params, &recipe, &source, 2, Some(5)).0))
     };
     assert!(with(1) == with(3));
+}
+
+#[test]
+fn a_summary_foretells_pre_activations_and_what_wraps() {
+    let params = Params::secure128_deep().unwrap();
+    let engine = Clear::exact(&params);
+    for mut recipe in [conv(), wired()] {
+        // Many scores, so that their spread is that of the first weights; wide enough to wrap sometimes.
+        let last = recipe.network.layers.len() - 1;
+        recipe.network.layers[last].outputs = 200;
+        recipe.training[last].init *= 3.0;
+        recipe.squared_norm = (4.0 + 20.0 / 3.0) * recipe.network.input.len() as f64;
+        let summary = recipe.summary(&params).unwrap();
+        let source = data(&recipe, params.row_size, 60);
+        let x = engine.selectors(source.features);
+        let deep = Deep::new(&engine, &recipe).unwrap().finished(&engine).unwrap();
+        let scores = deep.network().forward(&engine, &x, 0..60).unwrap().scores;
+        let z: Vec<f64> = scores.iter().map(|&z| from_torus(z) / recipe.network.unit()).collect();
+        let std = (z.iter().map(|z| z * z).sum::<f64>() / z.len() as f64).sqrt();
+        let foretold = &summary.layers[last];
+        assert!((0.8..1.25).contains(&(std / foretold.std)), "{std} {foretold:?}");
+        let wraps = z.iter().filter(|z| z.abs() > 8.0).count() as f64 / z.len() as f64;
+        assert!(
+            (wraps - foretold.wraps).abs() < 0.03 + 0.5 * foretold.wraps,
+            "{wraps} {foretold:?}"
+        );
+    }
 }

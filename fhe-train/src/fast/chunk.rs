@@ -1,11 +1,11 @@
 //! A few samples, forward and backward: what one thread does at a time.
 
 use super::layer::Layer;
-use super::noise::LayerNoise;
 use super::normal::{Normal, disturb};
 use super::tables::Tables;
 use super::wiring::Wiring;
 use crate::ERROR_LIMIT;
+use crate::layer_noise::LayerNoise;
 
 /// The network, as all samples of a step see it.
 pub(super) struct View<'a> {

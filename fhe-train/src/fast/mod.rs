@@ -6,7 +6,6 @@
 
 mod chunk;
 mod layer;
-mod noise;
 mod normal;
 mod reading;
 mod tables;
@@ -19,14 +18,14 @@ use fhe_core::params::Gadget;
 use fhe_core::{Error as CoreError, Params};
 use rayon::prelude::*;
 
+use crate::layer_noise::LayerNoise;
 use crate::{DeepRecipe, Error, Result, Work};
 use chunk::{Moves, Outcome, View};
 use layer::Layer;
-use noise::LayerNoise;
 use normal::{Normal, disturb};
 use reading::Reading;
 use tables::Tables;
-use wiring::Wiring;
+pub(crate) use wiring::Wiring;
 
 /// Samples that one thread takes at a time; fixed, so that sums do not depend on the number of threads.
 const CHUNK: usize = 16;
@@ -194,13 +193,8 @@ impl FastTwin {
         }
         let mut lookups = samples.len() * self.lookups_a_sample();
         for (layer, sum) in sums.into_iter().enumerate() {
-            let (training, of_layer) = (&self.recipe.training[layer], &self.layers[layer]);
-            let (weights, filters) = (of_layer.weights.len(), of_layer.bias.len());
-            let binary = training.binary.map_or(0, |_| weights);
-            let centred = if training.centred { filters } else { 0 };
-            lookups += binary + centred;
+            lookups += self.recipe.update_lookups(layer, &self.layers[layer].geometry);
             if layer > 0 {
-                lookups += weights;
                 self.update(layer, sum, samples.len(), schedule);
             }
         }

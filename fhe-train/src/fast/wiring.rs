@@ -8,16 +8,16 @@ use crate::deep::HIDDEN_LIMIT;
 
 /// Residual connections and pooling of a network.
 #[derive(Clone, Debug)]
-pub(super) struct Wiring {
+pub(crate) struct Wiring {
     pools: Vec<usize>,
     /// Of each layer, the one whose output it adds.
-    pub(super) residuals: Vec<Option<usize>>,
+    pub(crate) residuals: Vec<Option<usize>>,
     /// What errors are multiplied by on their way past the layers between.
-    pub(super) scales: Vec<f32>,
+    pub(crate) scales: Vec<f32>,
 }
 
 impl Wiring {
-    pub(super) fn new(recipe: &DeepRecipe) -> Self {
+    pub(crate) fn new(recipe: &DeepRecipe) -> Self {
         let network: &NetworkConfig = &recipe.network;
         let residuals = network.residuals();
         let gates: Vec<ErrorGate> = (0..network.layers.len() - 1)
@@ -37,7 +37,7 @@ impl Wiring {
     }
 
     /// Returns how many values of lookups are added up in an output of each layer.
-    pub(super) fn terms(&self) -> Vec<f64> {
+    pub(crate) fn terms(&self) -> Vec<f64> {
         let mut terms: Vec<f64> = Vec::new();
         for (pool, residual) in self.pools.iter().zip(&self.residuals) {
             let added = residual.map_or(0.0, |j| terms[j]);
@@ -47,7 +47,7 @@ impl Wiring {
     }
 
     /// Returns the output of a layer: sums over windows. Maps lie channel by channel, `[c][s][y][x]`.
-    pub(super) fn pool(&self, layer: usize, map: Vec<f32>, shape: Shape) -> Vec<f32> {
+    pub(crate) fn pool(&self, layer: usize, map: Vec<f32>, shape: Shape) -> Vec<f32> {
         let side = self.pools[layer];
         if side == 1 {
             return map;
@@ -60,7 +60,7 @@ impl Wiring {
     }
 
     /// The way back: errors go to all of their window.
-    pub(super) fn unpool(&self, layer: usize, errors: Vec<f32>, shape: Shape) -> Vec<f32> {
+    pub(crate) fn unpool(&self, layer: usize, errors: Vec<f32>, shape: Shape) -> Vec<f32> {
         let side = self.pools[layer];
         if side == 1 {
             return errors;

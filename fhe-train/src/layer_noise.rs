@@ -13,7 +13,7 @@ const CONSTANTS: usize = 16;
 
 /// The variances of a layer.
 #[derive(Clone, Debug)]
-pub(super) struct LayerNoise {
+pub(crate) struct LayerNoise {
     noise: Noise,
     geometry: Geometry,
     /// Channels of an input polynomial.
@@ -26,7 +26,7 @@ pub(super) struct LayerNoise {
 
 impl LayerNoise {
     /// `terms` is the number of lookups' values in an input, `None` for the first layer, whose inputs are fresh.
-    pub(super) fn new(noise: &Noise, geometry: &Geometry, terms: Option<f64>) -> Self {
+    pub(crate) fn new(noise: &Noise, geometry: &Geometry, terms: Option<f64>) -> Self {
         let g = geometry;
         let group = (0..g.input.channels).filter(|&c| g.input_at(c, 0, 0).0 == 0).count();
         let error_group =
@@ -44,7 +44,7 @@ impl LayerNoise {
     }
 
     /// Returns the group of an input channel.
-    pub(super) fn group_of(&self, channel: usize) -> usize {
+    pub(crate) fn group_of(&self, channel: usize) -> usize {
         channel / self.group
     }
 
@@ -64,27 +64,27 @@ impl LayerNoise {
     ///
     /// The latter is one fixed value for each pair of a row's and an input's coefficient; fresh noise of its
     /// variance stands for it.
-    pub(super) fn forward(&self, norm: f64, idle: f64) -> f64 {
+    pub(crate) fn forward(&self, norm: f64, idle: f64) -> f64 {
         self.noise.products(self.input, self.geometry.groups(), norm) + self.idle(norm, idle)
     }
 
     /// Of a pre-activation, by idle coefficients alone.
-    pub(super) fn idle(&self, norm: f64, idle: f64) -> f64 {
+    pub(crate) fn idle(&self, norm: f64, idle: f64) -> f64 {
         norm * idle * self.idle_share()
     }
 
     /// With which a lookup of activations or errors reads.
-    pub(super) fn reading(&self) -> f64 {
+    pub(crate) fn reading(&self) -> f64 {
         self.noise.lookup_input(TABLES)
     }
 
     /// Of a lookup's output.
-    pub(super) fn lookup(&self) -> f64 {
+    pub(crate) fn lookup(&self) -> f64 {
         self.noise.lookup()
     }
 
     /// Of an input's gradient, from errors of a sum of squares `norm`.
-    pub(super) fn backward(&self, norm: f64) -> f64 {
+    pub(crate) fn backward(&self, norm: f64) -> f64 {
         let len = self.transposed_len(0, 0);
         self.noise.products(self.errors, self.geometry.error_groups(), norm)
             + norm * self.noise.pack_list(len) * self.idle_share()
@@ -100,7 +100,7 @@ impl LayerNoise {
     }
 
     /// Of a transposed weight: packing, and its rounding.
-    pub(super) fn transposed(&self, output: usize, channel: usize) -> f64 {
+    pub(crate) fn transposed(&self, output: usize, channel: usize) -> f64 {
         self.noise.pack_list(self.transposed_len(channel, output)) + self.noise.pack_list_rounding()
     }
 
@@ -110,7 +110,7 @@ impl LayerNoise {
     }
 
     /// Of an error in the weights' gradient: the lookup, and what packing does to the error itself.
-    pub(super) fn error(&self) -> f64 {
+    pub(crate) fn error(&self) -> f64 {
         self.noise.lookup()
             + if self.constants() {
                 self.noise.pack_constant() + self.noise.pack_rounding()
@@ -121,7 +121,7 @@ impl LayerNoise {
 
     /// Of a weight's gradient, summed over samples whose integers in the weight's group have a sum of squares
     /// of `norm`: the products, and what packing does to coefficients beside the errors.
-    pub(super) fn gradient(&self, output: usize, samples: usize, norm: f64) -> f64 {
+    pub(crate) fn gradient(&self, output: usize, samples: usize, norm: f64) -> f64 {
         let filters = self.filters_with(output);
         let products = self.noise.products(self.input, samples, norm);
         if self.constants() {
@@ -138,19 +138,19 @@ impl LayerNoise {
     }
 
     /// That an update's packing adds to every coefficient of the row of a weight.
-    pub(super) fn packing(&self, output: usize, channel: usize) -> f64 {
+    pub(crate) fn packing(&self, output: usize, channel: usize) -> f64 {
         let first = channel / self.group * self.group;
         let channels = self.group.min(self.geometry.input.channels - first);
         self.noise.pack_list(self.filters_with(output) * channels * self.squared_kernel())
     }
 
     /// That it adds to the weight besides.
-    pub(super) fn packing_rounding(&self) -> f64 {
+    pub(crate) fn packing_rounding(&self) -> f64 {
         self.noise.pack_list_rounding()
     }
 
     /// With which the lookup of an update reads.
-    pub(super) fn update_reading(&self) -> f64 {
+    pub(crate) fn update_reading(&self) -> f64 {
         self.noise.lookup_input(1)
     }
 }

@@ -1,0 +1,234 @@
+//! What a recipe will do, before any work: shapes, ranges, noise and lookups of every layer.
+//!
+//! Figures are those of the first weights: pre-activations are taken as normal, and the integers of an output as
+//! independent. Training widens them; the fast twin counts what leaves its range.
+
+use std::fmt;
+
+use fhe_core::Params;
+use fhe_core::noise::Noise;
+use fhe_nn::Shape;
+use fhe_nn::activation::Activation;
+
+use crate::fast::Wiring;
+use crate::layer_noise::LayerNoise;
+use crate::{DeepRecipe, Result};
+
+/// One layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerSummary {
+    /// Name.
+    pub name: String,
+    /// Shape of the input.
+    pub input: Shape,
+    /// Shape of the pre-activations.
+    pub output: Shape,
+    /// Trained numbers, biases included.
+    pub parameters: usize,
+    /// Smallest and largest integer of the output, for the promotion; none of the last layer.
+    pub range: Option<(i32, i32)>,
+    /// Standard deviation of the pre-activations, in their unit.
+    pub std: f64,
+    /// That of the noise with which they are read, as a part of it.
+    pub noise: f64,
+    /// Probability that a pre-activation is outside the range and wraps.
+    pub wraps: f64,
+    /// Lookups of a sample, forward.
+    pub forward: usize,
+    /// Lookups of a sample, backward.
+    pub backward: usize,
+    /// Lookups of a mini-batch, for the weights.
+    pub update: usize,
+}
+
+/// A network, layer by layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summary {
+    /// The layers.
+    pub layers: Vec<LayerSummary>,
+    /// Largest integer of half a digit of a promotion.
+    pub bound: i32,
+    /// Bytes of the largest lists that a step holds at a time, without keys and data.
+    pub memory: u64,
+}
+
+/// Mean and variance of an integer.
+#[derive(Clone, Copy)]
+struct Moments {
+    mean: f64,
+    variance: f64,
+}
+
+impl Moments {
+    fn square(self) -> f64 {
+        self.mean * self.mean + self.variance
+    }
+
+    /// Of an activation of a normal pre-activation.
+    fn after(activation: &Activation, mean: f64, std: f64) -> Self {
+        let points = 400;
+        let (mut sum, mut squares, mut weights) = (0.0, 0.0, 0.0);
+        for i in 0..=points {
+            let t = 8.0 * (f64::from(i) / f64::from(points) - 0.5);
+            let (weight, a) = ((-t * t / 2.0).exp(), f64::from(activation.at(mean + std * t)));
+            weights += weight;
+            sum += weight * a;
+            squares += weight * a * a;
+        }
+        let mean = sum / weights;
+        Self { mean, variance: squares / weights - mean * mean }
+    }
+}
+
+impl DeepRecipe {
+    /// Returns what the recipe will do.
+    ///
+    /// # Errors
+    /// [`crate::Error::Recipe`], [`crate::Error::Network`].
+    pub fn summary(&self, params: &Params) -> Result<Summary> {
+        let n = params.row_size;
+        self.check(n)?;
+        let network = &self.network;
+        let (noise, terms) = (Noise::new(params), Wiring::new(self).terms());
+        let (residuals, ranges) = (network.residuals(), network.ranges());
+        let mut input =
+            Moments { mean: 0.0, variance: self.squared_norm / network.input.len() as f64 };
+        let (mut layers, mut outputs) = (Vec::new(), Vec::<Moments>::new());
+        for (i, g) in network.geometries(n)?.into_iter().enumerate() {
+            let (layer, training) = (&network.layers[i], &self.training[i]);
+            let per_integer = training.binary.map_or(training.init, |binary| binary.scale);
+            let per_integer = per_integer / network.spacing(i);
+            let std = per_integer * (g.window() as f64 * input.square()).sqrt();
+            let of = LayerNoise::new(&noise, &g, i.checked_sub(1).map(|before| terms[before]));
+            let norm = g.input.len() as f64 * input.square();
+            let off = (of.forward(norm, 0.0) + of.reading()).sqrt() / network.unit();
+            let total = (std * std + off * off).sqrt();
+            let beyond = |edge: f64| 0.5 * libm::erfc(edge / (2f64.sqrt() * total));
+            let last = i + 1 == network.layers.len();
+            layers.push(LayerSummary {
+                name: layer.name.clone(),
+                input: g.input,
+                output: g.output,
+                parameters: g.weights() + g.output.channels,
+                range: (!last).then_some(ranges[i]),
+                std,
+                noise: off / std,
+                wraps: beyond(network.z_range - training.bias)
+                    + beyond(network.z_range + training.bias),
+                forward: if last { 0 } else { g.output.len() },
+                backward: g.output.len(),
+                update: self.update_lookups(i, &g),
+            });
+            if let Some(activation) = &layer.activation {
+                let a = Moments::after(activation, training.bias, std);
+                let added =
+                    residuals[i].map_or(Moments { mean: 0.0, variance: 0.0 }, |j| outputs[j]);
+                let window = (layer.pool * layer.pool) as f64;
+                input = Moments {
+                    mean: window * (a.mean + added.mean),
+                    variance: window * (a.variance + added.variance),
+                };
+                outputs.push(input);
+            }
+        }
+        let bound = params.lists.map_or(0, |lists| (1 << (lists.selector.base_log - 1)) - 1);
+        let largest = layers.iter().map(|layer| layer.output.len()).max().unwrap_or(0);
+        // A lookup's four tables, its input, and the gates, a gathered copy and the errors beside them.
+        let memory = (self.first_batch * largest) as u64 * 9 * (8 * (n as u64 + 1));
+        Ok(Summary { layers, bound, memory })
+    }
+
+    /// Returns the lookups that a layer's weights take in a mini-batch.
+    pub(crate) fn update_lookups(&self, layer: usize, g: &fhe_nn::Geometry) -> usize {
+        let training = &self.training[layer];
+        let update = if layer > 0 { g.weights() } else { 0 };
+        let centred = if training.centred { g.output.channels } else { 0 };
+        update + centred + training.binary.map_or(0, |_| g.weights())
+    }
+}
+
+impl Summary {
+    /// Returns the lookups of a sample, forward and backward.
+    #[must_use]
+    pub fn lookups_a_sample(&self) -> usize {
+        self.layers.iter().map(|layer| layer.forward + layer.backward).sum()
+    }
+
+    /// Returns the lookups of a mini-batch, for the weights.
+    #[must_use]
+    pub fn lookups_a_batch(&self) -> usize {
+        self.layers.iter().map(|layer| layer.update).sum()
+    }
+
+    /// Returns the number of trained numbers.
+    #[must_use]
+    pub fn parameters(&self) -> usize {
+        self.layers.iter().map(|layer| layer.parameters).sum()
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "  {:<10} {:>12} {:>12} {:>10} {:>11} {:>6} {:>6} {:>8} {:>8} {:>8} {:>8}",
+            "layer",
+            "input",
+            "output",
+            "parameters",
+            "integers",
+            "std z",
+            "noise",
+            "wraps",
+            "forward",
+            "backward",
+            "update"
+        )?;
+        for l in &self.layers {
+            let range = l.range.map_or_else(String::new, |(low, high)| format!("{low}..={high}"));
+            writeln!(
+                f,
+                "  {:<10} {:>12} {:>12} {:>10} {:>11} {:>6.2} {:>5.0}% {:>8.0e} {:>8} {:>8} {:>8}",
+                l.name,
+                l.input.to_string(),
+                l.output.to_string(),
+                l.parameters,
+                range,
+                l.std,
+                100.0 * l.noise,
+                l.wraps,
+                l.forward,
+                l.backward,
+                l.update
+            )?;
+        }
+        write!(
+            f,
+            "  {} parameters; {} lookups a sample and {} a mini-batch; integers to {} fit; lists of a step {:.1} GB",
+            self.parameters(),
+            self.lookups_a_sample(),
+            self.lookups_a_batch(),
+            self.bound,
+            self.memory as f64 / 1e9
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fhe_nn::activation::Kind;
+
+    #[test]
+    fn moments_are_those_of_known_functions() {
+        let sign = Activation { kind: Kind::Sign, levels: 1, range: 1.0, offset: 0, spacing: 3 };
+        let m = Moments::after(&sign, 0.0, 2.0);
+        assert!(m.mean.abs() < 0.05 && (m.square() - 9.0).abs() < 1e-9);
+        // Half of the mass at 0, the mean of the rest std sqrt(2/pi): a fine rectifier that never clips.
+        let relu =
+            Activation { kind: Kind::Relu, levels: 1000, range: 100.0, offset: 0, spacing: 1 };
+        let m = Moments::after(&relu, 0.0, 5.0);
+        assert!((m.mean - 50.0 / (2.0 * std::f64::consts::PI).sqrt()).abs() < 0.1, "{}", m.mean);
+        assert!((m.square() - 1250.0).abs() < 5.0, "{}", m.square());
+    }
+}

@@ -10,7 +10,6 @@ use fhe_core::client::ClientKey;
 use fhe_core::from_torus;
 use fhe_core::store::Dataset;
 use fhe_examples::client::{self, ClearModel, ClientFolder, Labelled};
-use fhe_examples::encoder::ImageEncoder;
 use fhe_examples::results::{Inference, Results};
 use fhe_examples::server::{self, ServerFolder};
 use fhe_examples::{failure, progress};
@@ -159,7 +158,7 @@ fn encrypt(run: &Path, index: usize, image: Option<&Path>, out: &Path) -> Result
     let client = ClientFolder::of(run);
     let key = client.read_key()?;
     let features = if let Some(path) = image {
-        let encoder = ImageEncoder::load(&client.encoder())?;
+        let encoder = client.load_encoder()?;
         let pixels = fhe_data::image_file::read(path, encoder.shape())?;
         let encoded = encoder.encode(&pixels, &|_| {})?;
         encoded.row(0).iter().map(|&x| i32::from(x)).collect()

@@ -10,7 +10,7 @@ use fhe_core::store::{Dataset, Lock, Secrecy};
 use fhe_core::{Params, Seed};
 use fhe_data::Split;
 use fhe_examples::client::{self, ClientFolder, Labelled, Setup};
-use fhe_examples::encoder::{EncoderChoice, ImageEncoder};
+use fhe_examples::encoder::EncoderChoice;
 use fhe_examples::preset::{self, Preset};
 use fhe_examples::server::ServerFolder;
 use fhe_examples::{failure, file, progress};
@@ -141,10 +141,10 @@ fn encode(
         return client.load("train");
     }
     let encoder = if client.encoder().exists() {
-        ImageEncoder::load(&client.encoder())?
+        client.load_encoder()?
     } else {
         let encoder = config.fit(&images.train, &progress::stages(""))?;
-        encoder.save(&client.encoder())?;
+        client.save_encoder(&encoder)?;
         encoder
     };
     let part = images.train.head(encrypted.unwrap_or(usize::MAX));

@@ -130,6 +130,42 @@ impl ClientFolder {
         ClientKey::load(&self.key()).context("the client needs the secret key that `setup` writes")
     }
 
+    /// Saves the encoder, and notes which one it is.
+    ///
+    /// # Errors
+    /// Those of the files.
+    pub fn save_encoder(&self, encoder: &ImageEncoder) -> Result<()> {
+        encoder.save(&self.encoder())?;
+        file::write(&self.encoder_id(), self.id_of_encoder()?.as_bytes(), Secrecy::Secret)
+    }
+
+    /// Reads the encoder; refuses one that is not that of the training images.
+    ///
+    /// # Errors
+    /// Those of the files, and another encoder.
+    pub fn load_encoder(&self) -> Result<ImageEncoder> {
+        let encoder = ImageEncoder::load(&self.encoder())?;
+        let path = self.encoder_id();
+        let id = std::fs::read_to_string(&path)
+            .with_context(|| format!("reading {}", path.display()))?;
+        ensure!(
+            id == self.id_of_encoder()?,
+            "{}: not the encoder of this run's training images: the model would take its features for others",
+            self.encoder().display()
+        );
+        Ok(encoder)
+    }
+
+    fn encoder_id(&self) -> PathBuf {
+        self.0.join("encoder.id")
+    }
+
+    fn id_of_encoder(&self) -> Result<String> {
+        let path = self.encoder();
+        let bytes = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        Ok(blake3::hash(&bytes).to_hex().to_string())
+    }
+
     /// Saves features and labels of a part, "train" or "test".
     ///
     /// # Errors

@@ -92,6 +92,20 @@ fn a_missing_file_is_named() {
 }
 
 #[test]
+fn the_encoder_of_another_run_is_refused() {
+    let (copy, other) = (untrained(), empty());
+    let arguments = ["--images", "32", "--dictionary", "40", "--reproducible-key"];
+    run("setup", other.path(), &arguments).succeeds();
+    let encoder = copy.path().join("client/encoder.safetensors");
+    fs::remove_file(&encoder).unwrap();
+    fs::hard_link(other.path().join("client/encoder.safetensors"), &encoder).unwrap();
+    let (image, pixel) = (copy.path().join("a.png"), include_bytes!("pixel.png"));
+    fs::write(&image, pixel).unwrap();
+    run("infer", copy.path(), &["encrypt", "--image", image.to_str().unwrap()])
+        .fails(&["client/encoder.safetensors", "not the encoder of this run"]);
+}
+
+#[test]
 fn files_of_another_key_are_refused() {
     let other = empty();
     run("setup", other.path(), &[&SETUP[..], &["--seed", "2"]].concat()).succeeds();

@@ -151,3 +151,36 @@ fn cifar10_is_looked_for_and_fetched() {
     setup().fails(&["data/cifar-10-batches-bin", "no file data_batch_1.bin"]);
     assert!(!folder.path().join("run").exists());
 }
+
+#[test]
+fn a_recipe_of_your_own() {
+    let folder = empty();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let good = include_str!("../../recipes/builtin-deep.toml");
+    let setup = |recipe: &str, arguments: &[&str]| {
+        let tiny = ["--preset", "builtin-deep", "--images", "8", "--dictionary", "32"];
+        let own = ["--batch", "4", "--encrypt", "4", "--recipe", recipe];
+        run("setup", &folder.path().join("run"), &[&tiny[..], &own[..], arguments].concat())
+    };
+    setup("nowhere.toml", &[]).fails(&["nowhere.toml", "No such file"]);
+    let broken = write("broken.toml", &good.replace("passes = 1", "passes = \"one\""));
+    setup(&broken, &[]).fails(&["broken.toml", "passes", "invalid type"]);
+    let broken = write("broken.toml", &good.replace("rate = ", "rats = "));
+    setup(&broken, &[]).fails(&["broken.toml", "unknown field `least_rats`"]);
+    let other_kind = write("other_kind.toml", &good.replace("deep", "wide"));
+    setup(&other_kind, &[]).fails(&["other_kind.toml", "head", "deep"]);
+    let absurd = write("absurd.toml", &good.replace("passes = 1", "passes = 0"));
+    setup(&absurd, &[]).fails(&["passes is 0", "1 to 1000"]);
+    assert!(!folder.path().join("run").exists(), "nothing was made");
+
+    let fine = write("fine.toml", good);
+    setup(&fine, &[]).succeeds();
+    let other = write("other.toml", &good.replace("passes = 1", "passes = 2"));
+    setup(&other, &[]).fails(&["server/recipe.json", "another recipe"]);
+    let price = run("train", &folder.path().join("run"), &["--price"]).succeeds();
+    assert!(price.contains("parameters") && price.contains("lookups a sample"), "{price}");
+}

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use fhe_core::store::Secrecy;
+use fhe_examples::fast::FastResults;
 use fhe_examples::results::{self, Results};
 use fhe_examples::{failure, file};
 
@@ -29,6 +30,8 @@ fn report(docs: &Path) -> Result<()> {
         let run = Results::load(&folder.join(format!("{name}.json")))?;
         run.draw(&docs.join("src/figures"), name)?;
     }
+    let twin = FastResults::load(&folder.join(format!("{}.json", results::TWIN)))?;
+    twin.draw(&docs.join(format!("src/figures/{}-curve.svg", results::TWIN)))?;
     println!("rendered: {}", page.display());
     Ok(())
 }

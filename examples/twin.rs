@@ -115,7 +115,9 @@ fn run_fast(args: &Args) -> Result<()> {
         runs.push((seed, run));
     }
     if let Some(path) = &args.results {
-        FastResults::new(&runs, &params, deep, batch(args), &data, &dataset)?.save(path)?;
+        let found = FastResults::new(&runs, &params, deep, batch(args), &data, &dataset)?;
+        found.save(path)?;
+        found.draw(&path.with_extension("svg"))?;
     }
     Ok(())
 }

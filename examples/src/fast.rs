@@ -200,17 +200,68 @@ impl FastResults {
         })
     }
 
-    /// Writes the results, and the learning curve as SVG beside them.
+    /// Reads results.
     ///
     /// # Errors
-    /// Those of the files.
+    /// If the file is absent or says something else.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("{} holds no twin", path.display()))
+    }
+
+    /// Writes results.
+    ///
+    /// # Errors
+    /// Those of the file.
     pub fn save(&self, path: &Path) -> Result<()> {
         let mut json = serde_json::to_vec_pretty(self)?;
         json.push(b'\n');
-        file::write(path, &json, Secrecy::Public)?;
-        let last = self.repeats.iter().find(|run| run.0.is_none());
-        let exact = last.map_or(self.accuracy, |run| run.1);
-        figure::learning_curve(&path.with_extension("svg"), &self.curve, exact)
+        file::write(path, &json, Secrecy::Public)
+    }
+
+    /// Draws the learning curve as SVG.
+    ///
+    /// # Errors
+    /// Those of the file.
+    pub fn draw(&self, path: &Path) -> Result<()> {
+        let exact = self.repeats.iter().find(|run| run.0.is_none());
+        let exact = exact.map_or(self.accuracy, |run| run.1);
+        figure::learning_curve(path, &self.curve, "noisy twin, in the clear", exact)
+    }
+
+    /// Returns the results as a section of the book.
+    #[must_use]
+    pub fn section(&self, name: &str) -> String {
+        let repeats = self.repeats.iter().map(|(seed, accuracy)| {
+            let what = seed.map_or_else(|| "exact".to_owned(), |seed| format!("seed {seed}"));
+            format!("{accuracy:.4} ({what})")
+        });
+        let numbers = |x: &[u64]| x.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+        let rows = [
+            ("what", self.what.clone()),
+            ("top-1", repeats.collect::<Vec<_>>().join(", ")),
+            ("test images", self.test_images.to_string()),
+            ("training images", self.images.to_string()),
+            ("lookups of the encrypted training", self.lookups.to_string()),
+            ("mini-batch", self.batch.to_string()),
+            ("pre-activations that wrap, by layer", numbers(&self.wraps)),
+            ("errors beyond their range, by layer", numbers(&self.lost_errors)),
+            ("simulation, wall time of the first seed", format!("{:.0} s", self.wall_seconds)),
+            ("threads", self.threads.to_string()),
+            ("parameter set", format!("`{}`", self.parameter_set)),
+            ("data set", self.dataset.clone()),
+            ("machine", self.machine.clone()),
+            ("command", format!("`{}`", self.command)),
+            ("commit", format!("`{}`", self.commit)),
+        ];
+        let mut text = format!("## {name}\n\n| | |\n|---|---|\n");
+        for (what, value) in rows {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "| {what} | {value} |");
+        }
+        let _ = writeln!(text, "\n![learning curve](figures/{name}-curve.svg)");
+        text
     }
 }
 

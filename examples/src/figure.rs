@@ -10,11 +10,11 @@ fn failed(path: &Path) -> impl Fn(&dyn std::fmt::Display) -> anyhow::Error {
     move |error| anyhow!("drawing {path}: {error}")
 }
 
-/// Draws the test accuracy over the images seen, with the clear twin's final accuracy as a line.
+/// Draws the test accuracy of `what` over the images seen, with the exact clear twin's final accuracy as a line.
 ///
 /// # Errors
 /// If the file cannot be written.
-pub fn learning_curve(path: &Path, curve: &[(u64, f64)], twin: f64) -> Result<()> {
+pub fn learning_curve(path: &Path, curve: &[(u64, f64)], what: &str, twin: f64) -> Result<()> {
     let failed = failed(path);
     let last = curve.last().map_or(1, |point| point.0.max(1));
     let area = SVGBackend::new(path, (720, 420)).into_drawing_area();
@@ -28,8 +28,8 @@ pub fn learning_curve(path: &Path, curve: &[(u64, f64)], twin: f64) -> Result<()
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
-        .x_desc("encrypted training images seen")
-        .y_desc("test accuracy after decryption")
+        .x_desc("training images seen")
+        .y_desc("test accuracy")
         .y_label_formatter(&|y| format!("{y:.1}"))
         .draw()
         .map_err(|e| failed(&e))?;
@@ -37,7 +37,7 @@ pub fn learning_curve(path: &Path, curve: &[(u64, f64)], twin: f64) -> Result<()
     chart
         .draw_series(LineSeries::new(points.clone(), BLUE.stroke_width(2)))
         .map_err(|e| failed(&e))?
-        .label("encrypted training")
+        .label(what)
         .legend(|(x, y)| PathElement::new([(x, y), (x + 20, y)], BLUE.stroke_width(2)));
     chart
         .draw_series(points.map(|point| Circle::new(point, 3, BLUE.filled())))
@@ -105,15 +105,19 @@ mod tests {
     fn figures_are_svg_with_the_numbers_in_them() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("curve.svg");
-        learning_curve(&path, &[(100, 0.5), (200, 0.75)], 0.76).unwrap();
+        learning_curve(&path, &[(100, 0.5), (200, 0.75)], "this", 0.76).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
-        assert!(text.starts_with("<svg") && text.contains("clear twin at the end, 0.7600"));
+        assert!(
+            text.starts_with("<svg")
+                && text.contains("clear twin at the end, 0.7600")
+                && text.contains("this")
+        );
 
         let path = folder.path().join("confusion.svg");
         let classes = ["cat".to_owned(), "dog".to_owned()];
         confusion(&path, &[vec![31, 2], vec![7, 44]], &classes).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("<svg") && text.contains("31") && text.contains("dog"));
-        assert!(learning_curve(Path::new("/nowhere/x.svg"), &[(1, 0.5)], 0.5).is_err());
+        assert!(learning_curve(Path::new("/nowhere/x.svg"), &[(1, 0.5)], "this", 0.5).is_err());
     }
 }

@@ -8,7 +8,9 @@ use fhe_core::store::Secrecy;
 use fhe_train::{Part, Recipe, Report};
 use serde::{Deserialize, Serialize};
 
+use crate::fast::FastResults;
 use crate::search::Search;
+use crate::step::StepResults;
 use crate::{figure, file};
 
 /// A finished training, as the client sees it.
@@ -144,7 +146,8 @@ impl Results {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("creating {}", folder.display()))?;
         let path = |what: &str| folder.join(format!("{name}-{what}.svg"));
-        figure::learning_curve(&path("curve"), &self.curve, self.twin_accuracy)?;
+        let what = "encrypted training, decrypted";
+        figure::learning_curve(&path("curve"), &self.curve, what, self.twin_accuracy)?;
         figure::confusion(&path("confusion"), &self.confusion, &self.classes)
     }
 
@@ -204,6 +207,37 @@ impl Results {
 
 /// The trainings of the book.
 pub const RUNS: [&str; 2] = ["head-cifar10", "deep-mnist"];
+/// The single step of the book.
+pub const STEP: &str = "deep-step-cifar10";
+/// The simulated training of the book.
+pub const TWIN: &str = "deep-twin-cifar10";
+/// Bootstraps a second of one H100, derived from published tables: see the book's page.
+const GPU_LOOKUPS: f64 = 13_400.0;
+
+/// Returns what the simulated training would take encrypted, from the time of the measured step.
+fn price(step: &StepResults, twin: &FastResults) -> String {
+    let core_seconds = step.wall_seconds * step.threads as f64 / step.lookups.max(1) as f64;
+    let hours = twin.lookups as f64 * core_seconds / 3600.0;
+    let days = |hours: f64| format!("{:.1} days", hours / 24.0);
+    let gpu = twin.lookups as f64 / GPU_LOOKUPS / 3600.0;
+    format!(
+        "## Price of the whole encrypted training\n\n\
+         {} lookups of {TWIN} at {:.1} core-milliseconds each, all other moves included, as {STEP} took: {hours:.0} core-hours. \
+         The last two lines are computed, not measured.\n\n\
+         | on | time |\n|---|---|\n\
+         | {} cores of the machine measured | {} |\n\
+         | 192 such cores, if all keep that pace | {} |\n\
+         | one H100, if it makes {GPU_LOOKUPS:.0} lookups a second | {}; up to four times that, as our lookups have four levels for its one |\n\n\
+         The rate of the GPU is derived from the published throughput of tfhe-rs on eight H100 (1,670 bitwise operations a second on \
+         128 bits, 64 bootstraps each), for another parameter set.\n",
+        twin.lookups,
+        core_seconds * 1e3,
+        step.threads,
+        days(hours / step.threads as f64),
+        days(hours / 192.0),
+        days(gpu),
+    )
+}
 
 /// Renders the book's page from the files of a folder.
 ///
@@ -219,6 +253,10 @@ pub fn page(folder: &Path) -> Result<String> {
         // Writing to a string cannot fail.
         let _ = write!(text, "\n{}", run.section(name));
     }
+    let step = StepResults::load(&folder.join(format!("{STEP}.json")))?;
+    let twin = FastResults::load(&folder.join(format!("{TWIN}.json")))?;
+    let (step_section, twin_section) = (step.section(STEP), twin.section(TWIN));
+    let _ = write!(text, "\n{step_section}\n{twin_section}\n{}", price(&step, &twin));
     let _ = write!(text, "\n{}", search.section());
     Ok(text)
 }

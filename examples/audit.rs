@@ -45,7 +45,7 @@ fn audit(run: &Path, twins: u64, results: Option<&Path>) -> Result<()> {
     };
     let (key, train, setup) = (client.read_key()?, client.load("train")?, client.read_setup()?);
     let (engine, params) = (server.engine()?, key.params().clone());
-    recipe.check(params.row_size).with_context(|| server.recipe().display().to_string())?;
+    recipe.check(&params).with_context(|| server.recipe().display().to_string())?;
     let dataset = Dataset::open(&server.dataset(), &params, &key.id())?;
     let shape = dataset.shape();
     let images = shape.batch.min(shape.samples);

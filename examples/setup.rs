@@ -66,7 +66,7 @@ fn setup(args: &Args) -> Result<()> {
     let params = args.preset.params()?;
     let recipe =
         args.recipe.as_deref().map_or_else(|| args.preset.recipe(), preset::read_recipe)?;
-    recipe.check(params.row_size).context("the recipe does not fit")?;
+    recipe.check(&params).context("the recipe does not fit")?;
     if let Recipe::Deep(deep) = &recipe {
         println!("the network, at its first weights:\n{}", deep.summary(&params)?);
     }

@@ -9,7 +9,7 @@ use clap::{Parser, value_parser};
 use fhe_core::Engine;
 use fhe_core::store::Dataset;
 use fhe_examples::server::ServerFolder;
-use fhe_examples::{failure, progress};
+use fhe_examples::{failure, preset, progress};
 use fhe_train::{Recipe, ShapeSource, Trainer, TrainerOptions};
 use indicatif::HumanDuration;
 
@@ -28,6 +28,9 @@ struct Args {
     /// Stop after so many mini-batches; the same command goes on later.
     #[arg(long, value_parser = value_parser!(u64).range(1..))]
     stop_after: Option<u64>,
+    /// A recipe of your own, TOML, in place of RUN/server/recipe.json.
+    #[arg(long)]
+    recipe: Option<PathBuf>,
     /// Print the price list and the predicted time, and train nothing.
     #[arg(long)]
     price: bool,
@@ -42,13 +45,14 @@ fn main() -> ExitCode {
 
 fn train(args: &Args) -> Result<()> {
     let folder = ServerFolder::of(&args.run);
-    let mut recipe = folder.read_recipe()?;
+    let recipe = args.recipe.as_deref().map(preset::read_recipe);
+    let mut recipe = recipe.unwrap_or_else(|| folder.read_recipe())?;
     let engine = folder.engine()?;
-    let n = engine.params().row_size;
-    recipe.check(n).with_context(|| folder.recipe().display().to_string())?;
+    let path = args.recipe.clone().unwrap_or_else(|| folder.recipe());
+    recipe.check(engine.params()).with_context(|| path.display().to_string())?;
     if let Some(passes) = args.passes {
         recipe.set_passes(passes);
-        recipe.check(n).context("--passes")?;
+        recipe.check(engine.params()).context("--passes")?;
     }
     let dataset = Dataset::open(&folder.dataset(), engine.params(), engine.key_id())?;
     let options = TrainerOptions {

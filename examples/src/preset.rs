@@ -156,7 +156,7 @@ mod tests {
     fn every_preset_has_a_recipe_that_fits_its_parameters() {
         for preset in Preset::value_variants() {
             let params = preset.params().unwrap();
-            preset.recipe().unwrap().check(params.row_size).unwrap();
+            preset.recipe().unwrap().check(&params).unwrap();
         }
     }
 }

@@ -45,7 +45,14 @@ pub(crate) fn first(recipe: &DeepRecipe, n: usize) -> Result<Vec<First>> {
     for (i, geometry) in recipe.network.geometries(n)?.into_iter().enumerate() {
         let training = &recipe.training[i];
         let scale = training.init * unit / recipe.network.spacing(i);
-        let weights = (0..geometry.weights()).map(|_| scale * gaussian(&mut rng)).collect();
+        let mut weights: Vec<f64> =
+            (0..geometry.weights()).map(|_| scale * gaussian(&mut rng)).collect();
+        if training.centred {
+            for filter in weights.chunks_exact_mut(geometry.window()) {
+                let mean = filter.iter().sum::<f64>() / filter.len() as f64;
+                filter.iter_mut().for_each(|w| *w -= mean);
+            }
+        }
         layers.push(First { weights, bias: vec![training.bias * unit; geometry.output.channels] });
     }
     Ok(layers)
@@ -58,7 +65,7 @@ impl<E: Engine> Deep<E> {
     /// [`crate::Error::Recipe`], [`crate::Error::Network`].
     pub fn new(engine: &E, recipe: &DeepRecipe) -> Result<Self> {
         let n = engine.params().row_size;
-        recipe.check(n)?;
+        recipe.check(engine.params())?;
         let mut layers = Vec::new();
         for (geometry, start) in recipe.network.geometries(n)?.into_iter().zip(first(recipe, n)?) {
             let weights: Vec<u64> = start.weights.into_iter().map(to_torus).collect();
@@ -81,7 +88,7 @@ impl<E: Engine> Deep<E> {
         step: usize,
     ) -> Result<Self> {
         let n = engine.params().row_size;
-        recipe.check(n)?;
+        recipe.check(engine.params())?;
         let (mut row, mut value) = (0, 0);
         let mut layers = Vec::new();
         for geometry in recipe.network.geometries(n)? {

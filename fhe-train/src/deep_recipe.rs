@@ -1,6 +1,7 @@
 //! The recipe of a network whose layers are all trained.
 
 use fhe_core::params::Gadget;
+use fhe_core::{Error as CoreError, Params};
 use fhe_nn::NetworkConfig;
 use serde::{Deserialize, Serialize};
 
@@ -60,7 +61,8 @@ pub struct LayerTraining {
     /// rounded to a multiple of what a weight's phase is in it. No lookup.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub decay: f64,
-    /// All layers but the first: takes the mean of each filter's update out of it, for one lookup a filter.
+    /// All layers but the first: filters have mean zero. The mean of each filter's update is taken out of it, for
+    /// one lookup a filter.
     #[serde(default, skip_serializing_if = "is_false")]
     pub centred: bool,
     /// Uses the signs of the weights in place of the weights.
@@ -101,12 +103,15 @@ impl DeepRecipe {
         self.network.layers.last().map_or(0, |layer| layer.outputs)
     }
 
-    /// Checks the values, for polynomials of `n` coefficients.
+    /// Checks the values, for a parameter set.
     ///
     /// # Errors
-    /// [`Error::Recipe`] names the first field at fault, [`Error::Network`] the layer.
-    pub fn check(&self, n: usize) -> Result<()> {
-        let geometries = self.network.geometries(n)?;
+    /// [`Error::Recipe`] names the first field at fault, [`Error::Network`] the layer; [`Error::Core`] if the set
+    /// cannot promote.
+    pub fn check(&self, params: &Params) -> Result<()> {
+        let geometries = self.network.geometries(params.row_size)?;
+        let none = || CoreError::NoLists { op: "a network's recipe", name: params.name.clone() };
+        self.network.check_ranges(params.lists.ok_or_else(none)?.selector)?;
         let fail = |field, got: String, rule| Err(Error::Recipe { field, got, rule });
         if self.passes == 0 || self.passes > 1000 {
             return fail("passes", self.passes.to_string(), "expected 1 to 1000");

@@ -1,5 +1,6 @@
 //! Recipes: everything about a training that is public.
 
+use fhe_core::Params;
 use serde::{Deserialize, Serialize};
 
 use crate::loss::UNITS;
@@ -16,14 +17,15 @@ pub enum Recipe {
 }
 
 impl Recipe {
-    /// Checks the values, for polynomials of `n` coefficients.
+    /// Checks the values, for a parameter set.
     ///
     /// # Errors
-    /// [`Error::Recipe`] names the first field at fault, [`Error::Network`] the layer.
-    pub fn check(&self, n: usize) -> Result<()> {
+    /// [`Error::Recipe`] names the first field at fault, [`Error::Network`] the layer; [`Error::Core`] if the set
+    /// cannot promote, which a network needs.
+    pub fn check(&self, params: &Params) -> Result<()> {
         match self {
             Self::Head(recipe) => recipe.check(),
-            Self::Deep(recipe) => recipe.check(n),
+            Self::Deep(recipe) => recipe.check(params),
         }
     }
 

@@ -87,7 +87,7 @@ impl DeepRecipe {
     /// [`crate::Error::Recipe`], [`crate::Error::Network`].
     pub fn summary(&self, params: &Params) -> Result<Summary> {
         let n = params.row_size;
-        self.check(n)?;
+        self.check(params)?;
         let network = &self.network;
         let (noise, terms) = (Noise::new(params), Wiring::new(self).terms());
         let (residuals, ranges) = (network.residuals(), network.ranges());

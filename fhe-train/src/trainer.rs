@@ -202,7 +202,7 @@ impl<'a> Trainer<'a> {
         recipe: &Recipe,
         options: TrainerOptions,
     ) -> Result<Self> {
-        recipe.check(engine.params().row_size)?;
+        recipe.check(engine.params())?;
         let shape = dataset.shape();
         if shape.values != recipe.classes() {
             let rule = "it differs from the number of label values of the data set";

@@ -138,6 +138,7 @@ fn a_binarized_residual_network_equals_its_twin() {
 
 fn equals_its_twin(recipe: DeepRecipe, lookups: usize) {
     let params = Params::toy_insecure().unwrap();
+    let summary = recipe.summary(&params).unwrap();
     let (n, source, recipe) = (params.row_size, data(params.row_size), Recipe::Deep(recipe));
     let key = ClientKey::new(&params, Seed::from_number(3));
     let folder = tempfile::tempdir().unwrap();
@@ -159,8 +160,6 @@ fn equals_its_twin(recipe: DeepRecipe, lookups: usize) {
     assert_eq!((&once.rows, &once.values), (&resumed.rows, &resumed.values));
 
     assert_eq!(report.state.lookups, lookups as u64);
-    let Recipe::Deep(deep) = &recipe else { panic!("a network's recipe") };
-    let summary = deep.summary(&params).unwrap();
     let batches = SAMPLES / BATCH;
     let of_summary = SAMPLES * summary.lookups_a_sample() + batches * summary.lookups_a_batch();
     assert_eq!(lookups, of_summary, "\n{summary}");
@@ -212,7 +211,8 @@ fn recipes_that_cannot_be_are_refused_with_one_clear_error() {
     for (words, change) in cases {
         let mut recipe = recipe();
         change(&mut recipe);
-        let error = Recipe::Deep(recipe).check(512).unwrap_err().to_string();
+        let error =
+            Recipe::Deep(recipe).check(&Params::toy_insecure().unwrap()).unwrap_err().to_string();
         assert!(error.contains(words), "{words}: {error}");
     }
     // Integers that no promotion holds.

@@ -177,10 +177,22 @@ fn a_recipe_of_your_own() {
     setup(&absurd, &[]).fails(&["passes is 0", "1 to 1000"]);
     assert!(!folder.path().join("run").exists(), "nothing was made");
 
+    let folder_of_head = empty();
+    let arguments = ["--preset", "builtin", "--recipe", &write("deep.toml", good)];
+    run("setup", folder_of_head.path(), &arguments).fails(&["secure128-head-v2", "lists"]);
+    let wide = write("wide.toml", &good.replace("levels = 7", "levels = 70"));
+    setup(&wide, &[]).fails(&["layer", "its output has integers", "expected -63 to 63"]);
+
     let fine = write("fine.toml", good);
     setup(&fine, &[]).succeeds();
     let other = write("other.toml", &good.replace("passes = 1", "passes = 2"));
     setup(&other, &[]).fails(&["server/recipe.json", "another recipe"]);
+    run("train", &folder.path().join("run"), &["--recipe", &absurd])
+        .fails(&["absurd.toml", "passes is 0"]);
+    let head =
+        "kind = \"head\"\nclasses = 10\npasses = 1\nlearning_rate = 5e-4\nlogit_range = 8.0\n";
+    run("train", &folder.path().join("run"), &["--recipe", &write("head.toml", head)])
+        .fails(&["kind", "another kind"]);
     let price = run("train", &folder.path().join("run"), &["--price"]).succeeds();
     assert!(price.contains("parameters") && price.contains("lookups a sample"), "{price}");
 }

@@ -100,7 +100,7 @@ impl FastTwin {
         noise: Option<u64>,
     ) -> Result<Self> {
         let n = params.row_size;
-        recipe.check(n)?;
+        recipe.check(params)?;
         let none = || CoreError::NoLists { op: "fast twin", name: params.name.clone() };
         let gadget = params.lists.ok_or_else(none)?.selector;
         if plan.batch == 0 || plan.batches == 0 {

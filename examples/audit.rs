@@ -40,7 +40,8 @@ fn main() -> ExitCode {
 fn audit(run: &Path, twins: u64, results: Option<&Path>) -> Result<()> {
     let mut here = Provenance::here();
     let (client, server) = (ClientFolder::of(run), ServerFolder::of(run));
-    let Recipe::Deep(recipe) = server.read_recipe()? else {
+    let whole = server.read_recipe()?;
+    let Recipe::Deep(recipe) = &whole else {
         bail!("{}: the recipe of a head; an audit is of a network", server.recipe().display());
     };
     let (key, train, setup) = (client.read_key()?, client.load("train")?, client.read_setup()?);
@@ -48,13 +49,13 @@ fn audit(run: &Path, twins: u64, results: Option<&Path>) -> Result<()> {
     recipe.check(&params).with_context(|| server.recipe().display().to_string())?;
     let dataset = Dataset::open(&server.dataset(), &params, &key.id())?;
     let shape = dataset.shape();
+    whole.fits(shape)?;
     let images = shape.batch.min(shape.samples);
     let classes = recipe.classes();
 
     let meter = Meter::new(&params);
-    let mut priced = Deep::new(&meter, &recipe)?;
-    let (samples, batch, copies) =
-        (shape.samples / shape.copies, shape.batch, Recipe::Deep(recipe.clone()).copies());
+    let mut priced = Deep::new(&meter, recipe)?;
+    let (samples, batch, copies) = (shape.samples / shape.copies, shape.batch, shape.copies);
     priced.train_step(
         &meter,
         &ShapeSource { samples, batch, classes, squared_norm: recipe.squared_norm },
@@ -69,7 +70,7 @@ fn audit(run: &Path, twins: u64, results: Option<&Path>) -> Result<()> {
     let audit = Audit::new(&engine, &key, setup.seed, |lookups| bar.set_position(lookups));
     let before = engine.raw_seconds(16);
     let source = AuditSource { dataset: &dataset, train: &train };
-    let (work, encrypted) = step::audited(&audit, &recipe, &source)?;
+    let (work, encrypted) = step::audited(&audit, recipe, &source)?;
     let raw_seconds = (before + engine.raw_seconds(16)) / 2.0;
     bar.finish();
 
@@ -79,14 +80,14 @@ fn audit(run: &Path, twins: u64, results: Option<&Path>) -> Result<()> {
         copies,
         features: (0..train.labels.len()).map(|i| train.row(i)).collect(),
         labels: train.labels.clone(),
-        label_log2: Recipe::Deep(recipe.clone()).label_log2(),
+        label_log2: whole.label_log2(),
     };
     let bar = progress::bar("twins", twins + 1, "twins");
-    let exact = step::twin(&params, &recipe, &source, None)?;
+    let exact = step::twin(&params, recipe, &source, None)?;
     bar.inc(1);
     let mut noisy = Vec::new();
     for seed in 1..=twins {
-        noisy.push(step::twin(&params, &recipe, &source, Some(seed))?);
+        noisy.push(step::twin(&params, recipe, &source, Some(seed))?);
         bar.inc(1);
     }
     bar.finish();
@@ -120,7 +121,7 @@ fn audit(run: &Path, twins: u64, results: Option<&Path>) -> Result<()> {
         twins,
         layers,
         findings,
-        recipe: Recipe::Deep(recipe),
+        recipe: whole,
     };
     println!("{}", found.section("one step"));
     results.map_or(Ok(()), |path| found.save(path))

@@ -73,6 +73,8 @@ fn setup(args: &Args) -> Result<()> {
     let [count, encrypted, batch] =
         [args.images, args.encrypt, args.batch].map(|count| count.map(|count| count as usize));
     let images = args.preset.images(args.data.as_deref(), args.seed, count)?;
+    let used = images.train.head(encrypted.unwrap_or(usize::MAX)).len();
+    client::check_copies(used, recipe.copies(), batch.unwrap_or_else(|| args.preset.batch()))?;
     for folder in [client.path(), server.path()] {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("creating {}", folder.display()))?;
@@ -137,10 +139,10 @@ fn encode(
     recipe: &Recipe,
 ) -> Result<Labelled> {
     // What is written last tells that all is there.
-    if client.encoder().exists() && client.path().join("test.labels").exists() {
+    if client.has_encoder() && client.path().join("test.labels").exists() {
         return client.load("train");
     }
-    let encoder = if client.encoder().exists() {
+    let encoder = if client.has_encoder() {
         client.load_encoder()?
     } else {
         let encoder = config.fit(&images.train, &progress::stages(""))?;

@@ -65,7 +65,7 @@ fn train(args: &Args) -> Result<()> {
     println!(
         "{}: {} images in {} steps; at step {}",
         state.dataset,
-        dataset.shape().samples,
+        dataset.shape().samples / dataset.shape().copies,
         state.steps,
         state.step
     );

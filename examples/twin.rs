@@ -50,7 +50,7 @@ struct Args {
     #[arg(long, default_value_t = 12)]
     tests: usize,
     /// A folder of encoded images, to try recipes without encoding each time.
-    #[arg(long, hide = true, requires = "fast")]
+    #[arg(long, hide = true, requires = "fast", conflicts_with = "images")]
     encoded: Option<PathBuf>,
 }
 

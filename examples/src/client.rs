@@ -156,6 +156,12 @@ impl ClientFolder {
         Ok(encoder)
     }
 
+    /// Returns whether the encoder is there, with the note which one it is: that is written last.
+    #[must_use]
+    pub fn has_encoder(&self) -> bool {
+        self.encoder().exists() && self.encoder_id().exists()
+    }
+
     fn encoder_id(&self) -> PathBuf {
         self.0.join("encoder.id")
     }
@@ -218,6 +224,15 @@ impl Labelled {
         recipe: &Recipe,
     ) -> Result<Self> {
         let mut all = Self::encode(encoder, images)?;
+        if let Recipe::Deep(deep) = recipe {
+            let input = deep.network.input;
+            let more = |i| all.features.row(i).iter().skip(input.len()).any(|&x| x != 0);
+            ensure!(
+                !(0..all.labels.len()).any(more),
+                "the recipe's network takes {input}, {} numbers, and the encoder gives more of them",
+                input.len()
+            );
+        }
         if recipe.copies() > 1 {
             let mirrored = Self::encode(encoder, &images.mirrored())?;
             all.features.append(&mirrored.features)?;
@@ -231,6 +246,18 @@ impl Labelled {
     pub fn row(&self, i: usize) -> Vec<i32> {
         self.features.row(i).iter().map(|&x| i32::from(x)).collect()
     }
+}
+
+/// Refuses mirror images of a set that does not have whole mini-batches.
+///
+/// # Errors
+/// If there are several copies, and `images` is no multiple of `batch`.
+pub fn check_copies(images: usize, copies: usize, batch: usize) -> Result<()> {
+    ensure!(
+        copies == 1 || images.is_multiple_of(batch),
+        "{images} images in mini-batches of {batch}: with mirror images, mini-batches must be whole"
+    );
+    Ok(())
 }
 
 /// Encrypts a labelled set into the file from which a server trains.
@@ -261,11 +288,7 @@ pub fn encrypt(
         values_log2: log2,
         copies,
     };
-    ensure!(
-        shape.has_whole_copies(),
-        "{} images, in mini-batches of {batch}: with mirror images there must be whole mini-batches",
-        samples / copies
-    );
+    check_copies(samples / copies, copies, batch)?;
     let mut writer = DatasetWriter::resume(path, key, &shape)?;
     let bar = progress::bar("encrypting images", samples as u64, "images");
     while writer.next_sample() < samples {
@@ -336,6 +359,7 @@ impl ClearModel {
         batch: usize,
         noise: Option<u64>,
     ) -> Result<Self> {
+        check_copies(data.labels.len() / recipe.copies(), recipe.copies(), batch)?;
         let exact = || Clear::exact(params);
         let engine = noise.map_or_else(exact, |seed| Clear::noisy(params, seed));
         let source = ClearSource {

@@ -11,7 +11,7 @@ use fhe_data::Encoded;
 use fhe_train::{DeepRecipe, FastTwin, Plan, Provenance, Wraps};
 use serde::{Deserialize, Serialize};
 
-use crate::client::Labelled;
+use crate::client::{Labelled, check_copies};
 use crate::{figure, file, progress};
 
 /// What a deep network is trained on and tested on.
@@ -57,9 +57,19 @@ impl Data {
         };
         let mut train = Labelled { features: features("train.i8")?, labels: bytes("train.u8")? };
         let test = Labelled { features: features("test.i8")?, labels: bytes("test.u8")? };
+        ensure!(
+            train.features.len() == train.labels.len() && test.features.len() == test.labels.len(),
+            "{}: another number of rows than of labels",
+            folder.display()
+        );
         if mirrored {
             train.features.append(&features("train-mirrored.i8")?)?;
             train.labels.extend_from_within(..);
+            ensure!(
+                train.features.len() == train.labels.len(),
+                "{}: another number of mirror images than of images",
+                folder.display()
+            );
         }
         Ok(Self { train, test })
     }
@@ -79,11 +89,7 @@ pub fn train(
 ) -> Result<Outcome> {
     let start = Instant::now();
     let (count, copies) = (data.train.labels.len(), 1 + usize::from(recipe.mirrored));
-    ensure!(
-        copies == 1 || count.is_multiple_of(copies * batch),
-        "{} images, in mini-batches of {batch}: with mirror images there must be whole mini-batches",
-        count / copies
-    );
+    check_copies(count / copies, copies, batch)?;
     let plan = Plan { batches: count.div_ceil(batch) / copies, batch };
     let mut twin = FastTwin::new(params, recipe, plan, noise)?;
     let steps = plan.batches * recipe.passes;

@@ -127,7 +127,7 @@ impl Preset {
 /// Reads a recipe, TOML.
 ///
 /// # Errors
-/// If the file is absent, or says something else: with the line and the field.
+/// If the file is absent, or says something else: with the field.
 pub fn read_recipe(path: &Path) -> Result<Recipe> {
     let text =
         std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;

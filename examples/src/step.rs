@@ -58,10 +58,9 @@ fn weights<E: Engine>(
     let of_layer = |layer: &Conv2d<E>| {
         let g = layer.geometry();
         let mut weights = Vec::with_capacity(g.weights());
-        for (block, rows) in layer.weights().iter().enumerate() {
-            let of_block = g.outputs_of(block).flat_map(|o| g.weights_of(o));
-            let at: Vec<_> = of_block.map(|w| g.weight_at(w)).collect();
-            weights.extend(plain(&engine.extract(rows, &at)?).iter().map(|&w| from_torus(w)));
+        for block in 0..g.blocks() {
+            let values = layer.weight_values(engine, block)?;
+            weights.extend(plain(&values).iter().map(|&w| from_torus(w)));
         }
         Ok(weights)
     };
@@ -110,7 +109,7 @@ pub fn twin(
     Ok(minus(weights(&engine, &deep, |x| x)?, &before))
 }
 
-/// Returns the correlation of two lists.
+/// Returns the correlation of two lists; 0 if one of them is constant.
 #[must_use]
 pub fn correlation(x: &[f64], y: &[f64]) -> f64 {
     let mean = |x: &[f64]| x.iter().sum::<f64>() / x.len().max(1) as f64;
@@ -118,7 +117,8 @@ pub fn correlation(x: &[f64], y: &[f64]) -> f64 {
     let dot = |x: &[f64], mx: f64, y: &[f64], my: f64| -> f64 {
         x.iter().zip(y).map(|(x, y)| (x - mx) * (y - my)).sum()
     };
-    dot(x, mx, y, my) / (dot(x, mx, x, mx) * dot(y, my, y, my)).sqrt()
+    let spread = (dot(x, mx, x, mx) * dot(y, my, y, my)).sqrt();
+    if spread > 0.0 { dot(x, mx, y, my) / spread } else { 0.0 }
 }
 
 fn rms(x: impl ExactSizeIterator<Item = f64>) -> f64 {

@@ -86,6 +86,22 @@ impl Activation {
         from < z && z < self.range
     }
 
+    /// Returns what is wrong with the numbers, if something is.
+    pub(crate) fn problem(&self) -> Option<String> {
+        let small = 1..=1023;
+        let fits = small.contains(&self.levels)
+            && small.contains(&self.spacing)
+            && (-1023..=1023).contains(&self.offset)
+            && self.range.is_finite()
+            && self.range > 0.0;
+        (!fits).then(|| {
+            format!(
+                "activation of {} levels to {}, offset {}, spacing {}: expected levels and spacing of 1 to 1023, an offset to 1023, a range of more than 0",
+                self.levels, self.range, self.offset, self.spacing
+            )
+        })
+    }
+
     /// Returns the smallest and the largest integer.
     #[must_use]
     pub fn range(&self) -> (i32, i32) {

@@ -6,7 +6,7 @@ use crate::geometry::{Geometry, Weight};
 use crate::{Error, Result};
 
 /// Below so many errors of a sample in a row, constant rows are cheaper than a packed list.
-const CONSTANTS: usize = 16;
+pub const CONSTANTS: usize = 16;
 
 /// A convolution with secret weights and biases; a dense layer is one on maps of one position.
 ///

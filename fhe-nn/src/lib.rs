@@ -7,7 +7,7 @@ mod error;
 pub mod geometry;
 mod network;
 
-pub use conv2d::{Conv2d, Transposed, WeightGradient};
+pub use conv2d::{CONSTANTS, Conv2d, Transposed, WeightGradient};
 pub use dense::Dense;
 pub use error::{Error, Result};
 pub use geometry::{Geometry, Shape};

@@ -9,6 +9,9 @@ use crate::activation::{Activation, ErrorGate, TABLES, gadget, table};
 use crate::conv2d::{Conv2d, Transposed, WeightGradient};
 use crate::{Error, Geometry, Result, Shape};
 
+/// Largest number of outputs of a layer.
+const MAX_OUTPUTS: usize = 65_536;
+
 /// One layer and what follows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -86,8 +89,23 @@ impl NetworkConfig {
         }
         let mut input = self.input;
         let mut out: Vec<Geometry> = Vec::with_capacity(self.layers.len());
+        let Shape { channels, height, width } = input;
+        if channels > n || height > n || width > n {
+            let problem = format!("an input of {input}: expected at most {n} of each");
+            return fail("network", problem);
+        }
         for (i, layer) in self.layers.iter().enumerate() {
             let last = i + 1 == self.layers.len();
+            if layer.outputs > MAX_OUTPUTS || layer.padding > layer.kernel || layer.kernel > n {
+                let problem = format!(
+                    "{} outputs, a window of {}, padding {}: expected at most {MAX_OUTPUTS} outputs, and no more padding than the window",
+                    layer.outputs, layer.kernel, layer.padding
+                );
+                return fail(&layer.name, problem);
+            }
+            if let Some(problem) = layer.activation.and_then(|a| a.problem()) {
+                return fail(&layer.name, problem);
+            }
             if last == layer.activation.is_some() {
                 let problem = "every layer but the last has an activation".into();
                 return fail(&layer.name, problem);
@@ -171,7 +189,7 @@ impl NetworkConfig {
     #[must_use]
     pub fn spacing(&self, layer: usize) -> f64 {
         let before = layer.checked_sub(1).and_then(|i| self.layers[i].activation);
-        before.map_or(1.0, |relu| f64::from(relu.spacing))
+        before.map_or(1.0, |activation| f64::from(activation.spacing))
     }
 
     /// Returns what the errors that come back to a layer's activation are multiplied by on their way past the
@@ -182,13 +200,19 @@ impl NetworkConfig {
     /// goes past these units, and takes their product, rounded to an integer.
     #[must_use]
     pub fn residual_scale(&self, source: usize, layer: usize, gates: &[ErrorGate]) -> i64 {
+        (self.residual_units(source, layer, gates).round() as i64).max(1)
+    }
+
+    /// The same before it is rounded.
+    #[must_use]
+    pub fn residual_units(&self, source: usize, layer: usize, gates: &[ErrorGate]) -> f64 {
         let gain = |l: usize| {
             let gate = &gates[l];
             let slope = self.layers[l].activation.map_or(1.0, |a| f64::from(a.levels) / a.range);
             let integers = 8.0 * f64::from(gate.limit) * gate.scale as f64;
             integers * self.unit() / self.spacing(l + 1) / slope
         };
-        ((source + 1..=layer).map(gain).product::<f64>().round() as i64).max(1)
+        (source + 1..=layer).map(gain).product()
     }
 
     /// Returns the torus fraction of a unit of pre-activation.
@@ -233,8 +257,8 @@ impl<E: Engine> Network<E> {
     /// [`Error::Layer`] if they are not those of the configuration, [`Error::Core`] if the parameter set
     /// cannot promote.
     pub fn new(engine: &E, config: &NetworkConfig, layers: Vec<Conv2d<E>>) -> Result<Self> {
-        config.check_ranges(gadget(engine)?)?;
         let geometries = config.geometries(engine.params().row_size)?;
+        config.check_ranges(gadget(engine)?)?;
         if layers.iter().map(Conv2d::geometry).eq(&geometries) {
             Ok(Self { config: config.clone(), layers })
         } else {

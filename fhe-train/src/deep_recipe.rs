@@ -3,6 +3,7 @@
 use fhe_core::params::Gadget;
 use fhe_core::{Error as CoreError, Params};
 use fhe_nn::NetworkConfig;
+use fhe_nn::activation::ErrorGate;
 use serde::{Deserialize, Serialize};
 
 use crate::loss::AMPLITUDE_STEP;
@@ -26,8 +27,8 @@ pub struct DeepRecipe {
     pub mirrored: bool,
     /// Seed of the first weights.
     pub seed: u64,
-    /// Samples after which the first layer and the biases are updated; a mini-batch has a multiple of
-    /// them, and updates the other layers.
+    /// Samples after which the first layer and the biases are updated, or fewer at the end of a mini-batch, which
+    /// updates the other layers.
     pub first_batch: usize,
     /// Rates fall from 1 along half a cosine, and not below this.
     pub least_rate: f64,
@@ -169,6 +170,11 @@ impl DeepRecipe {
             if !(0.0..=1e3).contains(&t.decay) {
                 return fail("decay", t.decay.to_string(), "expected 0 to 1000");
             }
+            if t.decay > 0.0 && self.decay_scale(i, 1) == 0 {
+                let rule =
+                    "less than half a step of 8 clip / (4 z_range spacing): expected more, or none";
+                return fail("decay", t.decay.to_string(), rule);
+            }
             if t.centred && self.centring(i, geometries[i].window()).is_none() {
                 let rule = "a filter's updates add up to more than the range: expected a smaller rate or clip";
                 return fail("centred", "true".into(), rule);
@@ -178,8 +184,12 @@ impl DeepRecipe {
                     let got = format!("{binary:?}");
                     return fail("binary", got, "expected a scale and a range of more than 0");
                 }
+                if self.signs(i, binary).1 >= 0.25 {
+                    let rule = "a weight beyond the range of the torus: expected less";
+                    return fail("binary.scale", binary.scale.to_string(), rule);
+                }
                 if self.binary_scale(i, binary) < 1 {
-                    let rule = "the range is wider than z_range: expected less";
+                    let rule = "the range is wider than z_range times the spacing: expected less";
                     return fail("binary.range", binary.range.to_string(), rule);
                 }
             }
@@ -193,7 +203,43 @@ impl DeepRecipe {
                 }
             }
         }
+        if self.mirrored && self.passes < 2 {
+            return fail(
+                "mirrored",
+                "true".into(),
+                "only the second pass takes mirror images: expected 2 passes or more",
+            );
+        }
+        self.check_residuals()
+    }
+
+    /// Refuses residual connections whose errors cannot be brought to the unit of their source.
+    fn check_residuals(&self) -> Result<()> {
+        let gates = self.units();
+        for (layer, source) in self.network.residuals().into_iter().enumerate() {
+            let Some(source) = source else { continue };
+            let exact = self.network.residual_units(source, layer, &gates);
+            let rounded = self.network.residual_scale(source, layer, &gates) as f64;
+            if !(0.8..=1.25).contains(&(rounded / exact)) || exact > 1024.0 {
+                let rule = "past the layers of a residual connection the errors' units multiply to this: expected near an integer from 1 to 1024";
+                return Err(Error::Recipe {
+                    field: "error_gain",
+                    got: format!("{exact:.2}"),
+                    rule,
+                });
+            }
+        }
         Ok(())
+    }
+
+    /// Returns the gates of the errors, without amplitudes.
+    pub(crate) fn units(&self) -> Vec<ErrorGate> {
+        let gate = |layer| ErrorGate {
+            limit: crate::deep::HIDDEN_LIMIT,
+            scale: self.error_scale(layer),
+            amplitude: 0.0,
+        };
+        (0..self.network.layers.len() - 1).map(gate).collect()
     }
 
     /// Returns the numbers of rows and of values of a model.

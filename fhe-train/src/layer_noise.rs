@@ -5,11 +5,8 @@
 //! that is misread (4e-8 beside a rounding limit of 4e-3).
 
 use fhe_core::noise::{Noise, SelectorKind};
-use fhe_nn::Geometry;
 use fhe_nn::activation::TABLES;
-
-/// Below so many filters in a row, dense layers pack constants: see `Conv2d::weight_gradient`.
-const CONSTANTS: usize = 16;
+use fhe_nn::{CONSTANTS, Geometry};
 
 /// The variances of a layer.
 #[derive(Clone, Debug)]

@@ -1,6 +1,7 @@
 //! Recipes: everything about a training that is public.
 
 use fhe_core::Params;
+use fhe_core::store::DatasetShape;
 use serde::{Deserialize, Serialize};
 
 use crate::loss::UNITS;
@@ -27,6 +28,27 @@ impl Recipe {
             Self::Head(recipe) => recipe.check(),
             Self::Deep(recipe) => recipe.check(params),
         }
+    }
+
+    /// Checks that a data set was encrypted for a recipe like this.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] names the field that differs.
+    pub fn fits(&self, shape: &DatasetShape) -> Result<()> {
+        let fail = |field, got: String, rule| Err(Error::Recipe { field, got, rule });
+        if shape.values != self.classes() {
+            let rule = "it differs from the number of label values of the data set";
+            return fail("classes", self.classes().to_string(), rule);
+        }
+        if shape.values_log2 != self.label_log2() {
+            let rule = "the data set was encrypted for a recipe of another kind";
+            return fail("kind", format!("for labels of 2^{}", self.label_log2()), rule);
+        }
+        if shape.copies != self.copies() {
+            let rule = "the data set was encrypted for another number of copies";
+            return fail("mirrored", format!("for {} copies of the images", self.copies()), rule);
+        }
+        Ok(())
     }
 
     /// Returns the number of classes.

@@ -98,7 +98,10 @@ impl DeepRecipe {
             let (layer, training) = (&network.layers[i], &self.training[i]);
             let per_integer = training.binary.map_or(training.init, |binary| binary.scale);
             let per_integer = per_integer / network.spacing(i);
-            let std = per_integer * (g.window() as f64 * input.square()).sqrt();
+            // A filter of mean zero does not see its input's mean.
+            let centred = training.centred && training.binary.is_none();
+            let square = if centred { input.variance } else { input.square() };
+            let std = per_integer * (g.window() as f64 * square).sqrt();
             let of = LayerNoise::new(&noise, &g, i.checked_sub(1).map(|before| terms[before]));
             let norm = g.input.len() as f64 * input.square();
             let off = (of.forward(norm, 0.0) + of.reading()).sqrt() / network.unit();

@@ -203,25 +203,7 @@ impl<'a> Trainer<'a> {
         options: TrainerOptions,
     ) -> Result<Self> {
         recipe.check(engine.params())?;
-        let shape = dataset.shape();
-        if shape.values != recipe.classes() {
-            let rule = "it differs from the number of label values of the data set";
-            return Err(Error::Recipe {
-                field: "classes",
-                got: recipe.classes().to_string(),
-                rule,
-            });
-        }
-        if shape.values_log2 != recipe.label_log2() {
-            let rule = "the data set was encrypted for a recipe of another kind";
-            let got = format!("for labels of 2^{}", recipe.label_log2());
-            return Err(Error::Recipe { field: "kind", got, rule });
-        }
-        if shape.copies != recipe.copies() {
-            let rule = "the data set was encrypted for another number of copies";
-            let got = format!("for {} copies of the images", recipe.copies());
-            return Err(Error::Recipe { field: "mirrored", got, rule });
-        }
+        recipe.fits(dataset.shape())?;
         std::fs::create_dir_all(folder.join("snapshots")).map_err(io(folder))?;
         let lock = Lock::take(&folder.join("lock"))?;
 

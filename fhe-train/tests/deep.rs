@@ -95,7 +95,7 @@ fn encrypt(path: &Path, key: &ClientKey, source: &ClearSource) {
         batch: BATCH,
         inputs: key.digest(b"toy"),
         values_log2: source.label_log2,
-        copies: 1,
+        copies: source.copies,
     };
     let mut writer = DatasetWriter::resume(path, key, &shape).unwrap();
     for first in (0..SAMPLES).step_by(BATCH) {
@@ -129,6 +129,14 @@ fn encrypted_training_equals_its_twin_and_survives_interruptions() {
 }
 
 #[test]
+fn every_second_pass_takes_the_second_copy() {
+    // A copy has one mini-batch: three passes take the first, the second and the first one.
+    let recipe = DeepRecipe { mirrored: true, passes: 3, ..recipe() };
+    let lookups = 3 * (BATCH * (2 * (16 + 3) + 2) + 48 + 6);
+    equals_its_twin(recipe, lookups);
+}
+
+#[test]
 fn a_binarized_residual_network_equals_its_twin() {
     // A sample: 2 x 4 x 3 x 3 hidden values twice, 2 scores; a mini-batch: 4 x 4 x 9 + 2 x 4 weights, 4 filters and
     // 4 x 4 x 9 binary weights.
@@ -139,7 +147,10 @@ fn a_binarized_residual_network_equals_its_twin() {
 fn equals_its_twin(recipe: DeepRecipe, lookups: usize) {
     let params = Params::toy_insecure().unwrap();
     let summary = recipe.summary(&params).unwrap();
-    let (n, source, recipe) = (params.row_size, data(params.row_size), Recipe::Deep(recipe));
+    let recipe = Recipe::Deep(recipe);
+    let n = params.row_size;
+    let source = ClearSource { copies: recipe.copies(), ..data(n) };
+    let steps = SAMPLES / BATCH / recipe.copies() * recipe.passes();
     let key = ClientKey::new(&params, Seed::from_number(3));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("data");
@@ -160,10 +171,14 @@ fn equals_its_twin(recipe: DeepRecipe, lookups: usize) {
     assert_eq!((&once.rows, &once.values), (&resumed.rows, &resumed.values));
 
     assert_eq!(report.state.lookups, lookups as u64);
-    let batches = SAMPLES / BATCH;
-    let of_summary = SAMPLES * summary.lookups_a_sample() + batches * summary.lookups_a_batch();
+    let of_summary = steps * (BATCH * summary.lookups_a_sample() + summary.lookups_a_batch());
     assert_eq!(lookups, of_summary, "\n{summary}");
-    let shape = ShapeSource { samples: SAMPLES, batch: BATCH, classes: 2, squared_norm: 400.0 };
+    let shape = ShapeSource {
+        samples: SAMPLES / source.copies,
+        batch: BATCH,
+        classes: 2,
+        squared_norm: 400.0,
+    };
     assert_eq!(shape.price(&params, &recipe).unwrap().price.lookups, lookups as u64);
     assert!(Meter::new(&params).price().lookups == 0);
 
@@ -174,7 +189,7 @@ fn equals_its_twin(recipe: DeepRecipe, lookups: usize) {
         flat(&model, n)
     };
     let exact = Clear::exact(&params);
-    let (start, want) = (train(&exact, 0), train(&exact, 2));
+    let (start, want) = (train(&exact, 0), train(&exact, steps));
     let rows = key.decrypt_rows(&once.rows).unwrap();
     let values = key.decrypt_values(&once.values).unwrap();
     let got: Vec<f64> = rows.into_iter().chain(values).map(from_torus).collect();
@@ -183,25 +198,37 @@ fn equals_its_twin(recipe: DeepRecipe, lookups: usize) {
     // The noisy twin is as far from the exact one as the encrypted model is: about as far as two steps of
     // 8 samples reach at all.
     let (learned, off) = (distance(&want, &start), distance(&got, &want));
-    let noisy = distance(&train(&Clear::noisy(&params, 1), 2), &want);
+    let noisy = distance(&train(&Clear::noisy(&params, 1), steps), &want);
     let figures = format!("learned {learned:.4}, off by {off:.4}, the noisy twin by {noisy:.4}");
     assert!(learned > 1e-3 && (0.5..2.0).contains(&(off / noisy)), "{figures}");
+}
+
+fn activation(recipe: &mut DeepRecipe) -> &mut Activation {
+    recipe.network.layers[0].activation.as_mut().unwrap()
 }
 
 #[test]
 fn recipes_that_cannot_be_are_refused_with_one_clear_error() {
     type Change = fn(&mut DeepRecipe);
-    let cases: [(&str, Change); 15] = [
+    let cases: [(&str, Change); 23] = [
         ("first_batch", |r| r.first_batch = 0),
         ("training", |r| r.training.truncate(2)),
         ("clip", |r| r.training[1].clip = 0.0),
         ("spacing", |r| r.training[0].error_gain = 1e-3),
         ("layer conv", |r| r.network.layers[0].kernel = 9),
-        ("layer conv", |r| r.network.input.channels = 4096),
+        ("an input of 4096", |r| r.network.input.channels = 4096),
         ("layer scores", |r| r.network.layers[2].activation = r.network.layers[0].activation),
         ("layer conv: pool is 3", |r| r.network.layers[0].pool = 3),
         ("layer dense: residual", |r| r.network.layers[1].residual = Some("conv".into())),
         ("layer dense: residual", |r| r.network.layers[1].residual = Some("nowhere".into())),
+        ("layer conv: activation of -1 levels", |r| activation(r).levels = -1),
+        ("layer conv: activation", |r| activation(r).spacing = 1 << 30),
+        ("layer conv: activation", |r| activation(r).offset = i32::MIN),
+        ("layer conv: activation", |r| activation(r).range = f64::NAN),
+        ("layer conv", |r| r.network.layers[0].padding = usize::MAX / 2),
+        ("layer conv", |r| r.network.layers[0].outputs = usize::MAX / 2),
+        ("decay", |r| r.training[1].decay = 1e-3),
+        ("mirrored", |r| r.mirrored = true),
         ("padding", |r| r.network.layers[0].padding = 1),
         ("centred", |r| r.training[0].centred = true),
         ("decay", |r| r.training[0].decay = 1.0),

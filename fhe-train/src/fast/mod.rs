@@ -230,6 +230,12 @@ impl FastTwin {
         let input = g.input;
         let (_, last) = g.input_at(input.channels - 1, input.height - 1, input.width - 1);
         let fits = |len: usize| (last + 1..=self.row_size).contains(&len);
+        let beyond = |x: &[i8]| x.iter().skip(last + 1).any(|&x| x != 0);
+        if samples.iter().any(|x| beyond(x)) {
+            let got = format!("of {} numbers, and a sample has more", input.len());
+            let rule = "expected those of the samples: their layout holds zeros beyond the input";
+            return Err(Error::Recipe { field: "input", got, rule });
+        }
         match samples.iter().find(|x| !fits(x.len())) {
             None => Ok(()),
             Some(x) => {
@@ -270,11 +276,11 @@ impl FastTwin {
             let Some(binary) = self.recipe.training[i].binary else { continue };
             let (k, scale) = self.recipe.signs(i, binary);
             let signs = Reading::new(self.row_size, |x| if x < 0.0 { -scale } else { scale });
-            let noisy = |index| match moves {
-                Moves::Noisy => self.stream(index, Purpose::Signs),
+            let mut noise = match moves {
+                Moves::Noisy => self.stream(i, Purpose::Signs),
                 Moves::Exact => None,
             };
-            let (mut noise, noises) = (noisy(i), &self.noises[i]);
+            let noises = &self.noises[i];
             layer.weights.iter_mut().for_each(|w| *w *= k as f32);
             disturb(&mut noise, &mut layer.weights, || noises.update_reading());
             layer.weights.iter_mut().for_each(|w| *w = signs.at(*w));

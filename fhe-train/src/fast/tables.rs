@@ -33,21 +33,21 @@ impl Tables {
         let slots = n / TABLES;
         let network: &NetworkConfig = &recipe.network;
         let scale = 4.0 * network.z_range;
-        let hidden = |(layer, relu): (usize, Activation)| {
+        let hidden = |(layer, activation): (usize, Activation)| {
             let scale_back = recipe.error_scale(layer);
             // The amplitude belongs to the fourth table, which is this one times it.
             let gate = ErrorGate { limit: HIDDEN_LIMIT, scale: scale_back, amplitude: 0.0 };
             Hidden {
-                activation: Reading::new(slots, |x| f64::from(relu.at(x * scale))),
-                gate: Reading::new(slots, |x| if relu.gate(x * scale) { 0.25 } else { 0.0 }),
+                activation: Reading::new(slots, |x| f64::from(activation.at(x * scale))),
+                gate: Reading::new(slots, |x| if activation.gate(x * scale) { 0.25 } else { 0.0 }),
                 error: Reading::new(slots, |x| f64::from(gate.at(x))),
                 scale: scale_back as f32,
             }
         };
-        let relus = network.layers.iter().filter_map(|layer| layer.activation);
+        let activations = network.layers.iter().filter_map(|layer| layer.activation);
         let limit = f64::from(ERROR_LIMIT);
         Self {
-            hidden: relus.enumerate().map(hidden).collect(),
+            hidden: activations.enumerate().map(hidden).collect(),
             score: Reading::new(slots, |x| (limit * (x * scale / 2.0).tanh()).round()),
         }
     }

@@ -1,10 +1,8 @@
 //! What is between two layers besides the activation: residual connections and pooling.
 
-use fhe_nn::activation::ErrorGate;
 use fhe_nn::{NetworkConfig, Shape};
 
 use crate::DeepRecipe;
-use crate::deep::HIDDEN_LIMIT;
 
 /// Residual connections and pooling of a network.
 #[derive(Clone, Debug)]
@@ -20,12 +18,7 @@ impl Wiring {
     pub(crate) fn new(recipe: &DeepRecipe) -> Self {
         let network: &NetworkConfig = &recipe.network;
         let residuals = network.residuals();
-        let gates: Vec<ErrorGate> = (0..network.layers.len() - 1)
-            .map(|layer| {
-                let scale = recipe.error_scale(layer);
-                ErrorGate { limit: HIDDEN_LIMIT, scale, amplitude: 0.0 }
-            })
-            .collect();
+        let gates = recipe.units();
         let scale = |(layer, source): (usize, &Option<usize>)| {
             source.map_or(1.0, |source| network.residual_scale(source, layer, &gates) as f32)
         };

@@ -109,7 +109,7 @@ fn key_switch(cpu: &Cpu, x: &[u64]) -> Vec<u32> {
 /// Rounds to exponents modulo 2 N that are multiples of the number of tables, after adding 1/4 so
 /// that the table's range starts at exponent 0.
 ///
-/// Rounding a mask element by r adds r times a key bit to the phase, r/2 in the mean. The server knows r:
+/// Rounding a mask element up by r takes r times a key bit from the phase, r/2 in the mean. The server knows r:
 /// the body takes half the sum of all r, so that only the bits' deviation from 1/2 is left, half the
 /// variance. (Centred modulus switch: `docs/src/cryptography.md`.)
 fn exponents(cpu: &Cpu, values: &[u32], tables: usize) -> Vec<usize> {

@@ -223,9 +223,9 @@ fn price(step: &StepResults, twin: &FastResults) -> String {
     format!(
         "## Price of the whole encrypted training\n\n\
          {} lookups of {TWIN} at {:.1} core-milliseconds each, all other moves included, as {STEP} took: {hours:.0} core-hours. \
-         The last two lines are computed, not measured.\n\n\
+         All times are computed from that step, which ran beside other jobs; none was measured.\n\n\
          | on | time |\n|---|---|\n\
-         | {} cores of the machine measured | {} |\n\
+         | {} cores of that machine | {} |\n\
          | 192 such cores, if all keep that pace | {} |\n\
          | one H100, if it makes {GPU_LOOKUPS:.0} lookups a second | {}; up to four times that, as our lookups have four levels for its one |\n\n\
          The rate of the GPU is derived from the published throughput of tfhe-rs on eight H100 (1,670 bitwise operations a second on \

@@ -290,13 +290,14 @@ impl StepResults {
             "\nThe noise of every move, decrypted and compared with the same move in the clear on the decrypted inputs.\n\n\
              | move | numbers | measured | predicted |\n|---|---|---|---|\n"
         );
+        let bits = |x: f64| if x > 0.0 { format!("{:.2}", x.log2()) } else { "none".into() };
         for (name, noise) in &self.findings.noise {
             let _ = writeln!(
                 text,
-                "| {name} | {} | {:.2} | {:.2} |",
+                "| {name} | {} | {} | {} |",
                 noise.numbers,
-                noise.measured.log2(),
-                noise.predicted.log2()
+                bits(noise.measured),
+                bits(noise.predicted)
             );
         }
         text.push_str("\nThe server's time.\n\n| move | seconds | share |\n|---|---|---|\n");

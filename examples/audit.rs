@@ -11,7 +11,7 @@ use fhe_examples::audit::Audit;
 use fhe_examples::client::ClientFolder;
 use fhe_examples::server::ServerFolder;
 use fhe_examples::step::{self, AuditSource, LayerUpdate, StepResults};
-use fhe_examples::{failure, progress};
+use fhe_examples::{failure, file, progress};
 use fhe_train::{ClearSource, Deep, Provenance, Recipe, ShapeSource};
 
 /// Makes the first training step of a network, decrypts what every move gives, and compares noise and
@@ -124,5 +124,5 @@ fn audit(run: &Path, twins: u64, results: Option<&Path>) -> Result<()> {
         recipe: whole,
     };
     println!("{}", found.section("one step"));
-    results.map_or(Ok(()), |path| found.save(path))
+    results.map_or(Ok(()), |path| file::write_json(path, &found))
 }

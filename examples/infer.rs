@@ -12,7 +12,7 @@ use fhe_core::store::Dataset;
 use fhe_examples::client::{self, ClearModel, ClientFolder, Labelled};
 use fhe_examples::results::{Inference, Results};
 use fhe_examples::server::{self, ServerFolder};
-use fhe_examples::{failure, progress};
+use fhe_examples::{failure, file, progress};
 use fhe_train::{Checkpoint, Report};
 
 /// Uses a trained model.
@@ -131,7 +131,7 @@ fn decrypt(run: &Path, results: Option<&Path>) -> Result<()> {
     };
     found.draw(client.path(), "model")?;
     println!("figures: {}", client.path().join("model-*.svg").display());
-    results.map_or(Ok(()), |path| found.save(path))
+    results.map_or(Ok(()), |path| file::write_json(path, &found))
 }
 
 /// Decrypts the snapshots: images seen and test accuracy.
@@ -228,7 +228,7 @@ fn check(run: &Path, count: usize, results: Option<&Path>) -> Result<()> {
         slowest * 1e3
     );
     if let Some(path) = results {
-        let mut found = Results::load(path)?;
+        let mut found: Results = file::read_json(path, "results")?;
         let slowest_server_seconds = slowest;
         found.inference = Some(Inference {
             images,
@@ -237,7 +237,7 @@ fn check(run: &Path, count: usize, results: Option<&Path>) -> Result<()> {
             server_seconds,
             slowest_server_seconds,
         });
-        found.save(path)?;
+        file::write_json(path, &found)?;
     }
     Ok(())
 }

@@ -27,10 +27,11 @@ fn report(docs: &Path) -> Result<()> {
     let page = docs.join("src/results.md");
     file::write(&page, results::page(&folder)?.as_bytes(), Secrecy::Public)?;
     for name in results::RUNS {
-        let run = Results::load(&folder.join(format!("{name}.json")))?;
+        let run: Results = file::read_json(&folder.join(format!("{name}.json")), "results")?;
         run.draw(&docs.join("src/figures"), name)?;
     }
-    let twin = FastResults::load(&folder.join(format!("{}.json", results::TWIN)))?;
+    let twin: FastResults =
+        file::read_json(&folder.join(format!("{}.json", results::TWIN)), "twin")?;
     twin.draw(&docs.join(format!("src/figures/{}-curve.svg", results::TWIN)))?;
     println!("rendered: {}", page.display());
     Ok(())

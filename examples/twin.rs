@@ -9,7 +9,7 @@ use clap::{Parser, value_parser};
 use fhe_examples::client::{self, ClearModel, Labelled};
 use fhe_examples::fast::{self, Data, FastResults};
 use fhe_examples::preset::{self, Preset};
-use fhe_examples::{failure, progress};
+use fhe_examples::{failure, file, progress};
 use fhe_train::Recipe;
 
 /// Trains a preset's model in the clear, exactly and with the noise that the encrypted training is predicted
@@ -116,7 +116,7 @@ fn run_fast(args: &Args) -> Result<()> {
     }
     if let Some(path) = &args.results {
         let found = FastResults::new(&runs, &params, deep, batch(args), &data, &dataset)?;
-        found.save(path)?;
+        file::write_json(path, &found)?;
         found.draw(&path.with_extension("svg"))?;
     }
     Ok(())

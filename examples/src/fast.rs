@@ -6,13 +6,13 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use fhe_core::Params;
-use fhe_core::store::Secrecy;
 use fhe_data::Encoded;
 use fhe_train::{DeepRecipe, FastTwin, Plan, Provenance, Wraps};
 use serde::{Deserialize, Serialize};
 
 use crate::client::{Labelled, check_copies};
-use crate::{figure, file, progress};
+use crate::results::facts;
+use crate::{figure, progress};
 
 /// What a deep network is trained on and tested on.
 #[derive(Clone, Debug)]
@@ -206,26 +206,6 @@ impl FastResults {
         })
     }
 
-    /// Reads results.
-    ///
-    /// # Errors
-    /// If the file is absent or says something else.
-    pub fn load(path: &Path) -> Result<Self> {
-        let text =
-            std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-        serde_json::from_str(&text).with_context(|| format!("{} holds no twin", path.display()))
-    }
-
-    /// Writes results.
-    ///
-    /// # Errors
-    /// Those of the file.
-    pub fn save(&self, path: &Path) -> Result<()> {
-        let mut json = serde_json::to_vec_pretty(self)?;
-        json.push(b'\n');
-        file::write(path, &json, Secrecy::Public)
-    }
-
     /// Draws the learning curve as SVG.
     ///
     /// # Errors
@@ -261,11 +241,8 @@ impl FastResults {
             ("command", format!("`{}`", self.command)),
             ("commit", format!("`{}`", self.commit)),
         ];
-        let mut text = format!("## {name}\n\n| | |\n|---|---|\n");
-        for (what, value) in rows {
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "| {what} | {value} |");
-        }
+        let mut text = facts(name, &rows);
+        // Writing to a string cannot fail.
         let _ = writeln!(text, "\n![learning curve](figures/{name}-curve.svg)");
         text
     }

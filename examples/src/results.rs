@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use fhe_core::store::Secrecy;
 use fhe_train::{Part, Recipe, Report};
 use serde::{Deserialize, Serialize};
 
@@ -117,26 +116,6 @@ impl Results {
         })
     }
 
-    /// Reads results.
-    ///
-    /// # Errors
-    /// If the file is absent or says something else.
-    pub fn load(path: &Path) -> Result<Self> {
-        let text =
-            std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-        serde_json::from_str(&text).with_context(|| format!("{} holds no results", path.display()))
-    }
-
-    /// Writes results.
-    ///
-    /// # Errors
-    /// Those of the file.
-    pub fn save(&self, path: &Path) -> Result<()> {
-        let mut json = serde_json::to_vec_pretty(self)?;
-        json.push(b'\n');
-        file::write(path, &json, Secrecy::Public)
-    }
-
     /// Draws the learning curve and the confusion matrix into a folder, as NAME-curve.svg and
     /// NAME-confusion.svg.
     ///
@@ -192,17 +171,20 @@ impl Results {
             );
             rows.push(("server's part of an encrypted inference", seconds));
         }
-        let mut text = format!("## {name}\n\n| | |\n|---|---|\n");
-        for (what, value) in rows {
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "| {what} | {value} |");
-        }
+        let mut text = facts(name, &rows);
+        // Writing to a string cannot fail.
         let _ = writeln!(
             text,
             "\n![learning curve](figures/{name}-curve.svg)\n\n![confusion matrix](figures/{name}-confusion.svg)"
         );
         text
     }
+}
+
+/// Returns the head of a section of the book: a table of facts.
+pub(crate) fn facts(name: &str, rows: &[(&str, String)]) -> String {
+    let rows: String = rows.iter().map(|(what, value)| format!("| {what} | {value} |\n")).collect();
+    format!("## {name}\n\n| | |\n|---|---|\n{rows}")
 }
 
 /// The trainings of the book.
@@ -247,14 +229,14 @@ pub fn page(folder: &Path) -> Result<String> {
     let mut text = String::from(
         "# Results\n\nThis page and its figures are made from `docs/results/*.json` by `cargo run --release --example report`.\n",
     );
-    let search = Search::load(&folder.join("parameter-search.json"))?;
+    let search: Search = file::read_json(&folder.join("parameter-search.json"), "search")?;
     for name in RUNS {
-        let run = Results::load(&folder.join(format!("{name}.json")))?;
+        let run: Results = file::read_json(&folder.join(format!("{name}.json")), "results")?;
         // Writing to a string cannot fail.
         let _ = write!(text, "\n{}", run.section(name));
     }
-    let step = StepResults::load(&folder.join(format!("{STEP}.json")))?;
-    let twin = FastResults::load(&folder.join(format!("{TWIN}.json")))?;
+    let step: StepResults = file::read_json(&folder.join(format!("{STEP}.json")), "step")?;
+    let twin: FastResults = file::read_json(&folder.join(format!("{TWIN}.json")), "twin")?;
     let (step_section, twin_section) = (step.section(STEP), twin.section(TWIN));
     let _ = write!(text, "\n{step_section}\n{twin_section}\n{}", price(&step, &twin));
     let _ = write!(text, "\n{}", search.section());

@@ -1,12 +1,11 @@
 //! One training step of a network on ciphertexts, beside its twins in the clear.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use fhe_core::engine::clear;
 use fhe_core::engine::cpu;
-use fhe_core::store::{Dataset, Secrecy};
+use fhe_core::store::Dataset;
 use fhe_core::{Clear, Cpu, Engine, Params, from_torus};
 use fhe_nn::Conv2d;
 use fhe_train::{ClearSource, Deep, DeepRecipe, Recipe, Source, Work};
@@ -14,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::audit::{Audit, Findings, Seen};
 use crate::client::Labelled;
-use crate::file;
+use crate::results::facts;
 
 /// The encrypted mini-batches and what they are known to hold.
 #[derive(Debug)]
@@ -211,26 +210,6 @@ pub struct StepResults {
 }
 
 impl StepResults {
-    /// Reads results.
-    ///
-    /// # Errors
-    /// If the file is absent or says something else.
-    pub fn load(path: &Path) -> Result<Self> {
-        let text =
-            std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-        serde_json::from_str(&text).with_context(|| format!("{} holds no step", path.display()))
-    }
-
-    /// Writes results.
-    ///
-    /// # Errors
-    /// Those of the file.
-    pub fn save(&self, path: &Path) -> Result<()> {
-        let mut json = serde_json::to_vec_pretty(self)?;
-        json.push(b'\n');
-        file::write(path, &json, Secrecy::Public)
-    }
-
     /// Returns the results as a section of the book.
     #[must_use]
     pub fn section(&self, name: &str) -> String {
@@ -260,11 +239,8 @@ impl StepResults {
             ("command", format!("`{}`", self.command)),
             ("commit", format!("`{}`", self.commit)),
         ];
-        let mut text = format!("## {name}\n\n| | |\n|---|---|\n");
-        // Writing to a string cannot fail, here and below.
-        for (what, value) in rows {
-            let _ = writeln!(text, "| {what} | {value} |");
-        }
+        let mut text = facts(name, &rows);
+        // Writing to a string cannot fail.
         let _ = write!(
             text,
             "\nThe update of every layer, torus fractions as powers of two. Predicted: the mean of {} twins with noise.\n\n\

@@ -103,6 +103,9 @@ impl NetworkConfig {
                 );
                 return fail(&layer.name, problem);
             }
+            if self.layers[..i].iter().any(|earlier| earlier.name == layer.name) {
+                return fail(&layer.name, "its name is that of an earlier layer".into());
+            }
             if let Some(problem) = layer.activation.and_then(|a| a.problem()) {
                 return fail(&layer.name, problem);
             }
@@ -198,6 +201,9 @@ impl NetworkConfig {
     /// Errors of layer l are integers, `8 limit scale U / t` times what came back, where the derivative is the slope
     /// `levels / range` of the activation times it. The quotient is the unit of layer l's errors; the connection
     /// goes past these units, and takes their product, rounded to an integer.
+    ///
+    /// # Values
+    /// 1 and more; `gates` are those of every layer but the last, and a gate that is missing counts as 1.
     #[must_use]
     pub fn residual_scale(&self, source: usize, layer: usize, gates: &[ErrorGate]) -> i64 {
         (self.residual_units(source, layer, gates).round() as i64).max(1)
@@ -207,7 +213,7 @@ impl NetworkConfig {
     #[must_use]
     pub fn residual_units(&self, source: usize, layer: usize, gates: &[ErrorGate]) -> f64 {
         let gain = |l: usize| {
-            let gate = &gates[l];
+            let Some(gate) = gates.get(l) else { return 1.0 };
             let slope = self.layers[l].activation.map_or(1.0, |a| f64::from(a.levels) / a.range);
             let integers = 8.0 * f64::from(gate.limit) * gate.scale as f64;
             integers * self.unit() / self.spacing(l + 1) / slope
@@ -345,6 +351,11 @@ impl<E: Engine> Network<E> {
         gates: &[ErrorGate],
         samples: usize,
     ) -> Result<Vec<E::Values>> {
+        let (got, expected) = (gates.len(), self.layers.len() - 1);
+        if got != expected || trace.gates.len() != expected || transposed.len() != expected {
+            let (op, what) = ("backward", "gates, or transposed layers");
+            return Err(fhe_core::Error::Shape { op, what, got, expected }.into());
+        }
         let residuals = self.config.residuals();
         let mut all = vec![errors];
         // What residual connections bring back to each layer's output.
@@ -366,11 +377,7 @@ impl<E: Engine> Network<E> {
                 let k = self.config.residual_scale(source, i - 1, gates);
                 match &mut added[source] {
                     Some(sum) => engine.add_scaled_values(sum, &back, k)?,
-                    none => {
-                        let mut sum = engine.public_values(&vec![0; engine.values_len(&back)]);
-                        engine.add_scaled_values(&mut sum, &back, k)?;
-                        *none = Some(sum);
-                    }
+                    none => *none = Some(engine.scaled_values(&back, k)?),
                 }
             }
         }

@@ -253,7 +253,7 @@ impl Case {
             let gradient = network.weight_gradient(&engine, layer, of, errors).unwrap();
             let conv = &network.layers()[layer];
             let blocks = (0..conv.geometry().blocks())
-                .flat_map(|block| conv.values_of(&engine, &gradient, block).unwrap().0);
+                .flat_map(|block| conv.gradient_values(&engine, &gradient, block).unwrap());
             weights.push(blocks.map(from_torus).collect());
 
             let errors = table(&engine, errors, TABLES - 1).unwrap();

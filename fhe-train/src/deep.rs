@@ -250,10 +250,8 @@ impl<E: Engine> Deep<E> {
     fn update_first(&mut self, engine: &E, gradient: &WeightGradient<E>) -> Result<()> {
         let layer = &mut self.network.layers_mut()[0];
         for block in 0..layer.geometry().blocks() {
-            let (gradient, _) = layer.values_of(engine, gradient, block)?;
-            let mut down = engine.public_values(&vec![0; engine.values_len(&gradient)]);
-            engine.add_scaled_values(&mut down, &gradient, -1)?;
-            layer.add_to_weights(engine, block, &down)?;
+            let gradient = layer.gradient_values(engine, gradient, block)?;
+            layer.add_to_weights(engine, block, &engine.scaled_values(&gradient, -1)?)?;
         }
         Ok(())
     }
@@ -282,8 +280,9 @@ impl<E: Engine> Deep<E> {
         let layer = &mut self.network.layers_mut()[layer];
         let mut lookups = layer.geometry().weights();
         for block in 0..layer.geometry().blocks() {
-            let (mut gradient, weights) = layer.values_of(engine, gradient, block)?;
+            let mut gradient = layer.gradient_values(engine, gradient, block)?;
             if decay > 0 {
+                let weights = layer.weight_values(engine, block)?;
                 engine.add_scaled_values(&mut gradient, &weights, decay)?;
             }
             let mut update = engine.lookup(&gradient, &down)?;

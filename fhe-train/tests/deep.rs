@@ -210,7 +210,7 @@ fn activation(recipe: &mut DeepRecipe) -> &mut Activation {
 #[test]
 fn recipes_that_cannot_be_are_refused_with_one_clear_error() {
     type Change = fn(&mut DeepRecipe);
-    let cases: [(&str, Change); 23] = [
+    let cases: [(&str, Change); 24] = [
         ("first_batch", |r| r.first_batch = 0),
         ("training", |r| r.training.truncate(2)),
         ("clip", |r| r.training[1].clip = 0.0),
@@ -229,6 +229,7 @@ fn recipes_that_cannot_be_are_refused_with_one_clear_error() {
         ("layer conv", |r| r.network.layers[0].outputs = usize::MAX / 2),
         ("decay", |r| r.training[1].decay = 1e-3),
         ("mirrored", |r| r.mirrored = true),
+        ("layer dense: its name", |r| r.network.layers[0].name = "dense".into()),
         ("padding", |r| r.network.layers[0].padding = 1),
         ("centred", |r| r.training[0].centred = true),
         ("decay", |r| r.training[0].decay = 1.0),

@@ -4,9 +4,7 @@ pub mod candidate;
 pub mod measure;
 
 use std::fmt::Write as _;
-use std::path::Path;
 
-use anyhow::{Context, Result};
 use candidate::{Candidate, Need};
 use fhe_train::Provenance;
 use serde::{Deserialize, Serialize};
@@ -38,16 +36,6 @@ pub struct Search {
 }
 
 impl Search {
-    /// Reads a search.
-    ///
-    /// # Errors
-    /// If the file is absent or says something else.
-    pub fn load(path: &Path) -> Result<Self> {
-        let text =
-            std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-        serde_json::from_str(&text).with_context(|| format!("{} holds no search", path.display()))
-    }
-
     /// Returns the search as a section of the book.
     #[must_use]
     pub fn section(&self) -> String {

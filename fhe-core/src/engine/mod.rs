@@ -187,6 +187,16 @@ pub trait Engine: Send + Sync {
     /// [`Error::Shape`] if the lists differ in length.
     fn add_scaled_values(&self, x: &mut Self::Values, y: &Self::Values, k: i64) -> Result<()>;
 
+    /// Returns `k x[i]` for each value, with a public integer k.
+    ///
+    /// # Errors
+    /// None for lists of this engine.
+    fn scaled_values(&self, x: &Self::Values, k: i64) -> Result<Self::Values> {
+        let mut out = self.public_values(&vec![0; self.values_len(x)]);
+        self.add_scaled_values(&mut out, x, k)?;
+        Ok(out)
+    }
+
     /// Adds row by row: `x[i] += k * y[i]`, with a public integer k.
     ///
     /// # Errors

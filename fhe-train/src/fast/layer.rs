@@ -95,9 +95,7 @@ impl Layer {
             self.bias.iter().flat_map(|&b| std::iter::repeat_n(b, columns)).collect();
         let (outputs, rows) = (self.bias.len(), self.window());
         let weights = MatRef::from_row_major_slice(&self.weights, outputs, rows);
-        let windows = MatRef::from_row_major_slice(windows, rows, columns);
-        let out = MatMut::from_row_major_slice_mut(&mut z, outputs, columns);
-        matmul(out, Accum::Add, weights, windows, 1.0, Par::Seq);
+        add_product(&mut z, weights, MatRef::from_row_major_slice(windows, rows, columns));
         z
     }
 
@@ -111,10 +109,8 @@ impl Layer {
         let columns = samples * self.area();
         let (outputs, rows) = (self.bias.len(), self.window());
         let mut windows = vec![0.0; rows * columns];
-        let weights = MatRef::from_row_major_slice(weights, outputs, rows);
-        let errors = MatRef::from_row_major_slice(errors, outputs, columns);
-        let out = MatMut::from_row_major_slice_mut(&mut windows, rows, columns);
-        matmul(out, Accum::Replace, weights.transpose(), errors, 1.0, Par::Seq);
+        let weights = MatRef::from_row_major_slice(weights, outputs, rows).transpose();
+        add_product(&mut windows, weights, MatRef::from_row_major_slice(errors, outputs, columns));
         self.fold(&windows, samples)
     }
 
@@ -128,10 +124,14 @@ impl Layer {
         let columns = samples * self.area();
         let (outputs, rows) = (self.bias.len(), self.window());
         let mut gradient = vec![0.0; outputs * rows];
-        let errors = MatRef::from_row_major_slice(errors, outputs, columns);
-        let windows = MatRef::from_row_major_slice(windows, rows, columns);
-        let out = MatMut::from_row_major_slice_mut(&mut gradient, outputs, rows);
-        matmul(out, Accum::Replace, errors, windows.transpose(), 1.0, Par::Seq);
+        let windows = MatRef::from_row_major_slice(windows, rows, columns).transpose();
+        add_product(&mut gradient, MatRef::from_row_major_slice(errors, outputs, columns), windows);
         gradient
     }
+}
+
+/// Adds a product of matrices to one that is stored row by row.
+fn add_product(out: &mut [f32], x: MatRef<'_, f32>, y: MatRef<'_, f32>) {
+    let out = MatMut::from_row_major_slice_mut(out, x.nrows(), y.ncols());
+    matmul(out, Accum::Add, x, y, 1.0, Par::Seq);
 }

@@ -315,6 +315,16 @@ impl Engine for Audit<'_> {
         self.rows("pack constants", cipher, |engine| engine.pack_constants(&x.plain))
     }
 
+    fn weigh(
+        &self,
+        x: &Values,
+        windows: &[Vec<Option<usize>>],
+        weights: &[Vec<i32>],
+    ) -> Result<Values> {
+        let cipher = self.timed("linear", || self.cpu.weigh(&x.cipher, windows, weights))?;
+        Ok(Seen { cipher, plain: self.exact.weigh(&x.plain, windows, weights)? })
+    }
+
     fn add_scaled_values(&self, x: &mut Values, y: &Values, k: i64) -> Result<()> {
         self.timed("linear", || self.cpu.add_scaled_values(&mut x.cipher, &y.cipher, k))?;
         self.exact.add_scaled_values(&mut x.plain, &y.plain, k)

@@ -8,7 +8,9 @@
 
 use fhe_core::client::ClientKey;
 use fhe_core::noise::Noise;
-use fhe_core::{Clear, Cpu, Engine, Error, Params, Seed, Slot, Table, Term, from_torus, to_torus};
+use fhe_core::{
+    Clear, Cpu, Engine, Error, Meter, Params, Seed, Slot, Table, Term, from_torus, to_torus,
+};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -252,6 +254,37 @@ fn all_moves(params: &Params, tolerance: f64) {
     near("lookup input", measured, predicted);
 }
 
+#[test]
+fn public_weights_give_exact_sums_on_every_engine() {
+    let mut b = bench(&Params::toy_insecure().unwrap());
+    let (n, count) = (b.n(), 40);
+    let phases = b.phases(n);
+    let rows = b.cpu_rows(&phases);
+    let at: Vec<_> = (0..count).map(|i| (0, 7 * i)).collect();
+    let x = b.cpu.extract(&rows, &at).unwrap();
+    let decrypted = b.key.decrypt_values(&x).unwrap();
+    // Windows with gaps, filters with all kinds of weights, more of them than are taken together.
+    let windows: Vec<Vec<Option<usize>>> = (0..5)
+        .map(|p| (0..9).map(|j| (j != p).then_some((11 * p + 5 * j) % count)).collect())
+        .collect();
+    let weights: Vec<Vec<i32>> =
+        (0..37).map(|_| (0..9).map(|_| b.rng.random_range(-3..=3)).collect()).collect();
+    let got = b.cpu.weigh(&x, &windows, &weights).unwrap();
+    let want = b.clear.weigh(&decrypted, &windows, &weights).unwrap();
+    assert_eq!(b.key.decrypt_values(&got).unwrap(), want, "bit for bit");
+    let (p, o) = (3, 20);
+    let by_hand = (0..9).fold(0u64, |sum, j| {
+        let x = windows[p][j].map_or(0, |i| decrypted[i]);
+        sum.wrapping_add(x.wrapping_mul(i64::from(weights[o][j]) as u64))
+    });
+    assert_eq!(want[p * 37 + o], by_hand);
+
+    let meter = Meter::new(b.key.params());
+    let metered = meter.weigh(&meter.fresh(count), &windows, &weights).unwrap();
+    assert_eq!((metered.len, meter.price().weighted), (5 * 37, 5 * 37 * 9));
+    assert!(metered.variance > 9.0 * b.noise.fresh());
+}
+
 /// 256 samples at least a move: the ratio of standard deviations stays within 1.35 with a
 /// probability above 1 - 1e-10 if the formula is right (16 samples for the coarsest lookup: 2).
 #[test]
@@ -346,6 +379,16 @@ fn engines_refuse_the_same_programs() {
     same(
         b.cpu.gather(&[&values], &[(0, 1)]).unwrap_err(),
         b.clear.gather(&[&vec![0]], &[(0, 1)]).unwrap_err(),
+    );
+    let window = [vec![Some(1)]];
+    same(
+        b.cpu.weigh(&values, &window, &[vec![1]]).unwrap_err(),
+        b.clear.weigh(&vec![0], &window, &[vec![1]]).unwrap_err(),
+    );
+    let (window, two) = ([vec![Some(0)]], [vec![1], vec![1, 2]]);
+    same(
+        b.cpu.weigh(&values, &window, &two).unwrap_err(),
+        b.clear.weigh(&vec![0], &window, &two).unwrap_err(),
     );
     let three = vec![Table::new(n, |_| 0.0); 3];
     same(b.cpu.lookup(&values, &three).unwrap_err(), b.clear.lookup(&vec![0], &three).unwrap_err());

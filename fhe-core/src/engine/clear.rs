@@ -327,6 +327,22 @@ impl Engine for Clear {
         Ok(x.into_iter().map(Row::Constant).collect())
     }
 
+    fn weigh(
+        &self,
+        x: &Values,
+        windows: &[Vec<Option<usize>>],
+        weights: &[Vec<i32>],
+    ) -> Result<Values> {
+        check::windows(windows, weights, x.len())?;
+        let sum = |window: &[Option<usize>], weights: &[i32]| {
+            window.iter().zip(weights).fold(0u64, |sum, (i, &w)| {
+                sum.wrapping_add(i.map_or(0, |i| x[i].wrapping_mul(i64::from(w) as u64)))
+            })
+        };
+        let of_window = |window| weights.iter().map(move |weights| sum(window, weights));
+        Ok(windows.iter().flat_map(|window: &Vec<_>| of_window(window)).collect())
+    }
+
     fn add_scaled_values(&self, x: &mut Values, y: &Values, k: i64) -> Result<()> {
         check::same("add_scaled_values", y.len(), x.len())?;
         for (x, y) in x.iter_mut().zip(y) {

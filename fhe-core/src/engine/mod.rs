@@ -181,6 +181,22 @@ pub trait Engine: Send + Sync {
     /// None for lists of this engine.
     fn pack_constants(&self, x: &Self::Values) -> Result<Self::Rows>;
 
+    /// Returns sums of values with public integer weights: value `p * filters + o` is
+    /// `sum_j weights[o][j] * x[windows[p][j]]`, where nothing is added for `None`. A convolution with public
+    /// filters, over values; exact, with no noise but that of the values.
+    ///
+    /// # Cost
+    /// No lookup and no product; N additions a term.
+    ///
+    /// # Errors
+    /// [`Error::Index`] if a window points outside, [`Error::Shape`] if a window and a filter differ in length.
+    fn weigh(
+        &self,
+        x: &Self::Values,
+        windows: &[Vec<Option<usize>>],
+        weights: &[Vec<i32>],
+    ) -> Result<Self::Values>;
+
     /// Adds value by value: `x[i] += k * y[i]`, with a public integer k.
     ///
     /// # Errors
@@ -277,6 +293,26 @@ pub(crate) mod check {
         }
         slots(op, lists, values / tables, params.row_size)?;
         Ok(gadget)
+    }
+
+    /// Returns the length of windows and filters.
+    pub(crate) fn windows(
+        windows: &[Vec<Option<usize>>],
+        weights: &[Vec<i32>],
+        values: usize,
+    ) -> Result<usize> {
+        let (op, what) = ("weigh", "weights of a filter, or places of a window");
+        let expected = weights.first().map_or(0, Vec::len);
+        let lens = weights.iter().map(Vec::len).chain(windows.iter().map(Vec::len));
+        for got in lens {
+            if got != expected {
+                return Err(Error::Shape { op, what, got, expected });
+            }
+        }
+        for &i in windows.iter().flatten().flatten() {
+            index(op, i, values)?;
+        }
+        Ok(expected)
     }
 
     pub(crate) fn whole_rows(len: usize, n: usize) -> Result<()> {

@@ -63,6 +63,13 @@ impl Cpu {
             packed_list: lists.map_or(Ok(0.0), |_| packed_list())?,
             promoted_level: lists
                 .map_or(Ok(0.0), |lists| promoted_level(lists.selector.levels as usize))?,
+            weighted: {
+                let windows: Vec<Vec<Option<usize>>> = vec![(0..20).map(Some).collect(); threads];
+                let weights: Vec<Vec<i32>> =
+                    (0..32).map(|o| (0..20).map(|j| 1 - 2 * ((o * j) & 1)).collect()).collect();
+                let run = || self.weigh(&values, &windows, &weights).map(drop);
+                seconds(threads * 20 * 32, &run)?
+            },
             reflection: seconds(rows.len(), &|| self.reflect(&rows).map(drop))?,
         })
     }

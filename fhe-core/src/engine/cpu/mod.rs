@@ -8,6 +8,7 @@ mod lists;
 mod lookup;
 mod memory;
 mod product;
+mod weigh;
 
 use rayon::prelude::*;
 use tfhe::core_crypto::commons::math::random::Seed as Seed128;
@@ -376,6 +377,17 @@ impl Engine for Cpu {
     fn pack_constants(&self, x: &Values) -> Result<Rows> {
         self.fits("pack_constants", x.dimension)?;
         Ok(constants::pack(self, x))
+    }
+
+    fn weigh(
+        &self,
+        x: &Values,
+        windows: &[Vec<Option<usize>>],
+        weights: &[Vec<i32>],
+    ) -> Result<Values> {
+        self.fits("weigh", x.dimension)?;
+        check::windows(windows, weights, x.len())?;
+        Ok(weigh::sums(x, windows, weights))
     }
 
     fn add_scaled_values(&self, x: &mut Values, y: &Values, k: i64) -> Result<()> {

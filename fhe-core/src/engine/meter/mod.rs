@@ -238,6 +238,19 @@ impl Engine for Meter {
         Ok(self.rows("pack_constants", x.len, constant + self.noise.pack_constant()))
     }
 
+    fn weigh(
+        &self,
+        x: &Metered,
+        windows: &[Vec<Option<usize>>],
+        weights: &[Vec<i32>],
+    ) -> Result<Metered> {
+        let len = check::windows(windows, weights, x.len)?;
+        self.lock().price.weighted += (windows.len() * weights.len() * len) as u64;
+        let squares = |w: &Vec<i32>| w.iter().map(|&w| f64::from(w) * f64::from(w)).sum::<f64>();
+        let largest = weights.iter().map(squares).fold(0.0, f64::max);
+        Ok(self.values("weigh", windows.len() * weights.len(), x.variance * largest))
+    }
+
     fn add_scaled_values(&self, x: &mut Metered, y: &Metered, k: i64) -> Result<()> {
         check::same("add_scaled_values", y.len, x.len)?;
         x.variance += y.variance * (k as f64).powi(2);

@@ -19,6 +19,9 @@ pub struct Price {
     /// Lists promoted to one level of a selector.
     #[serde(default)]
     pub promoted_levels: u64,
+    /// Values added with a public weight.
+    #[serde(default)]
+    pub weighted: u64,
     /// Reflections.
     pub reflections: u64,
     /// Bytes of the ciphertexts that moves wrote.
@@ -38,6 +41,9 @@ pub struct UnitCosts {
     pub packed_list: f64,
     /// A list promoted to one level of a selector, among others.
     pub promoted_level: f64,
+    /// A value added with a public weight, among others.
+    #[serde(default)]
+    pub weighted: f64,
     /// A reflection.
     pub reflection: f64,
 }
@@ -51,6 +57,7 @@ impl Price {
             + self.packed_constants as f64 * costs.packed_constant
             + self.packed_lists as f64 * costs.packed_list
             + self.promoted_levels as f64 * costs.promoted_level
+            + self.weighted as f64 * costs.weighted
             + self.reflections as f64 * costs.reflection;
         core / threads as f64
     }
@@ -132,6 +139,7 @@ impl fmt::Display for PriceList {
         writeln!(f, "  packed constants   {:>14}", p.packed_constants)?;
         writeln!(f, "  packed lists       {:>14}", p.packed_lists)?;
         writeln!(f, "  promoted levels    {:>14}", p.promoted_levels)?;
+        writeln!(f, "  weighted terms     {:>14}", p.weighted)?;
         writeln!(f, "  reflections        {:>14}", p.reflections)?;
         writeln!(f, "  ciphertexts, GB    {:>14.1}", p.bytes as f64 / 1e9)?;
         for (name, std) in &self.noise {

@@ -194,6 +194,23 @@ impl Params {
         })
     }
 
+    /// The set for networks with public weights: one level a lookup, hence the quickest, with outputs of few bits.
+    ///
+    /// Both noise pairs are those of [`Params::secure128_deep`].
+    ///
+    /// # Errors
+    /// None in practice, as for [`Params::secure128`].
+    pub fn secure128_bnn() -> Result<Self> {
+        Self::new(ParamsSpec {
+            name: "secure128-bnn-v1".into(),
+            short_dimension: 759,
+            short_noise_bits: 49,
+            key_switch: gadget(2, 7),
+            lookup: gadget(22, 1),
+            ..(*Self::secure128()?).clone()
+        })
+    }
+
     /// A small set with **no security at all**, for tests.
     ///
     /// # Errors
@@ -226,6 +243,7 @@ impl Params {
             Self::secure128()?,
             Self::secure128_deep()?,
             Self::secure128_deep_v1()?,
+            Self::secure128_bnn()?,
             #[cfg(feature = "toy-params")]
             Self::toy_insecure()?,
         ];

@@ -307,6 +307,11 @@ fn moves_on_secure_keys_of_the_first_deep_set_are_within_predicted_noise() {
     all_moves(&Params::secure128_deep_v1().unwrap(), 2.0);
 }
 
+#[test]
+fn moves_on_secure_keys_for_public_weights_are_within_predicted_noise() {
+    all_moves(&Params::secure128_bnn().unwrap(), 2.0);
+}
+
 /// A program of products and two exact lookups in turn: after rounding to the table's three levels,
 /// ciphertexts and specification agree bit for bit.
 #[test]

@@ -104,6 +104,18 @@ pub enum Error {
         /// The cause.
         source: image::ImageError,
     },
+    /// An image file has another size than the images it should be like.
+    #[error(
+        "{path}: {}x{} pixels, expected {}x{}", got.0, got.1, wanted.0, wanted.1, path = file.display()
+    )]
+    ImageSize {
+        /// The file.
+        file: PathBuf,
+        /// Its width and height.
+        got: (u32, u32),
+        /// The width and height that would fit.
+        wanted: (usize, usize),
+    },
     /// A setting of the encoder is outside its range.
     #[error("encoder setting {field}: {got}, expected {wanted}")]
     Config {

@@ -7,6 +7,26 @@ use image::{ImageBuffer, ImageReader, Pixel};
 
 use crate::{Error, ImageShape, Result};
 
+/// Reads a PNG or JPEG file that has the size of `shape`.
+///
+/// # Errors
+/// As for [`read`], and [`Error::ImageSize`].
+pub fn read_unscaled(path: &Path, shape: ImageShape) -> Result<Vec<u8>> {
+    let (width, height) = ImageReader::open(path)
+        .and_then(ImageReader::with_guessed_format)
+        .map_err(Error::io("opening", path))?
+        .into_dimensions()
+        .map_err(|source| Error::Image { file: path.to_path_buf(), source })?;
+    if (width as usize, height as usize) != (shape.width, shape.height) {
+        return Err(Error::ImageSize {
+            file: path.to_path_buf(),
+            got: (width, height),
+            wanted: (shape.width, shape.height),
+        });
+    }
+    read(path, shape)
+}
+
 /// Reads a PNG or JPEG file of any size: centre crop to a square, then resize to the side of `shape`.
 ///
 /// # Shapes
@@ -68,6 +88,17 @@ mod tests {
         assert_eq!(planes[3 * 32 + 5], 5);
         assert_eq!(planes[1024 + 3 * 32 + 5], 3);
         assert_eq!(planes[2048 + 3 * 32 + 5], 200);
+    }
+
+    #[test]
+    fn another_size_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.png");
+        RgbImage::new(32, 31).save(&file).unwrap();
+        let error = read_unscaled(&file, ImageShape::RGB32).unwrap_err().to_string();
+        assert!(error.ends_with("a.png: 32x31 pixels, expected 32x32"), "{error}");
+        RgbImage::new(32, 32).save(&file).unwrap();
+        assert_eq!(read_unscaled(&file, ImageShape::RGB32).unwrap().len(), 3072);
     }
 
     #[test]

@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -14,6 +16,14 @@ pub enum Error {
         /// The layer.
         layer: String,
         /// What does not fit, and what would.
+        problem: String,
+    },
+    /// A file that is no network.
+    #[error("{}: {problem}", file.display())]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
         problem: String,
     },
 }

@@ -47,7 +47,9 @@ impl Shape {
         self.len() == 0
     }
 
-    fn area(&self) -> usize {
+    /// Returns the number of positions.
+    #[must_use]
+    pub fn area(&self) -> usize {
         self.height * self.width
     }
 }

@@ -6,6 +6,7 @@ mod dense;
 mod error;
 pub mod geometry;
 mod network;
+pub mod public;
 
 pub use conv2d::{CONSTANTS, Conv2d, Transposed, WeightGradient};
 pub use dense::Dense;

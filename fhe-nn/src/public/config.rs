@@ -1,0 +1,81 @@
+//! The public shape of a network, as data.
+
+use serde::{Deserialize, Serialize};
+
+use super::Levels;
+use crate::Shape;
+
+/// What follows an activation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Pool {
+    /// Sums of windows of so many rows and columns: average pooling, but for the factor. No lookup.
+    Sum(usize),
+    /// Maxima of windows of so many rows and columns, of activations with two levels: one lookup each.
+    Max(usize),
+}
+
+/// One layer and what follows it: convolution, shortcut, normalisation and activation (as thresholds), pooling.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerConfig {
+    /// Name, for messages and for the weights' tensors.
+    pub name: String,
+    /// Output channels.
+    pub outputs: usize,
+    /// Rows, and columns, of the window.
+    pub kernel: usize,
+    /// Distance of two windows.
+    #[serde(default = "one")]
+    pub stride: usize,
+    /// Zeros on each side.
+    #[serde(default)]
+    pub padding: usize,
+    /// Weights are integers from minus this to this; 1 means -1 and 1 alone.
+    #[serde(default = "binary")]
+    pub largest_weight: i32,
+    /// Name of an earlier layer whose pre-activation is added to this one's: a residual connection (Liu et al., "Bi-Real
+    /// Net", ECCV 2018, figure 3).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shortcut: Option<String>,
+    /// The activation; none after the last layer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activation: Option<Levels>,
+    /// What follows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<Pool>,
+    /// Distance from a channel's centre beyond which pre-activations wrap. Default: as far as any input can bring
+    /// them, and then a lookup must have a slot for each integer. A range of the model's own may be smaller than
+    /// that, which makes the noise of readings smaller, or larger than a lookup has slots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<i64>,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn binary() -> i32 {
+    1
+}
+
+/// The public shape of a network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkConfig {
+    /// What an image is.
+    pub input: Shape,
+    /// Smallest and largest integer of an image.
+    pub levels: (i64, i64),
+    /// The layers, from the image on.
+    pub layers: Vec<LayerConfig>,
+}
+
+/// The numbers of a layer that training finds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerWeights {
+    /// Of each output, in the order channel, row, column.
+    pub weights: Vec<Vec<i32>>,
+    /// Of each output: the thresholds of its activation, or, in the last layer, one number that is added.
+    pub thresholds: Vec<Vec<i64>>,
+}

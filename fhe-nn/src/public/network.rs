@@ -1,0 +1,367 @@
+//! A network of integer convolutions and activations of few levels.
+
+use fhe_core::{Engine, to_torus};
+
+use super::config::{LayerConfig, LayerWeights, NetworkConfig, Pool};
+use super::conv2d::{Conv2d, Window};
+use super::pool;
+use super::staircase::{Levels, Staircase};
+use crate::{Error, Result, Shape};
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Layer {
+    pub(super) conv: Conv2d,
+    after: After,
+    /// Index of the layer whose pre-activation is added.
+    shortcut: Option<usize>,
+    pool: Option<Pool>,
+    /// Distance from a centre that pre-activations can reach.
+    pub(super) furthest: i64,
+    /// Distance from a centre to which they are read rightly.
+    pub(super) range: i64,
+    /// Torus fraction of one in the pre-activations.
+    pub(super) unit: f64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum After {
+    Staircase(Staircase),
+    Bias(Vec<i64>),
+}
+
+/// A network with public weights.
+///
+/// Layer i computes, for each output channel, `s_i = w_i * a_(i-1) + s_j` (the last term if it has a shortcut from layer
+/// j) and `a_i = pool(first + step * #{thresholds that s_i reaches})`; the last layer, `s_i + bias`. Everything is an
+/// integer, so the clear twin is exact.
+///
+/// An integer s is the torus element `s * unit`. The unit of a layer is as large as its range allows: half the torus
+/// over `range + 1` for signs, a quarter for other activations; layers joined by a shortcut share theirs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Network {
+    config: NetworkConfig,
+    pub(super) layers: Vec<Layer>,
+}
+
+/// Smallest and largest integer.
+type Bounds = (i64, i64);
+
+fn fail<T>(layer: &str, problem: String) -> Result<T> {
+    Err(Error::Layer { layer: layer.into(), problem })
+}
+
+impl Network {
+    /// Checks a network and computes the range of every accumulator, for lookups that read `slots` slots of the
+    /// half torus.
+    ///
+    /// # Errors
+    /// [`Error::Layer`] names the first layer that does not fit.
+    pub fn new(config: &NetworkConfig, weights: Vec<LayerWeights>, slots: usize) -> Result<Self> {
+        let (got, expected) = (weights.len(), config.layers.len());
+        if got != expected || expected == 0 || config.levels.0 >= config.levels.1 {
+            let problem =
+                format!("{got} layers of weights for {expected}, levels {:?}", config.levels);
+            return fail("network", problem);
+        }
+        let windows = config.windows()?;
+        let mut levels = config.levels;
+        let mut layers: Vec<Layer> = Vec::new();
+        let mut reached: Vec<Vec<Bounds>> = Vec::new();
+        for (i, (layer, given)) in config.layers.iter().zip(weights).enumerate() {
+            let name = &layer.name;
+            let conv = Conv2d::new(name, windows[i], given.weights)?;
+            conv.check_weights(name, layer.largest_weight)?;
+            if given.thresholds.len() != layer.outputs {
+                let got = given.thresholds.len();
+                return fail(
+                    name,
+                    format!("thresholds of {got} channels, expected {}", layer.outputs),
+                );
+            }
+            let mut bounds = conv.bounds(levels);
+            let shortcut = config.shortcut(i);
+            if let Some(j) = shortcut {
+                for ((least, most), (low, high)) in bounds.iter_mut().zip(&reached[j]) {
+                    (*least, *most) = (*least + low, *most + high);
+                }
+            }
+            let (after, furthest) = after(layer, given.thresholds, &bounds)?;
+            reached.push(bounds);
+            let range = layer.range.unwrap_or(furthest).max(1);
+            levels = layer.activation.map_or((0, 0), |levels| levels.range());
+            if let Some(Pool::Sum(side)) = layer.pool {
+                let window = (side * side) as i64;
+                levels = (levels.0 * window, levels.1 * window);
+            }
+            let halves = after.halves();
+            // A range of the model's own says that it can do with less than a slot an integer.
+            let whole = layer.range.is_none() && layer.activation.is_some();
+            if whole && 2 * (range + 1) > slots as i64 * halves {
+                let most = slots as i64 * halves / 2 - 1;
+                let problem = format!(
+                    "pre-activations reach {range} from their centre, and a lookup has {slots} slots: expected at most {most}; fewer or smaller weights fit, or a `range` of the layer's own, beyond which they wrap and within which they are read with noise"
+                );
+                return fail(name, problem);
+            }
+            let unit = 0.25 * halves as f64 / (range + 1) as f64;
+            layers.push(Layer { conv, after, shortcut, pool: layer.pool, furthest, range, unit });
+        }
+        share_units(&mut layers);
+        Ok(Self { config: config.clone(), layers })
+    }
+
+    /// Returns the configuration.
+    #[must_use]
+    pub fn config(&self) -> &NetworkConfig {
+        &self.config
+    }
+
+    /// Returns the torus fraction by which a client multiplies the integers of an image.
+    #[must_use]
+    pub fn input_unit(&self) -> f64 {
+        self.layers[0].unit
+    }
+
+    /// Returns the torus fraction of one in the scores.
+    #[must_use]
+    pub fn score_unit(&self) -> f64 {
+        self.layers[self.layers.len() - 1].unit
+    }
+
+    /// Returns the scores of an image in the clear, in integers: the definition. Channels of a position lie together.
+    ///
+    /// # Panics
+    /// If the image is shorter than its shape.
+    #[must_use]
+    pub fn classify_exactly(&self, image: &[i64]) -> Vec<i64> {
+        let mut sums: Vec<Vec<i64>> = Vec::new();
+        let mut x = image.to_vec();
+        for layer in &self.layers {
+            let window = layer.conv.window();
+            let mut s: Vec<i64> = Vec::with_capacity(window.output.len());
+            for places in window.places(1) {
+                for weights in layer.conv.weights() {
+                    let terms = places.iter().zip(weights);
+                    s.push(terms.map(|(i, &w)| i.map_or(0, |i| i64::from(w) * x[i])).sum());
+                }
+            }
+            if let Some(source) = layer.shortcut {
+                s.iter_mut().zip(&sums[source]).for_each(|(s, a)| *s += a);
+            }
+            let channels = window.output.channels;
+            x = match &layer.after {
+                After::Bias(bias) => {
+                    s.iter().enumerate().map(|(i, s)| s + bias[i % channels]).collect()
+                }
+                After::Staircase(stairs) => {
+                    let a: Vec<i64> = (s.iter().enumerate())
+                        .map(|(i, &s)| i64::from(stairs.at(i % channels, s)))
+                        .collect();
+                    let pooled = |side| pool::windows(window.output, 1, side);
+                    match layer.pool {
+                        None => a,
+                        Some(Pool::Sum(side)) => {
+                            pooled(side).map(|w| w.map(|i| a[i]).sum()).collect()
+                        }
+                        Some(Pool::Max(side)) => {
+                            pooled(side).map(|w| w.map(|i| a[i]).max().unwrap_or(0)).collect()
+                        }
+                    }
+                }
+            };
+            sums.push(s);
+        }
+        x
+    }
+
+    /// Returns the scores of `samples` images, class by class, image after image. Values of an image are its integers
+    /// times [`Network::input_unit`], channels of a position together.
+    ///
+    /// # Cost
+    /// A lookup for each activation, and one for each maximum.
+    ///
+    /// # Errors
+    /// [`fhe_core::Error::Index`] if there are fewer values than the images have.
+    pub fn forward<E: Engine>(
+        &self,
+        engine: &E,
+        images: &E::Values,
+        samples: usize,
+    ) -> Result<E::Values> {
+        let mut run = Run { network: self, engine, samples, kept: Vec::new() };
+        let mut x = run.engine.scaled_values(images, 1)?;
+        for i in 0..self.layers.len() {
+            let s = run.pre_activations(i, &x)?;
+            x = run.activate(i, s)?;
+        }
+        Ok(x)
+    }
+}
+
+/// A network on its way through the layers.
+pub(super) struct Run<'a, E: Engine> {
+    pub(super) network: &'a Network,
+    pub(super) engine: &'a E,
+    pub(super) samples: usize,
+    /// Of each layer so far, the pre-activations if a later one adds them.
+    pub(super) kept: Vec<Option<E::Values>>,
+}
+
+impl<E: Engine> Run<'_, E> {
+    /// Returns the sums of layer i.
+    pub(super) fn pre_activations(&mut self, i: usize, x: &E::Values) -> Result<E::Values> {
+        let layers = &self.network.layers;
+        let mut s = layers[i].conv.forward(self.engine, x, self.samples)?;
+        if let Some(earlier) = layers[i].shortcut.and_then(|j| self.kept[j].as_ref()) {
+            self.engine.add_scaled_values(&mut s, earlier, 1)?;
+        }
+        let needed = layers.iter().any(|later| later.shortcut == Some(i));
+        self.kept.push(if needed { Some(self.engine.scaled_values(&s, 1)?) } else { None });
+        Ok(s)
+    }
+
+    /// Returns the outputs of layer i: activations, or scores.
+    pub(super) fn activate(&self, i: usize, mut s: E::Values) -> Result<E::Values> {
+        let (engine, layer) = (self.engine, &self.network.layers[i]);
+        let stairs = match &layer.after {
+            After::Bias(bias) => {
+                shift(engine, &mut s, |i| bias[i % bias.len()] as f64 * layer.unit)?;
+                return Ok(s);
+            }
+            After::Staircase(stairs) => stairs,
+        };
+        let (shape, next) = (layer.conv.window().output, self.network.layers[i + 1].unit);
+        match layer.pool {
+            None => stairs.look_up(engine, s, layer.unit, next),
+            Some(Pool::Sum(side)) => {
+                let a = stairs.look_up(engine, s, layer.unit, next)?;
+                pool::sums(engine, &a, shape, self.samples, side)
+            }
+            Some(Pool::Max(side)) => {
+                // Around zero, as only an odd table reads signs from the whole torus.
+                let bits = stairs.with_levels(Levels::SIGN);
+                let bits = bits.look_up(engine, s, layer.unit, 0.5 * pool::bit_unit(side))?;
+                let sizes = (shape, self.samples, side);
+                pool::maxima(engine, &bits, sizes, stairs.levels(), next)
+            }
+        }
+    }
+}
+
+impl After {
+    /// Returns how many quarters of the torus pre-activations have on each side.
+    fn halves(&self) -> i64 {
+        match self {
+            Self::Staircase(stairs) => i64::from(stairs.levels().halves()),
+            Self::Bias(_) => 2,
+        }
+    }
+}
+
+/// Returns what follows a convolution, and how far from their centres pre-activations can be.
+fn after(
+    layer: &LayerConfig,
+    thresholds: Vec<Vec<i64>>,
+    bounds: &[Bounds],
+) -> Result<(After, i64)> {
+    let Some(levels) = layer.activation else {
+        let bias: Option<Vec<i64>> =
+            thresholds.iter().map(|t| (t.len() == 1).then(|| t[0])).collect();
+        let Some(bias) = bias else {
+            return fail(&layer.name, "expected one bias a class".into());
+        };
+        let far =
+            bounds.iter().zip(&bias).map(|(&(low, high), b)| (low + b).abs().max((high + b).abs()));
+        let furthest = far.max().unwrap_or(0);
+        return Ok((After::Bias(bias), furthest));
+    };
+    let mut stairs = Staircase::new(&layer.name, levels, thresholds)?;
+    stairs.clamp(bounds);
+    let far = bounds.iter().enumerate().map(|(o, &(low, high))| {
+        let centre = stairs.doubled_centre(o);
+        // Half up: distances are half-integers.
+        ((2 * low - centre).abs().max((2 * high - centre).abs()) + 1) / 2
+    });
+    let furthest = far.max().unwrap_or(0);
+    Ok((After::Staircase(stairs), furthest))
+}
+
+/// Gives layers that are joined by a shortcut the smallest of their units.
+fn share_units(layers: &mut [Layer]) {
+    let mut settled = false;
+    while !settled {
+        settled = true;
+        for i in 0..layers.len() {
+            if let Some(source) = layers[i].shortcut {
+                let least = layers[i].unit.min(layers[source].unit);
+                settled &= layers[i].unit == least && layers[source].unit == least;
+                (layers[i].unit, layers[source].unit) = (least, least);
+            }
+        }
+    }
+}
+
+impl NetworkConfig {
+    /// Returns the index of the layer whose pre-activation layer i adds.
+    #[must_use]
+    pub fn shortcut(&self, i: usize) -> Option<usize> {
+        let name = self.layers[i].shortcut.as_ref()?;
+        self.layers[..i].iter().position(|layer| layer.name == *name)
+    }
+
+    /// Returns the windows of the layers.
+    ///
+    /// # Errors
+    /// [`Error::Layer`] names the first layer whose shape does not fit.
+    pub fn windows(&self) -> Result<Vec<Window>> {
+        let mut input = self.input;
+        let mut windows: Vec<Window> = Vec::new();
+        for (i, layer) in self.layers.iter().enumerate() {
+            let name = &layer.name;
+            if self.layers[..i].iter().any(|earlier| earlier.name == *name) {
+                return fail(
+                    name,
+                    "an earlier layer has this name: expected one of its own".into(),
+                );
+            }
+            if (i + 1 == self.layers.len()) == layer.activation.is_some() {
+                return fail(name, "every layer but the last has an activation".into());
+            }
+            let sizes = (layer.kernel, layer.stride, layer.padding);
+            let window = Window::new(name, input, layer.outputs, sizes)?;
+            let output = window.output;
+            if let Some(source) = &layer.shortcut
+                && self.shortcut(i).is_none_or(|j| windows[j].output != output)
+            {
+                let problem = format!(
+                    "shortcut from {source:?}: expected an earlier layer with pre-activations of {output}"
+                );
+                return fail(name, problem);
+            }
+            input = output;
+            if let Some(Pool::Sum(side) | Pool::Max(side)) = layer.pool {
+                if side == 0 || output.height % side + output.width % side > 0 {
+                    return fail(name, format!("pool of {side} on {output}: expected a divisor"));
+                }
+                input =
+                    Shape { height: output.height / side, width: output.width / side, ..output };
+                let two = layer.activation.is_some_and(|levels| levels.thresholds == 1);
+                if matches!(layer.pool, Some(Pool::Max(_))) && !two {
+                    return fail(name, "maxima are of activations with two levels".into());
+                }
+            }
+            windows.push(window);
+        }
+        Ok(windows)
+    }
+}
+
+/// Adds `by(i)` of the torus to value i.
+pub(super) fn shift<E: Engine>(
+    engine: &E,
+    x: &mut E::Values,
+    by: impl Fn(usize) -> f64,
+) -> Result<()> {
+    let by: Vec<u64> = (0..engine.values_len(x)).map(|i| to_torus(by(i))).collect();
+    Ok(engine.add_scaled_values(x, &engine.public_values(&by), 1)?)
+}

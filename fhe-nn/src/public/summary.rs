@@ -1,0 +1,146 @@
+//! What a network is and costs, before anything is encrypted.
+
+use std::fmt;
+
+use fhe_core::engine::meter::{Metered, PriceList};
+use fhe_core::noise::Noise;
+use fhe_core::{Meter, Params};
+
+use super::network::{Network, Run};
+use crate::{Result, Shape};
+
+/// One layer of a [`Summary`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerSummary {
+    /// Name.
+    pub name: String,
+    /// Shape of the pre-activations.
+    pub output: Shape,
+    /// Number of weights.
+    pub weights: usize,
+    /// Furthest that a pre-activation can be from its channel's centre.
+    pub furthest: i64,
+    /// Distance from the centre to which pre-activations are read rightly.
+    pub range: i64,
+    /// Lookups of one image.
+    pub lookups: u64,
+    /// Standard deviation of the noise with which pre-activations are read, in integers; for the scores, as a client
+    /// decrypts them.
+    pub noise: f64,
+}
+
+impl LayerSummary {
+    /// Returns the probability that a pre-activation half an integer from a threshold, which is the nearest there is, is
+    /// taken for one on the other side: `erfc(1 / (2 sqrt(2) noise)) / 2`.
+    #[must_use]
+    pub fn failure(&self) -> f64 {
+        self.failure_at(0.5)
+    }
+
+    /// The same for a pre-activation at a distance from the threshold.
+    #[must_use]
+    pub fn failure_at(&self, distance: f64) -> f64 {
+        if self.noise == 0.0 {
+            0.0
+        } else {
+            libm::erfc(distance / (2f64.sqrt() * self.noise)) / 2.0
+        }
+    }
+
+    /// Returns whether every lookup of the layer reads the right integer, but for one in a million or fewer.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        self.failure() <= 1e-6
+    }
+}
+
+/// Shapes, ranges, noise and price of the inference of one image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summary {
+    /// The layers.
+    pub layers: Vec<LayerSummary>,
+    /// Everything that a [`Meter`] counts.
+    pub list: PriceList,
+}
+
+impl Summary {
+    /// Returns a bound on the probability that an exact layer's lookup goes wrong, and the number of lookups that are
+    /// read with noise, for which there is no bound but the network's own tolerance.
+    #[must_use]
+    pub fn failure(&self) -> (f64, u64) {
+        let read = self.layers.iter().filter(|layer| layer.lookups > 0);
+        read.fold((0.0, 0), |(bound, noisy), layer| match layer.is_exact() {
+            true => (bound + layer.failure() * layer.lookups as f64, noisy),
+            false => (bound, noisy + layer.lookups),
+        })
+    }
+}
+
+impl Network {
+    /// Returns the summary of the inference of one image with a parameter set.
+    ///
+    /// # Errors
+    /// Those of [`Network::forward`].
+    pub fn summary(&self, params: &Params) -> Result<Summary> {
+        let meter = Meter::new(params);
+        let reading = Noise::new(params).lookup_input(1);
+        let mut run = Run { network: self, engine: &meter, samples: 1, kept: Vec::new() };
+        let mut x: Metered = meter.fresh(self.config().input.len());
+        let mut layers = Vec::new();
+        for (i, layer) in self.layers.iter().enumerate() {
+            let before = meter.price().lookups;
+            let s = run.pre_activations(i, &x)?;
+            let last = i + 1 == self.layers.len();
+            let variance = s.variance + if last { 0.0 } else { reading };
+            x = run.activate(i, s)?;
+            layers.push(LayerSummary {
+                name: self.config().layers[i].name.clone(),
+                output: layer.conv.window().output,
+                weights: layer.conv.weights().iter().map(Vec::len).sum(),
+                furthest: layer.furthest,
+                range: layer.range,
+                lookups: meter.price().lookups - before,
+                noise: variance.sqrt() / layer.unit,
+            });
+        }
+        Ok(Summary { layers, list: meter.list() })
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "  layer        output         weights   reaches     range   lookups    noise   wrong at 1/2"
+        )?;
+        for layer in &self.layers {
+            write!(
+                f,
+                "  {:<12} {:<12} {:>9} {:>9} {:>9} {:>9} {:>8.2}",
+                layer.name,
+                layer.output.to_string(),
+                layer.weights,
+                layer.furthest,
+                layer.range,
+                layer.lookups,
+                layer.noise,
+            )?;
+            match layer.lookups {
+                0 => writeln!(f)?,
+                _ => writeln!(f, "   {:>12.1e}", layer.failure())?,
+            }
+        }
+        let (bound, noisy) = self.failure();
+        let lookups: u64 = self.layers.iter().map(|layer| layer.lookups).sum();
+        writeln!(
+            f,
+            "  {lookups} lookups and {} weighted terms an image",
+            self.list.price.weighted
+        )?;
+        writeln!(
+            f,
+            "  {} lookups are exact, with a failure of at most {bound:.1e} an image; {noisy} are read with noise",
+            lookups - noisy
+        )
+    }
+}

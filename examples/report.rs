@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use fhe_core::store::Secrecy;
+use fhe_examples::bnn::operations::Operations;
 use fhe_examples::fast::FastResults;
 use fhe_examples::results::{self, Results};
 use fhe_examples::{failure, file};
@@ -16,14 +17,22 @@ struct Args {
     /// Folder of the book.
     #[arg(long, default_value = "docs")]
     docs: PathBuf,
+    /// Take the times of the bench `operations` from here first: target/criterion.
+    #[arg(long)]
+    operations: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
-    failure::exit_code(report(&Args::parse().docs))
+    failure::exit_code(report(&Args::parse()))
 }
 
-fn report(docs: &Path) -> Result<()> {
+fn report(args: &Args) -> Result<()> {
+    let docs: &Path = &args.docs;
     let folder = docs.join("results");
+    if let Some(criterion) = &args.operations {
+        let found = Operations::collect(criterion)?;
+        file::write_json(&folder.join(format!("{}.json", results::OPERATIONS)), &found)?;
+    }
     let page = docs.join("src/results.md");
     file::write(&page, results::page(&folder)?.as_bytes(), Secrecy::Public)?;
     for name in results::RUNS {

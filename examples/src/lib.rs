@@ -3,6 +3,7 @@
 //! The client's code and the server's lie apart: [`client`] may name secret keys, [`server`] cannot.
 
 pub mod audit;
+pub mod bnn;
 pub mod client;
 pub mod dataset;
 pub mod encoder;

@@ -7,6 +7,8 @@ use anyhow::{Context, Result};
 use fhe_train::{Part, Recipe, Report};
 use serde::{Deserialize, Serialize};
 
+use crate::bnn::operations::Operations;
+use crate::bnn::results::BnnResults;
 use crate::fast::FastResults;
 use crate::search::Search;
 use crate::step::StepResults;
@@ -193,6 +195,10 @@ pub const RUNS: [&str; 2] = ["head-cifar10", "deep-mnist"];
 pub const STEP: &str = "deep-step-cifar10";
 /// The simulated training of the book.
 pub const TWIN: &str = "deep-twin-cifar10";
+/// The encrypted inferences with public weights of the book.
+pub const BNN: [&str; 2] = ["bnn-mnist", "bnn-mnist-perceptron"];
+/// The operations of the book.
+pub const OPERATIONS: &str = "bnn-operations";
 /// Bootstraps a second of one H100, derived from published tables: see the book's page.
 const GPU_LOOKUPS: f64 = 13_400.0;
 
@@ -239,6 +245,13 @@ pub fn page(folder: &Path) -> Result<String> {
     let twin: FastResults = file::read_json(&folder.join(format!("{TWIN}.json")), "twin")?;
     let (step_section, twin_section) = (step.section(STEP), twin.section(TWIN));
     let _ = write!(text, "\n{step_section}\n{twin_section}\n{}", price(&step, &twin));
+    for name in BNN {
+        let found: BnnResults = file::read_json(&folder.join(format!("{name}.json")), "results")?;
+        let _ = write!(text, "\n{}", found.section(name));
+    }
+    let operations: Operations =
+        file::read_json(&folder.join(format!("{OPERATIONS}.json")), "operations")?;
+    let _ = write!(text, "\n{}", operations.section(OPERATIONS));
     let _ = write!(text, "\n{}", search.section());
     Ok(text)
 }

@@ -1,0 +1,124 @@
+//! Binarized networks with public weights: which there are, and how an image becomes their integers.
+
+pub mod operations;
+pub mod results;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use fhe_data::{ImageShape, Split};
+use fhe_nn::public::NetworkConfig;
+use serde::Deserialize;
+
+use crate::dataset;
+
+/// A network with public weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ModelName {
+    /// MNIST, one hidden layer.
+    Perceptron,
+    /// MNIST, two binarized convolutions.
+    Cnn,
+    /// CIFAR-10, binarized convolutions with residual connections.
+    Resnet,
+    /// The same with activations of four bits.
+    Resnet4,
+}
+
+/// How a network is trained in the clear.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Training {
+    /// Passes over the training images.
+    pub epochs: usize,
+    /// Images of a step.
+    pub batch: usize,
+    /// Largest learning rate of Adam.
+    pub rate: f64,
+    /// Pixels by which an image is moved at most, in both directions.
+    pub shift: usize,
+    /// Whether half of the images are mirrored.
+    pub mirror: bool,
+}
+
+/// A network and its training.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// The network.
+    pub network: NetworkConfig,
+    /// Its training.
+    pub training: Training,
+}
+
+impl Recipe {
+    /// Reads a recipe, TOML.
+    ///
+    /// # Errors
+    /// If the file is absent, or says something else: with the field.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        toml::from_str(&text).with_context(|| format!("{}: no recipe", path.display()))
+    }
+}
+
+impl ModelName {
+    /// Returns the model's recipe.
+    ///
+    /// # Errors
+    /// None in practice: a test reads every recipe.
+    pub fn recipe(self) -> Result<Recipe> {
+        Ok(toml::from_str(match self {
+            Self::Perceptron => include_str!("../../models/perceptron.toml"),
+            Self::Cnn => include_str!("../../models/cnn.toml"),
+            Self::Resnet => include_str!("../../models/resnet.toml"),
+            Self::Resnet4 => include_str!("../../models/resnet4.toml"),
+        })?)
+    }
+
+    /// Returns the file of the weights that come with this repository.
+    #[must_use]
+    pub fn weights(self) -> PathBuf {
+        let name = self.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned());
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(name + ".safetensors.gz")
+    }
+
+    /// Returns the shape of the model's images.
+    #[must_use]
+    pub fn image_shape(self) -> ImageShape {
+        match self {
+            Self::Perceptron | Self::Cnn => ImageShape::GREY28,
+            Self::Resnet | Self::Resnet4 => ImageShape::RGB32,
+        }
+    }
+
+    /// Reads the model's data set.
+    ///
+    /// # Errors
+    /// Those of the reader and of the download.
+    pub fn data(self, path: Option<&Path>) -> Result<Split> {
+        Ok(match self {
+            Self::Perceptron | Self::Cnn => {
+                fhe_data::mnist::read(&path.map_or_else(dataset::mnist, |path| Ok(path.into()))?)?
+            }
+            Self::Resnet | Self::Resnet4 => fhe_data::cifar10::read(
+                &path.map_or_else(dataset::cifar10, |path| Ok(path.into()))?,
+            )?,
+        })
+    }
+}
+
+/// Returns an image as the integers a network takes: pixels from 0 to 255 become `levels.0` to `levels.1`, and the channels
+/// of a position come together.
+///
+/// # Shapes
+/// `[channels, height, width] -> [height, width, channels]`.
+#[must_use]
+pub fn integers(network: &NetworkConfig, image: &[u8]) -> Vec<i64> {
+    let (channels, area) = (network.input.channels, network.input.area());
+    let (low, high) = network.levels;
+    let scaled = |pixel: u8| low + (i64::from(pixel) * (high - low) + 127) / 255;
+    (0..area * channels).map(|i| scaled(image[i % channels * area + i / channels])).collect()
+}

@@ -285,6 +285,42 @@ fn public_weights_give_exact_sums_on_every_engine() {
     assert!(metered.variance > 9.0 * b.noise.fresh());
 }
 
+#[test]
+fn values_get_a_table_each_on_every_engine() {
+    let mut b = bench(&Params::toy_insecure().unwrap());
+    let (n, count) = (b.n(), 50);
+    // Signs times an eighth or a sixteenth, of values in the middle of the two halves: exact.
+    let signs: Vec<bool> = (0..count).map(|_| b.rng.random_range(0..2) == 1).collect();
+    let mut phases = vec![0; n];
+    for (phase, sign) in phases.iter_mut().zip(&signs) {
+        *phase = to_torus(if *sign { 0.125 } else { -0.125 });
+    }
+    let rows = b.cpu_rows(&phases);
+    let x = b.cpu.extract(&rows, &(0..count).map(|i| (0, i)).collect::<Vec<_>>()).unwrap();
+    let sized = |size: f64| Table::new(n, move |x| if x < 0.0 { -size } else { size });
+    let tables = [sized(0.125), sized(0.0625), sized(0.03125)];
+    let of: Vec<usize> = (0..count).map(|i| i % 3).collect();
+    let got = b.key.decrypt_values(&b.cpu.lookup_each(&x, &tables, &of).unwrap()).unwrap();
+    let exact = Clear::exact(b.key.params());
+    let want = exact.lookup_each(&phases[..count].to_vec(), &tables, &of).unwrap();
+    for (i, (got, want)) in got.iter().zip(&want).enumerate() {
+        let size = 0.125 / f64::from(1 << of[i]);
+        assert_eq!(*want, to_torus(if signs[i] { size } else { -size }));
+        assert!(from_torus(got.wrapping_sub(*want)).abs() < 0.01, "{i}");
+    }
+    let meter = Meter::new(b.key.params());
+    let metered = meter.lookup_each(&meter.fresh(count), &tables, &of).unwrap();
+    assert_eq!((metered.len, meter.price().lookups), (count, count as u64));
+    for (tables, of) in [(&tables[..], &of[1..]), (&tables[..2], &of[..])] {
+        let refused = b.cpu.lookup_each(&x, tables, of).unwrap_err().to_string();
+        assert_eq!(
+            refused,
+            meter.lookup_each(&meter.fresh(count), tables, of).unwrap_err().to_string()
+        );
+        assert!(refused.contains("lookup_each"), "{refused}");
+    }
+}
+
 /// 256 samples at least a move: the ratio of standard deviations stays within 1.35 with a
 /// probability above 1 - 1e-10 if the formula is right (16 samples for the coarsest lookup: 2).
 #[test]

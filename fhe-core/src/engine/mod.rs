@@ -141,6 +141,32 @@ pub trait Engine: Send + Sync {
     /// slots.
     fn lookup(&self, x: &Self::Values, tables: &[Table]) -> Result<Self::Values>;
 
+    /// Applies one table to each value: `tables[of[i]]` to value i.
+    ///
+    /// # Cost
+    /// One lookup a value, whatever the number of tables.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if `of` is not as long as the values, or a table does not have N slots; [`Error::Index`] if
+    /// `of` names a table that is not there.
+    fn lookup_each(
+        &self,
+        x: &Self::Values,
+        tables: &[Table],
+        of: &[usize],
+    ) -> Result<Self::Values> {
+        check::tables_of(tables, of, self.values_len(x), self.params().row_size)?;
+        let mut places = vec![(0, 0); of.len()];
+        let mut lists = Vec::new();
+        for (t, table) in tables.iter().enumerate() {
+            let picks: Vec<(usize, usize)> =
+                (0..of.len()).filter(|&i| of[i] == t).map(|i| (0, i)).collect();
+            picks.iter().enumerate().for_each(|(at, &(_, i))| places[i] = (t, at));
+            lists.push(self.lookup(&self.gather(&[x], &picks)?, std::slice::from_ref(table))?);
+        }
+        self.gather(&lists.iter().collect::<Vec<_>>(), &places)
+    }
+
     /// Packs lists of values, each into one row: `sum_s x[s.value] X^s.coefficient`.
     ///
     /// # Cost
@@ -334,6 +360,12 @@ pub(crate) mod check {
             index("extract (coefficient)", coefficient, n)?;
         }
         Ok(())
+    }
+
+    pub(crate) fn tables_of(tables: &[Table], of: &[usize], len: usize, n: usize) -> Result<()> {
+        same("lookup_each", of.len(), len)?;
+        of.iter().try_for_each(|&i| index("lookup_each", i, tables.len()))?;
+        tables.iter().try_for_each(|table| self::tables(std::slice::from_ref(table), n))
     }
 
     pub(crate) fn tables(tables: &[Table], n: usize) -> Result<()> {

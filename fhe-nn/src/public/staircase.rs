@@ -1,6 +1,6 @@
 //! Activations with few levels on integers: what a normalisation and a rounding fold into.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use fhe_core::{Engine, Table};
 use serde::{Deserialize, Serialize};
@@ -130,27 +130,19 @@ impl Staircase {
     ) -> Result<E::Values> {
         let (channels, len) = (self.channels(), engine.values_len(&s));
         shift(engine, &mut s, |i| -0.5 * self.doubled_centre(i % channels) as f64 * unit)?;
-        let mut tables: BTreeMap<Vec<i64>, Vec<usize>> = BTreeMap::new();
-        for channel in 0..channels {
-            tables.entry(self.doubled_steps(channel)).or_default().push(channel);
-        }
-        let table = |steps: &[i64]| {
+        let steps: BTreeSet<Vec<i64>> = (0..channels).map(|c| self.doubled_steps(c)).collect();
+        let steps: Vec<Vec<i64>> = steps.into_iter().collect();
+        let table_of = |c| steps.binary_search(&self.doubled_steps(c)).unwrap_or_default();
+        let of_channel: Vec<usize> = (0..channels).map(table_of).collect();
+        let table = |steps: &Vec<i64>| {
             Table::new(engine.params().row_size, |x| {
-                let reached = steps.iter().filter(|&&d| 2.0 * x / unit >= d as f64).count();
+                let reached = steps.partition_point(|&d| d as f64 <= 2.0 * x / unit);
                 f64::from(self.levels.first + self.levels.step * reached as i32) * next
             })
         };
-        if let (1, Some((steps, _))) = (tables.len(), tables.first_key_value()) {
-            return Ok(engine.lookup(&s, &[table(steps)])?);
-        }
-        let (mut lists, mut places) = (Vec::new(), vec![(0, 0); len]);
-        for (list, (steps, of_table)) in tables.iter().enumerate() {
-            let picks: Vec<(usize, usize)> =
-                (0..len).filter(|i| of_table.contains(&(i % channels))).map(|i| (0, i)).collect();
-            picks.iter().enumerate().for_each(|(at, &(_, i))| places[i] = (list, at));
-            lists.push(engine.lookup(&engine.gather(&[&s], &picks)?, &[table(steps)])?);
-        }
-        Ok(engine.gather(&lists.iter().collect::<Vec<_>>(), &places)?)
+        let tables: Vec<Table> = steps.iter().map(table).collect();
+        let of: Vec<usize> = (0..len).map(|i| of_channel[i % channels]).collect();
+        Ok(engine.lookup_each(&s, &tables, &of)?)
     }
 
     /// Moves thresholds that no pre-activation of a channel can be on both sides of to the next one that some can.

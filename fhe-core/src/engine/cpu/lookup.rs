@@ -19,21 +19,34 @@ const BATCH: usize = 20;
 /// Rows of the key-switching key applied while they are in the nearest cache.
 const KEY_ROWS: usize = 8;
 
+/// All tables to each value.
 pub(super) fn apply(cpu: &Cpu, x: &Values, tables: &[Table]) -> Values {
+    let test = test_polynomial(cpu.params.row_size, tables);
+    run(cpu, x, tables.len(), &[test], &vec![0; x.len()])
+}
+
+/// Table `of[i]` to value i.
+pub(super) fn apply_each(cpu: &Cpu, x: &Values, tables: &[Table], of: &[usize]) -> Values {
+    let one = |table| test_polynomial(cpu.params.row_size, std::slice::from_ref(table));
+    run(cpu, x, 1, &tables.iter().map(one).collect::<Vec<_>>(), of)
+}
+
+/// Test polynomial `of[i]`, which holds so many tables, to value i.
+fn run(cpu: &Cpu, x: &Values, tables: usize, tests: &[Vec<u64>], of: &[usize]) -> Values {
     let n = cpu.params.row_size;
-    let test = test_polynomial(n, tables);
-    let mut out = Values::new(n, x.len() * tables.len());
+    let mut out = Values::new(n, x.len() * tables);
     // As many batches for each thread, none of them smaller than it must be.
     let threads = rayon::current_num_threads();
     let rounds = x.len().div_ceil(threads * BATCH).max(1);
     let batch = x.len().div_ceil(threads * rounds).max(1);
-    out.data
-        .par_chunks_mut((n + 1) * tables.len() * batch)
-        .zip(x.data.par_chunks((n + 1) * batch))
-        .for_each_init(
-            || cpu.blind_rotation.buffers(&cpu.transform, batch),
-            |buffers, (out, x)| apply_batch(cpu, out, x, &test, tables.len(), buffers),
-        );
+    let inputs = x.data.par_chunks((n + 1) * batch).zip(of.par_chunks(batch));
+    out.data.par_chunks_mut((n + 1) * tables * batch).zip(inputs).for_each_init(
+        || cpu.blind_rotation.buffers(&cpu.transform, batch),
+        |buffers, (out, (x, of))| {
+            let tests: Vec<&[u64]> = of.iter().map(|&i| &tests[i][..]).collect();
+            apply_batch(cpu, out, x, &tests, tables, buffers);
+        },
+    );
     out
 }
 
@@ -47,7 +60,7 @@ fn apply_batch(
     cpu: &Cpu,
     out: &mut [u64],
     x: &[u64],
-    test: &[u64],
+    tests: &[&[u64]],
     tables: usize,
     buffers: &mut blind_rotation::Buffers,
 ) {
@@ -56,7 +69,8 @@ fn apply_batch(
     let values = exponents(cpu, &key_switch(cpu, x), tables);
     let mut masks = Vec::with_capacity(values.len());
     let mut rows = Pages::zeros(2 * n * (values.len() / (short + 1)));
-    for (row, value) in rows.chunks_exact_mut(2 * n).zip(values.chunks_exact(short + 1)) {
+    let inputs = values.chunks_exact(short + 1).zip(tests);
+    for (row, (value, test)) in rows.chunks_exact_mut(2 * n).zip(inputs) {
         let (mask, body) = value.split_at(short);
         row[n..].copy_from_slice(test);
         rotate(&mut row[n..], (2 * n - body[0]) % (2 * n));

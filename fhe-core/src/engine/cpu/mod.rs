@@ -360,6 +360,12 @@ impl Engine for Cpu {
         Ok(lookup::apply(self, x, tables))
     }
 
+    fn lookup_each(&self, x: &Values, tables: &[Table], of: &[usize]) -> Result<Values> {
+        self.fits("lookup_each", x.dimension)?;
+        check::tables_of(tables, of, x.len(), self.params.row_size)?;
+        Ok(lookup::apply_each(self, x, tables, of))
+    }
+
     fn pack(&self, x: &Values, lists: &[Vec<Slot>]) -> Result<Rows> {
         self.fits("pack", x.dimension)?;
         check::slots("pack", lists, x.len(), self.params.row_size)?;

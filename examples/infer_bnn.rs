@@ -69,7 +69,14 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<()> {
     let path = args.weights.clone().unwrap_or_else(|| args.model.weights());
-    let (config, weights) = public::read(&path)?;
+    let given = args.weights.is_some();
+    let (config, weights) = public::read(&path).with_context(|| match given || path.exists() {
+        true => "no weights".to_owned(),
+        false => {
+            "no weights come with this model yet; `train_bnn` makes them, --weights takes them"
+                .into()
+        }
+    })?;
     let shape = args.model.image_shape();
     ensure!(
         config.input.len() == shape.bytes(),
@@ -77,6 +84,15 @@ fn run(args: &Args) -> Result<()> {
         path.display(),
         config.input
     );
+    // Before any key is made: what is wrong with the image should be said at once.
+    let image = match &args.image {
+        None => None,
+        Some(file) if args.resize => Some(fhe_data::image_file::read(file, shape)?),
+        Some(file) => Some(
+            fhe_data::image_file::read_unscaled(file, shape)
+                .context("--resize takes images of another size")?,
+        ),
+    };
     let params = Params::secure128_bnn()?;
     let network = Network::new(&config, weights, params.row_size)?;
     let summary = network.summary(&params)?;
@@ -98,24 +114,19 @@ fn run(args: &Args) -> Result<()> {
     let client = Client { key: ClientKey::new(&params, Seed::random()), network: &network };
     let server = Server { engine: Cpu::new(&client.key.evaluation_keys()), network: &network };
     println!("keys made in {:.1} s", start.elapsed().as_secs_f64());
+    let threads = rayon::current_num_threads();
+    let predicted = summary.list.price.seconds(&server.engine.unit_costs()?, threads);
+    println!("predicted: {predicted:.1} s an image on {threads} threads");
     if args.meter {
-        let threads = rayon::current_num_threads();
-        let seconds = summary.list.price.seconds(&server.engine.unit_costs()?, threads);
-        println!("predicted: {seconds:.1} s an image on {threads} threads");
         return Ok(());
     }
-    if let Some(image) = &args.image {
-        let pixels = match args.resize {
-            true => fhe_data::image_file::read(image, shape)?,
-            false => fhe_data::image_file::read_unscaled(image, shape)
-                .context("--resize crops and resizes an image")?,
-        };
+    if let (Some(file), Some(pixels)) = (&args.image, image) {
         let names = match args.model {
             ModelName::Perceptron | ModelName::Cnn => fhe_data::mnist::CLASS_NAMES,
             ModelName::Resnet | ModelName::Resnet4 => fhe_data::cifar10::CLASS_NAMES,
         };
         let (class, seconds) = one(&client, &server, &integers(&config, &pixels))?;
-        println!("{}: {} ({seconds:.2} s on the server)", image.display(), names[class]);
+        println!("{}: {} ({seconds:.2} s on the server)", file.display(), names[class]);
         return Ok(());
     }
     let data = args.model.data(args.data.as_deref())?;
@@ -241,9 +252,13 @@ fn many(
         _ => None,
     };
     let mut found = if let Some(earlier) = earlier {
-        if (&earlier.weights, earlier.lookups) != (&hash, lookups) || earlier.images.len() >= count
-        {
-            bail!("--results: the file there is finished or of another model: move it away");
+        if earlier.weights != hash || earlier.images.len() >= count {
+            bail!(
+                "{}: has {} images of weights {}: expected fewer than {count} of weights {hash}; move it away to begin anew",
+                args.results.as_deref().unwrap_or(Path::new("")).display(),
+                earlier.images.len(),
+                earlier.weights
+            );
         }
         println!("going on after {} images", earlier.images.len());
         earlier

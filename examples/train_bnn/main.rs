@@ -56,6 +56,8 @@ fn run() -> Result<()> {
     };
     recipe.training.epochs = args.epochs.unwrap_or(recipe.training.epochs);
     let data = args.model.data(args.data.as_deref())?;
+    let (takes, shape) = (recipe.network.input, data.train.shape());
+    ensure!(takes.len() == shape.bytes(), "the network takes images of {takes}, these are {shape}");
     let model = Model::new(&recipe.network, args.seed)?;
     let checkpoint = args.out.with_extension("latent.safetensors");
     let first = resume(&model, &checkpoint)?;

@@ -5,7 +5,7 @@ pub mod results;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::ValueEnum;
 use fhe_data::{ImageShape, Split};
 use fhe_nn::public::NetworkConfig;
@@ -60,7 +60,10 @@ impl Recipe {
     pub fn read(path: &Path) -> Result<Self> {
         let text =
             std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-        toml::from_str(&text).with_context(|| format!("{}: no recipe", path.display()))
+        toml::from_str(&text).map_err(|error| {
+            let what = error.to_string().trim_end().replace('\n', ", ");
+            anyhow!("{}: no recipe: {what}", path.display())
+        })
     }
 }
 

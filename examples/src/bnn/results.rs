@@ -15,7 +15,7 @@ pub struct BnnResults {
     pub weights: String,
     /// Name of the parameter set.
     pub parameter_set: String,
-    /// Seed of the key and of the twin's noise.
+    /// Seed of the twin's noise; keys are drawn anew by every part of the work.
     pub seed: u64,
     /// Threads.
     pub threads: usize,

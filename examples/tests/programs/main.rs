@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod bnn;
 mod damage;
 mod full_disk;
 mod options;

@@ -1,0 +1,140 @@
+//! Networks with public weights: trained on drawn images, evaluated in the clear and encrypted, and bad input.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use fhe_examples::bnn::results::BnnResults;
+
+use crate::program::{Outcome, outcome, path};
+use crate::run::empty;
+
+const RECIPE: &str = r#"
+[network]
+input = { channels = 1, height = 28, width = 28 }
+levels = [0, 1]
+
+[[network.layers]]
+name = "hidden"
+outputs = 24
+kernel = 28
+activation = { first = -1, step = 2, thresholds = 1 }
+
+[[network.layers]]
+name = "scores"
+outputs = 10
+kernel = 1
+
+[training]
+epochs = 8
+batch = 50
+rate = 1e-2
+shift = 0
+mirror = false
+"#;
+
+/// Writes a set in MNIST's layout: a white square whose place is the class.
+fn write_images(folder: &Path) {
+    let parts = [
+        ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", 500u32),
+        ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte", 100),
+    ];
+    for (images, labels, count) in parts {
+        let mut pixels: Vec<u8> =
+            [2051u32, count, 28, 28].iter().flat_map(|x| x.to_be_bytes()).collect();
+        let mut classes: Vec<u8> = [2049u32, count].iter().flat_map(|x| x.to_be_bytes()).collect();
+        for i in 0..count {
+            let class = i % 10;
+            classes.push(class as u8);
+            let (top, left) = (class / 4 * 9, class % 4 * 7);
+            let inside =
+                |p: u32| (top..top + 9).contains(&(p / 28)) && (left..left + 7).contains(&(p % 28));
+            // A twentieth of the pixels is turned over.
+            pixels.extend((0..784).map(|p| {
+                let turned = (p * 7919 + i * 104_729) % 1009 < 50;
+                if inside(p) != turned { 255 } else { 0 }
+            }));
+        }
+        fs::write(folder.join(images), pixels).unwrap();
+        fs::write(folder.join(labels), classes).unwrap();
+    }
+}
+
+fn program(name: &str, folder: &Path, arguments: &[&str]) -> Outcome {
+    outcome(Command::new(path(name)).current_dir(folder).args(arguments))
+}
+
+#[test]
+fn a_network_is_trained_and_evaluated() {
+    let folder = empty();
+    let here = folder.path();
+    write_images(here);
+    fs::write(here.join("recipe.toml"), RECIPE).unwrap();
+    let train = [
+        "--model",
+        "perceptron",
+        "--recipe",
+        "recipe.toml",
+        "--data",
+        ".",
+        "--out",
+        "w.safetensors",
+    ];
+    // Two parts, as after an interruption.
+    program("train_bnn", here, &[&train[..], &["--epochs", "4"]].concat()).succeeds();
+    let said = program("train_bnn", here, &train).succeeds();
+    assert!(said.contains("going on after epoch 4"), "{said}");
+    let accuracy: f64 = said.lines().last().unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!(accuracy > 0.9, "{said}");
+
+    let infer = ["--model", "perceptron", "--weights", "w.safetensors", "--data", "."];
+    let clear = program("infer_bnn", here, &[&infer[..], &["--clear"]].concat()).succeeds();
+    assert!(clear.contains("24 lookups and"), "{clear}");
+    let count = |count| {
+        let more = ["--count", count, "--batch", "2", "--results", "r.json"];
+        program("infer_bnn", here, &[&infer[..], &more].concat())
+    };
+    count("3").succeeds();
+    let said = count("6").succeeds();
+    assert!(said.contains("going on after 3 images"), "{said}");
+    count("6").fails(&["r.json: has 6 images"]);
+    let found: BnnResults =
+        serde_json::from_str(&fs::read_to_string(here.join("r.json")).unwrap()).unwrap();
+    // The classes lie far apart: all of six encrypted decisions are those of the exact twin.
+    assert_eq!((found.images.len(), found.same(), found.lookups), (6, 6, 24));
+    assert!(found.exact_accuracy > 0.9 && found.efficiency() > 0.0, "{found:?}");
+}
+
+#[test]
+fn bad_input_is_one_error() {
+    let folder = empty();
+    let here = folder.path();
+    fs::write(here.join("broken.safetensors"), "no tensors").unwrap();
+    let pixel = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/pixel.png");
+    let pixel = pixel.to_str().unwrap();
+    let cases: [(&[&str], &[&str]); 4] = [
+        (
+            &["--model", "cnn", "--image", pixel],
+            &["pixel.png: 1x1 pixels, expected 28x28", "--resize"],
+        ),
+        (&["--model", "cnn", "--image", "absent.png"], &["absent.png"]),
+        (
+            &["--model", "cnn", "--weights", "absent.safetensors"],
+            &["absent.safetensors", "No such file"],
+        ),
+        (
+            &["--model", "cnn", "--weights", "broken.safetensors"],
+            &["broken.safetensors: no whole safetensors"],
+        ),
+    ];
+    for (arguments, words) in cases {
+        program("infer_bnn", here, arguments).fails(words);
+    }
+    let weights = fhe_examples::bnn::ModelName::Cnn.weights();
+    program("infer_bnn", here, &["--model", "resnet", "--weights", weights.to_str().unwrap()])
+        .fails(&["takes images of 1 @ 28x28", "expected 3x32x32"]);
+    fs::write(here.join("r.toml"), RECIPE.replace("epochs = 8", "epochs = \"many\"")).unwrap();
+    let train = ["--model", "cnn", "--recipe", "r.toml", "--out", "w.safetensors"];
+    program("train_bnn", here, &train).fails(&["r.toml: no recipe", "invalid type"]);
+    assert!(!here.join("w.safetensors").exists());
+}

@@ -221,6 +221,18 @@ fn convolution(c: &mut Criterion) {
     let selector = setup.key.encrypt_selector_of(&filter_polynomial, "filter", 0);
     let selector = setup.cpu.open_selectors(&[selector]);
     let terms = [vec![Term { selector: 0, row: 0 }]];
+    let product = setup.cpu.products(&selector, &row, &terms).unwrap();
+    let product = setup.key.decrypt_rows(&product).unwrap();
+    for p in 0..(SIDE - 2) * (SIDE - 2) {
+        // The polynomial product turns the filter round.
+        let last = (p / (SIDE - 2) + 2) * SIDE + p % (SIDE - 2) + 2;
+        let expected: i64 = filter[0]
+            .iter()
+            .enumerate()
+            .map(|(j, &w)| i64::from(w) * bits[last - j / 3 * SIDE - j % 3])
+            .sum();
+        assert_eq!((from_torus(product[last]) * 64.0).round() as i64, expected);
+    }
     group.bench_function("sums of an encrypted 3x3 filter, 28x28", |b| {
         b.iter(|| setup.cpu.products(&selector, black_box(&row), &terms).unwrap());
     });

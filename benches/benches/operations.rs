@@ -65,7 +65,7 @@ fn less(cpu: &Cpu, x: &Values, y: &Values) -> Values {
     let mut signs = cpu.scaled_values(x, 1).unwrap();
     cpu.add_scaled_values(&mut signs, y, -1).unwrap();
     let sign = table(DIGIT, |x| x.signum() as f64 * DIGIT);
-    signs = cpu.lookup(&signs, &[sign.clone()]).unwrap();
+    signs = cpu.lookup(&signs, std::slice::from_ref(&sign)).unwrap();
     while cpu.values_len(&signs) > 1 {
         let windows: Vec<Vec<Option<usize>>> = (0..cpu.values_len(&signs))
             .collect::<Vec<_>>()
@@ -76,7 +76,7 @@ fn less(cpu: &Cpu, x: &Values, y: &Values) -> Values {
             })
             .collect();
         let sums = cpu.weigh(&signs, &windows, &[vec![4, 2, 1]]).unwrap();
-        signs = cpu.lookup(&sums, &[sign.clone()]).unwrap();
+        signs = cpu.lookup(&sums, std::slice::from_ref(&sign)).unwrap();
     }
     signs
 }

@@ -21,7 +21,7 @@ pub(super) fn sums(x: &Values, windows: &[Vec<Option<usize>>], weights: &[Vec<i3
     // A window's filters lie one after another, and so do the coefficients of each: blocks of filters are
     // independent.
     let per_window = weights.len().div_ceil(FILTERS);
-    let blocks: Vec<(&Vec<Option<usize>>, &[Vec<i32>])> = windows
+    let blocks: Vec<_> = windows
         .iter()
         .flat_map(|window| weights.chunks(FILTERS).map(move |filters| (window, filters)))
         .collect();

@@ -37,6 +37,41 @@ enum After {
 ///
 /// An integer s is the torus element `s * unit`. The unit of a layer is as large as its range allows: half the torus
 /// over `range + 1` for signs, a quarter for other activations; layers joined by a shortcut share theirs.
+///
+/// # Examples
+/// ```
+/// use fhe_core::{Clear, Params, from_torus, to_torus};
+/// use fhe_nn::public::{LayerWeights, Network, NetworkConfig};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// // Whether two signs differ: 1 if they do, -1 if not.
+/// let config: NetworkConfig = serde_json::from_str(
+///     r#"{
+///         "input": { "channels": 2, "height": 1, "width": 1 },
+///         "levels": [-1, 1],
+///         "layers": [
+///             { "name": "hidden", "outputs": 2, "kernel": 1,
+///               "activation": { "first": -1, "step": 2, "thresholds": 1 } },
+///             { "name": "score", "outputs": 1, "kernel": 1 }
+///         ]
+///     }"#,
+/// )?;
+/// let weights = vec![
+///     LayerWeights { weights: vec![vec![1, 1], vec![-1, -1]], thresholds: vec![vec![1], vec![1]] },
+///     LayerWeights { weights: vec![vec![-1, -1]], thresholds: vec![vec![-1]] },
+/// ];
+/// let params = Params::secure128_bnn()?;
+/// let network = Network::new(&config, weights, params.row_size)?;
+/// assert_eq!(network.classify_exactly(&[1, -1]), [1]);
+/// assert_eq!(network.classify_exactly(&[1, 1]), [-1]);
+///
+/// // The same with the noise of ciphertexts: two lookups, which miss with a probability below 1e-50.
+/// let image = [1.0, -1.0].map(|x: f64| to_torus(x * network.input_unit()));
+/// let scores = network.forward(&Clear::noisy(&params, 1), &image.to_vec(), 1)?;
+/// assert_eq!((from_torus(scores[0]) / network.score_unit()).round(), 1.0);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Network {
     config: NetworkConfig,

@@ -11,7 +11,7 @@ use std::time::Instant;
 use fhe_core::client::ClientKey;
 use fhe_core::engine::clear::{self, Row};
 use fhe_core::engine::cpu;
-use fhe_core::{Clear, Cpu, Engine, Params, Result, Slot, Table, Term, from_torus};
+use fhe_core::{Clear, Cpu, Engine, Params, Reads, Result, Slot, Table, Term, from_torus};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -295,6 +295,16 @@ impl Engine for Audit<'_> {
             found.lookups
         };
         (self.told)(told);
+        Ok(Seen { cipher, plain })
+    }
+
+    fn lookup_each(&self, x: &Values, reads: &[Reads], of: &[usize]) -> Result<Values> {
+        let cipher = self.timed("lookup", || self.cpu.lookup_each(&x.cipher, reads, of))?;
+        let plain = self.key.decrypt_values(&cipher)?;
+        let exact = self.exact.lookup_each(&x.plain, reads, of)?;
+        let noisy = self.noisy.lookup_each(&x.plain, reads, of)?;
+        self.note("lookup of a table each, reading included", &plain, &exact, &noisy);
+        self.lock().lookups += x.plain.len() as u64;
         Ok(Seen { cipher, plain })
     }
 

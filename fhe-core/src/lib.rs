@@ -16,5 +16,5 @@ pub use engine::{Clear, Cpu, Engine, Meter, Slot, Term};
 pub use error::{Error, Result};
 pub use params::{Params, ParamsSpec};
 pub use seed::Seed;
-pub use table::Table;
+pub use table::{Reads, Table};
 pub use torus::{from_torus, to_torus};

@@ -9,7 +9,7 @@
 use fhe_core::client::ClientKey;
 use fhe_core::noise::Noise;
 use fhe_core::{
-    Clear, Cpu, Engine, Error, Meter, Params, Seed, Slot, Table, Term, from_torus, to_torus,
+    Clear, Cpu, Engine, Error, Meter, Params, Reads, Seed, Slot, Table, Term, from_torus, to_torus,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -242,6 +242,22 @@ fn all_moves(params: &Params, tolerance: f64) {
         near("lookup", measured, b.noise.lookup());
     }
 
+    // Reads of one bootstrap have noises of their own: that of their sum is that of as many lookups.
+    let sign = Table::new(n, |x| if x < 0.0 { -0.0625 } else { 0.0625 });
+    let reads = [Reads { table: sign, at: vec![0, n / 8, n / 4] }];
+    let inputs: Vec<u64> =
+        (0..256).map(|i| to_torus(if i % 2 == 0 { 0.0625 } else { -0.1875 })).collect();
+    let encrypted = b.cpu.open_values(&[b.key.encrypt_list_of_values(&inputs, "test reads", 0)]);
+    let got = b.cpu.lookup_each(&encrypted, &reads, &[0; 256]).unwrap();
+    let got = b.key.decrypt_values(&got).unwrap();
+    let want = b.clear.lookup_each(&inputs, &reads, &[0; 256]).unwrap();
+    let sums = |x: &[u64]| -> Vec<u64> {
+        x.chunks(3).map(|x| x.iter().fold(0u64, |sum, x| sum.wrapping_add(*x))).collect()
+    };
+    let predicted = 3.0 * b.noise.lookup();
+    let measured = b.compare("sum of 3 reads", &sums(&got), &sums(&want), predicted);
+    near("sum of 3 reads", measured, predicted);
+
     // A fine ramp shows the noise with which the input is read.
     let ramp = Table::new(n, |x| x / 2.0);
     let inputs: Vec<u64> = (0..256).map(|i| to_torus(-0.1 + 0.2 * f64::from(i) / 256.0)).collect();
@@ -289,33 +305,43 @@ fn public_weights_give_exact_sums_on_every_engine() {
 fn values_get_a_table_each_on_every_engine() {
     let mut b = bench(&Params::toy_insecure().unwrap());
     let (n, count) = (b.n(), 50);
-    // Signs times an eighth or a sixteenth, of values in the middle of the two halves: exact.
+    // Signs times an eighth or a sixteenth, of values in the middle of the two halves; and signs of the values an eighth
+    // and a quarter of the torus further on: exact.
     let signs: Vec<bool> = (0..count).map(|_| b.rng.random_range(0..2) == 1).collect();
     let mut phases = vec![0; n];
     for (phase, sign) in phases.iter_mut().zip(&signs) {
-        *phase = to_torus(if *sign { 0.125 } else { -0.125 });
+        *phase = to_torus(if *sign { 0.0625 } else { -0.1875 });
     }
     let rows = b.cpu_rows(&phases);
     let x = b.cpu.extract(&rows, &(0..count).map(|i| (0, i)).collect::<Vec<_>>()).unwrap();
-    let sized = |size: f64| Table::new(n, move |x| if x < 0.0 { -size } else { size });
-    let tables = [sized(0.125), sized(0.0625), sized(0.03125)];
+    let sized = |size: f64| Reads {
+        table: Table::new(n, move |x| if x < 0.0 { -size } else { size }),
+        at: vec![0, n / 4, n / 2],
+    };
+    let reads = [sized(0.125), sized(0.0625), sized(0.03125)];
     let of: Vec<usize> = (0..count).map(|i| i % 3).collect();
-    let got = b.key.decrypt_values(&b.cpu.lookup_each(&x, &tables, &of).unwrap()).unwrap();
+    let got = b.key.decrypt_values(&b.cpu.lookup_each(&x, &reads, &of).unwrap()).unwrap();
     let exact = Clear::exact(b.key.params());
-    let want = exact.lookup_each(&phases[..count].to_vec(), &tables, &of).unwrap();
-    for (i, (got, want)) in got.iter().zip(&want).enumerate() {
+    let want = exact.lookup_each(&phases[..count].to_vec(), &reads, &of).unwrap();
+    assert_eq!((got.len(), want.len()), (3 * count, 3 * count));
+    for (j, (got, want)) in got.iter().zip(&want).enumerate() {
+        let (i, read) = (j / 3, j % 3);
         let size = 0.125 / f64::from(1 << of[i]);
-        assert_eq!(*want, to_torus(if signs[i] { size } else { -size }));
-        assert!(from_torus(got.wrapping_sub(*want)).abs() < 0.01, "{i}");
+        // Read at 1/16, 3/16 and 5/16, or at -3/16, -1/16 and 1/16.
+        let above = signs[i] || read == 2;
+        assert_eq!(*want, to_torus(if above { size } else { -size }), "{i}, read {read}");
+        assert!(from_torus(got.wrapping_sub(*want)).abs() < 0.01, "{i}, read {read}");
     }
     let meter = Meter::new(b.key.params());
-    let metered = meter.lookup_each(&meter.fresh(count), &tables, &of).unwrap();
-    assert_eq!((metered.len, meter.price().lookups), (count, count as u64));
-    for (tables, of) in [(&tables[..], &of[1..]), (&tables[..2], &of[..])] {
-        let refused = b.cpu.lookup_each(&x, tables, of).unwrap_err().to_string();
+    let metered = meter.lookup_each(&meter.fresh(count), &reads, &of).unwrap();
+    assert_eq!((metered.len, meter.price().lookups), (3 * count, count as u64));
+    let far = [Reads { at: vec![n], ..sized(0.125) }];
+    let uneven = [sized(0.125), Reads { at: vec![0], ..sized(0.125) }, sized(0.125)];
+    for (reads, of) in [(&reads[..], &of[1..]), (&reads[..2], &of), (&far, &of), (&uneven, &of)] {
+        let refused = b.cpu.lookup_each(&x, reads, of).unwrap_err().to_string();
         assert_eq!(
             refused,
-            meter.lookup_each(&meter.fresh(count), tables, of).unwrap_err().to_string()
+            meter.lookup_each(&meter.fresh(count), reads, of).unwrap_err().to_string()
         );
         assert!(refused.contains("lookup_each"), "{refused}");
     }

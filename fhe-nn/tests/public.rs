@@ -35,14 +35,18 @@ fn config() -> NetworkConfig {
         input: Shape { channels: 1, height: 4, width: 4 },
         levels: (0, 1),
         layers: vec![
-            LayerConfig { padding: 1, ..layer("stem", 2, 3) },
+            LayerConfig {
+                padding: 1,
+                activation: Some(Levels { thresholds: 2, apart: true, ..Levels::SIGN }),
+                ..layer("stem", 2, 3)
+            },
             LayerConfig {
                 shortcut: Some("stem".into()),
                 pool: Some(Pool::Max(2)),
                 ..layer("block", 2, 1)
             },
             LayerConfig {
-                activation: Some(Levels { first: 0, step: 1, thresholds: 2 }),
+                activation: Some(Levels { first: 0, step: 1, thresholds: 2, apart: false }),
                 pool: Some(Pool::Sum(2)),
                 ..layer("few", 2, 1)
             },
@@ -57,8 +61,11 @@ fn weights() -> Vec<LayerWeights> {
         thresholds: thresholds.iter().map(|t| t.to_vec()).collect(),
     };
     vec![
-        one(&[&[1, -1, 1, 1, 1, -1, -1, 1, 1], &[-1, 1, 1, -1, 1, 1, 1, -1, 1]], &[&[2], &[1]]),
-        one(&[&[1, -1], &[1, 1]], &[&[1], &[3]]),
+        one(
+            &[&[1, -1, 1, 1, 1, -1, -1, 1, 1], &[-1, 1, 1, -1, 1, 1, 1, -1, 1]],
+            &[&[2, -1], &[1, 3]],
+        ),
+        one(&[&[1, -1, 1, 1], &[1, 1, -1, 1]], &[&[1], &[3]]),
         one(&[&[1, 1], &[-1, 1]], &[&[0, 1], &[-1, 1]]),
         one(&[&[3, -2], &[1, 2], &[0, 3]], &[&[0], &[-1], &[2]]),
     ]
@@ -183,7 +190,7 @@ fn files_come_back_as_they_were() {
 #[test]
 fn networks_that_cannot_be_are_refused_with_the_layer() {
     type Break = fn(&mut NetworkConfig, &mut Vec<LayerWeights>);
-    let cases: [(&str, Break); 12] = [
+    let cases: [(&str, Break); 13] = [
         ("layer network: 3 layers of weights for 4", |_, w| drop(w.pop())),
         ("layer stem: weights of 2 x 8, expected 2 x 9", |_, w| {
             w[0].weights.iter_mut().for_each(|w| w.truncate(8))
@@ -202,6 +209,10 @@ fn networks_that_cannot_be_are_refused_with_the_layer() {
         ("layer few: pool of 3 on", |c, _| c.layers[2].pool = Some(Pool::Sum(3))),
         ("layer few: maxima are of activations with two levels", |c, _| {
             c.layers[2].pool = Some(Pool::Max(2))
+        }),
+        ("layer few: levels Levels { first: 0, step: 1, thresholds: 2, apart: true }", |c, w| {
+            c.layers[2].activation = c.layers[2].activation.map(|l| Levels { apart: true, ..l });
+            w[3].weights.iter_mut().for_each(|w| w.extend_from_within(..));
         }),
         ("layer few: every layer but the last has an activation", |c, _| {
             c.layers[2].activation = None
@@ -243,7 +254,7 @@ fn bad_files_are_refused_with_the_tensor() {
 
     let block = |x: &[f32]| {
         let bytes: Vec<u8> = x.iter().flat_map(|x| x.to_le_bytes()).collect();
-        (F32, vec![2, 2, 1, 1], bytes)
+        (F32, vec![2, 4, 1, 1], bytes)
     };
     type Break = Box<dyn Fn(&mut Tensors)>;
     let cases: Vec<(&str, Break)> = vec![
@@ -253,26 +264,30 @@ fn bad_files_are_refused_with_the_tensor() {
         ),
         (
             "no layer has a tensor other.weight",
-            Box::new(move |t| drop(t.insert("other.weight".into(), block(&[1.0; 4])))),
+            Box::new(move |t| drop(t.insert("other.weight".into(), block(&[1.0; 8])))),
         ),
         (
-            "block.weight is [1, 4], expected [2, 2, 1, 1]",
-            Box::new(|t| t.get_mut("block.weight").unwrap().1 = vec![1, 4]),
+            "block.weight is [1, 8], expected [2, 4, 1, 1]",
+            Box::new(|t| t.get_mut("block.weight").unwrap().1 = vec![1, 8]),
         ),
         (
             "block.weight: number 2 is NaN, expected finite ones",
             Box::new(move |t| {
-                drop(t.insert("block.weight".into(), block(&[1.0, -1.0, f32::NAN, 1.0])))
+                let numbers = [1.0, -1.0, f32::NAN, 1.0, 1.0, 1.0, 1.0, 1.0];
+                drop(t.insert("block.weight".into(), block(&numbers)))
             }),
         ),
         (
             "block.weight: number 1 is 0.5, expected integers",
-            Box::new(move |t| drop(t.insert("block.weight".into(), block(&[1.0, 0.5, 1.0, 1.0])))),
+            Box::new(move |t| {
+                let numbers = [1.0, 0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0];
+                drop(t.insert("block.weight".into(), block(&numbers)))
+            }),
         ),
         (
             "block.weight is of type BF16",
             Box::new(|t| {
-                drop(t.insert("block.weight".into(), (BF16, vec![2, 2, 1, 1], vec![0; 8])))
+                drop(t.insert("block.weight".into(), (BF16, vec![2, 4, 1, 1], vec![0; 16])))
             }),
         ),
         (

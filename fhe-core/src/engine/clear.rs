@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::engine::{Engine, Slot, Term, check};
 use crate::noise::{Noise, SelectorKind, gaussian};
-use crate::{Params, Result, Table, from_torus, to_torus};
+use crate::{Params, Reads, Result, Table, from_torus, to_torus};
 
 /// The engine in the clear: exact, or with Gaussian noise of the predicted variance.
 ///
@@ -278,6 +278,16 @@ impl Engine for Clear {
         Ok(out)
     }
 
+    fn lookup_each(&self, x: &Values, reads: &[Reads], of: &[usize]) -> Result<Values> {
+        check::reads(reads, of, x.len(), self.params.row_size)?;
+        let mut input = x.clone();
+        self.disturb(&mut input, |noise| noise.lookup_input(1));
+        let pairs = input.iter().zip(of);
+        let mut out: Vec<u64> = pairs.flat_map(|(&x, &i)| reads[i].values(x)).collect();
+        self.disturb(&mut out, Noise::lookup);
+        Ok(out)
+    }
+
     fn pack(&self, x: &Values, lists: &[Vec<Slot>]) -> Result<Vec<Row>> {
         let n = self.params.row_size;
         check::slots("pack", lists, x.len(), n)?;
@@ -334,13 +344,16 @@ impl Engine for Clear {
         weights: &[Vec<i32>],
     ) -> Result<Values> {
         check::windows(windows, weights, x.len())?;
-        let sum = |window: &[Option<usize>], weights: &[i32]| {
-            window.iter().zip(weights).fold(0u64, |sum, (i, &w)| {
-                sum.wrapping_add(i.map_or(0, |i| x[i].wrapping_mul(i64::from(w) as u64)))
-            })
-        };
-        let of_window = |window| weights.iter().map(move |weights| sum(window, weights));
-        Ok(windows.iter().flat_map(|window: &Vec<_>| of_window(window)).collect())
+        let mut out = Vec::with_capacity(windows.len() * weights.len());
+        for window in windows {
+            let x: Vec<u64> = window.iter().map(|i| i.map_or(0, |i| x[i])).collect();
+            out.extend(weights.iter().map(|weights| {
+                x.iter().zip(weights).fold(0u64, |sum, (x, &w)| {
+                    sum.wrapping_add(x.wrapping_mul(i64::from(w) as u64))
+                })
+            }));
+        }
+        Ok(out)
     }
 
     fn add_scaled_values(&self, x: &mut Values, y: &Values, k: i64) -> Result<()> {

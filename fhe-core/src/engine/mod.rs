@@ -21,7 +21,7 @@ pub use cpu::Cpu;
 pub use meter::Meter;
 
 use crate::params::Gadget;
-use crate::{Error, Params, Result, Table};
+use crate::{Error, Params, Reads, Result, Table};
 
 /// One term of a sum of products: which selector times which row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,31 +141,17 @@ pub trait Engine: Send + Sync {
     /// slots.
     fn lookup(&self, x: &Self::Values, tables: &[Table]) -> Result<Self::Values>;
 
-    /// Applies one table to each value: `tables[of[i]]` to value i.
+    /// Reads a table of its own for each value, at one or several places: output `i r + t` is `reads[of[i]].table` at
+    /// value i and `reads[of[i]].at[t]` slots more, with fresh noise. All reads of a value share the noise with which it
+    /// is read.
     ///
     /// # Cost
-    /// One lookup a value, whatever the number of tables.
+    /// One lookup a value, whatever the number of tables and of reads.
     ///
     /// # Errors
-    /// [`Error::Shape`] if `of` is not as long as the values, or a table does not have N slots; [`Error::Index`] if
-    /// `of` names a table that is not there.
-    fn lookup_each(
-        &self,
-        x: &Self::Values,
-        tables: &[Table],
-        of: &[usize],
-    ) -> Result<Self::Values> {
-        check::tables_of(tables, of, self.values_len(x), self.params().row_size)?;
-        let mut places = vec![(0, 0); of.len()];
-        let mut lists = Vec::new();
-        for (t, table) in tables.iter().enumerate() {
-            let picks: Vec<(usize, usize)> =
-                (0..of.len()).filter(|&i| of[i] == t).map(|i| (0, i)).collect();
-            picks.iter().enumerate().for_each(|(at, &(_, i))| places[i] = (t, at));
-            lists.push(self.lookup(&self.gather(&[x], &picks)?, std::slice::from_ref(table))?);
-        }
-        self.gather(&lists.iter().collect::<Vec<_>>(), &places)
-    }
+    /// [`Error::Shape`] if `of` is not as long as the values, a table does not have N slots, or is not read as often as
+    /// the first; [`Error::Index`] if `of` names a table that is not there, or a read is N slots away or more.
+    fn lookup_each(&self, x: &Self::Values, reads: &[Reads], of: &[usize]) -> Result<Self::Values>;
 
     /// Packs lists of values, each into one row: `sum_s x[s.value] X^s.coefficient`.
     ///
@@ -362,10 +348,20 @@ pub(crate) mod check {
         Ok(())
     }
 
-    pub(crate) fn tables_of(tables: &[Table], of: &[usize], len: usize, n: usize) -> Result<()> {
-        same("lookup_each", of.len(), len)?;
-        of.iter().try_for_each(|&i| index("lookup_each", i, tables.len()))?;
-        tables.iter().try_for_each(|table| self::tables(std::slice::from_ref(table), n))
+    /// Returns how often each table is read.
+    pub(crate) fn reads(reads: &[Reads], of: &[usize], len: usize, n: usize) -> Result<usize> {
+        let op = "lookup_each";
+        same(op, of.len(), len)?;
+        of.iter().try_for_each(|&i| index(op, i, reads.len()))?;
+        let expected = reads.first().map_or(0, |reads| reads.at.len());
+        for Reads { table, at } in reads {
+            tables(std::slice::from_ref(table), n)?;
+            at.iter().try_for_each(|&at| index(op, at, n))?;
+            if at.len() != expected {
+                return Err(Error::Shape { op, what: "reads a table", got: at.len(), expected });
+            }
+        }
+        Ok(expected)
     }
 
     pub(crate) fn tables(tables: &[Table], n: usize) -> Result<()> {

@@ -51,6 +51,14 @@ pub struct LayerConfig {
     pub range: Option<i64>,
 }
 
+impl LayerConfig {
+    /// Returns the channels of the activations: the outputs, times the thresholds if these are apart.
+    #[must_use]
+    pub fn channels(&self) -> usize {
+        self.outputs * self.activation.map_or(1, |levels| levels.copies())
+    }
+}
+
 fn one() -> usize {
     1
 }

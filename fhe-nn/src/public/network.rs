@@ -175,10 +175,10 @@ impl Network {
             let window = layer.conv.window();
             let mut s: Vec<i64> = Vec::with_capacity(window.output.len());
             for places in window.places(1) {
-                for weights in layer.conv.weights() {
-                    let terms = places.iter().zip(weights);
-                    s.push(terms.map(|(i, &w)| i.map_or(0, |i| i64::from(w) * x[i])).sum());
-                }
+                let x: Vec<i64> = places.iter().map(|i| i.map_or(0, |i| x[i])).collect();
+                s.extend(layer.conv.weights().iter().map(|weights| {
+                    x.iter().zip(weights).map(|(x, &w)| x * i64::from(w)).sum::<i64>()
+                }));
             }
             if let Some(source) = layer.shortcut {
                 s.iter_mut().zip(&sums[source]).for_each(|(s, a)| *s += a);
@@ -190,9 +190,10 @@ impl Network {
                 }
                 After::Staircase(stairs) => {
                     let a: Vec<i64> = (s.iter().enumerate())
-                        .map(|(i, &s)| i64::from(stairs.at(i % channels, s)))
+                        .flat_map(|(i, &s)| stairs.at(i % channels, s))
                         .collect();
-                    let pooled = |side| pool::windows(window.output, 1, side);
+                    let shape = layer.activations();
+                    let pooled = |side| pool::windows(shape, 1, side);
                     match layer.pool {
                         None => a,
                         Some(Pool::Sum(side)) => {
@@ -265,7 +266,7 @@ impl<E: Engine> Run<'_, E> {
             }
             After::Staircase(stairs) => stairs,
         };
-        let (shape, next) = (layer.conv.window().output, self.network.layers[i + 1].unit);
+        let (shape, next) = (layer.activations(), self.network.layers[i + 1].unit);
         match layer.pool {
             None => stairs.look_up(engine, s, layer.unit, next),
             Some(Pool::Sum(side)) => {
@@ -280,6 +281,18 @@ impl<E: Engine> Run<'_, E> {
                 pool::maxima(engine, &bits, sizes, stairs.levels(), next)
             }
         }
+    }
+}
+
+impl Layer {
+    /// Returns the shape of the activations, before pooling.
+    fn activations(&self) -> Shape {
+        let copies = match &self.after {
+            After::Staircase(stairs) => stairs.levels().copies(),
+            After::Bias(_) => 1,
+        };
+        let output = self.conv.window().output;
+        Shape { channels: output.channels * copies, ..output }
     }
 }
 
@@ -312,11 +325,7 @@ fn after(
     };
     let mut stairs = Staircase::new(&layer.name, levels, thresholds)?;
     stairs.clamp(bounds);
-    let far = bounds.iter().enumerate().map(|(o, &(low, high))| {
-        let centre = stairs.doubled_centre(o);
-        // Half up: distances are half-integers.
-        ((2 * low - centre).abs().max((2 * high - centre).abs()) + 1) / 2
-    });
+    let far = bounds.iter().enumerate().map(|(o, &bounds)| stairs.furthest(o, bounds));
     let furthest = far.max().unwrap_or(0);
     Ok((After::Staircase(stairs), furthest))
 }
@@ -373,13 +382,12 @@ impl NetworkConfig {
                 );
                 return fail(name, problem);
             }
-            input = output;
+            input = Shape { channels: layer.channels(), ..output };
             if let Some(Pool::Sum(side) | Pool::Max(side)) = layer.pool {
                 if side == 0 || output.height % side + output.width % side > 0 {
                     return fail(name, format!("pool of {side} on {output}: expected a divisor"));
                 }
-                input =
-                    Shape { height: output.height / side, width: output.width / side, ..output };
+                input = Shape { height: output.height / side, width: output.width / side, ..input };
                 let two = layer.activation.is_some_and(|levels| levels.thresholds == 1);
                 if matches!(layer.pool, Some(Pool::Max(_))) && !two {
                     return fail(name, "maxima are of activations with two levels".into());

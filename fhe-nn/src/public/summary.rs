@@ -84,6 +84,9 @@ impl Network {
     pub fn summary(&self, params: &Params) -> Result<Summary> {
         let meter = Meter::new(params);
         let reading = Noise::new(params).lookup_input(1);
+        // Thresholds that are apart are rounded to slots.
+        let slot = 0.5 / params.row_size as f64;
+        let rounded = slot * slot / 12.0;
         let mut run = Run { network: self, engine: &meter, samples: 1, kept: Vec::new() };
         let mut x: Metered = meter.fresh(self.config().input.len());
         let mut layers = Vec::new();
@@ -91,7 +94,9 @@ impl Network {
             let before = meter.price().lookups;
             let s = run.pre_activations(i, &x)?;
             let last = i + 1 == self.layers.len();
-            let variance = s.variance + if last { 0.0 } else { reading };
+            let apart = self.config().layers[i].activation.is_some_and(|levels| levels.apart);
+            let mut variance = s.variance + if last { 0.0 } else { reading };
+            variance += if apart { rounded } else { 0.0 };
             x = run.activate(i, s)?;
             layers.push(LayerSummary {
                 name: self.config().layers[i].name.clone(),

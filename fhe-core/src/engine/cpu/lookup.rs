@@ -10,8 +10,8 @@ use tfhe::core_crypto::prelude::*;
 
 use super::memory::Pages;
 use super::{Cpu, Values, blind_rotation, product};
-use crate::Table;
 use crate::engine::clear::rotate;
+use crate::{Reads, Table};
 
 /// Largest number of values that one thread takes through a key at a time. With fewer the key's way from
 /// memory shows, with more the values' own.
@@ -21,29 +21,56 @@ const KEY_ROWS: usize = 8;
 
 /// All tables to each value.
 pub(super) fn apply(cpu: &Cpu, x: &Values, tables: &[Table]) -> Values {
-    let test = test_polynomial(cpu.params.row_size, tables);
-    run(cpu, x, tables.len(), &[test], &vec![0; x.len()])
+    let test = Test {
+        polynomial: test_polynomial(cpu.params.row_size, tables),
+        at: (0..tables.len()).collect(),
+    };
+    run(cpu, x, (tables.len(), tables.len()), &[test], &vec![0; x.len()])
 }
 
-/// Table `of[i]` to value i.
-pub(super) fn apply_each(cpu: &Cpu, x: &Values, tables: &[Table], of: &[usize]) -> Values {
-    let one = |table| test_polynomial(cpu.params.row_size, std::slice::from_ref(table));
-    run(cpu, x, 1, &tables.iter().map(one).collect::<Vec<_>>(), of)
+/// Table `of[i]` to value i, read so many times.
+pub(super) fn apply_each(
+    cpu: &Cpu,
+    x: &Values,
+    reads: &[Reads],
+    of: &[usize],
+    each: usize,
+) -> Values {
+    let one = |reads: &Reads| Test {
+        polynomial: test_polynomial(cpu.params.row_size, std::slice::from_ref(&reads.table)),
+        at: reads.at.clone(),
+    };
+    run(cpu, x, (1, each), &reads.iter().map(one).collect::<Vec<_>>(), of)
 }
 
-/// Test polynomial `of[i]`, which holds so many tables, to value i.
-fn run(cpu: &Cpu, x: &Values, tables: usize, tests: &[Vec<u64>], of: &[usize]) -> Values {
+/// A polynomial to rotate, and the coefficients to extract.
+struct Test {
+    polynomial: Vec<u64>,
+    at: Vec<usize>,
+}
+
+/// Test polynomial `of[i]` to value i: each holds `tables` tables, and `each` coefficients are extracted.
+fn run(
+    cpu: &Cpu,
+    x: &Values,
+    (tables, each): (usize, usize),
+    tests: &[Test],
+    of: &[usize],
+) -> Values {
     let n = cpu.params.row_size;
-    let mut out = Values::new(n, x.len() * tables);
+    let mut out = Values::new(n, x.len() * each);
+    if each == 0 {
+        return out;
+    }
     // As many batches for each thread, none of them smaller than it must be.
     let threads = rayon::current_num_threads();
     let rounds = x.len().div_ceil(threads * BATCH).max(1);
     let batch = x.len().div_ceil(threads * rounds).max(1);
     let inputs = x.data.par_chunks((n + 1) * batch).zip(of.par_chunks(batch));
-    out.data.par_chunks_mut((n + 1) * tables * batch).zip(inputs).for_each_init(
+    out.data.par_chunks_mut((n + 1) * each * batch).zip(inputs).for_each_init(
         || cpu.blind_rotation.buffers(&cpu.transform, batch),
         |buffers, (out, (x, of))| {
-            let tests: Vec<&[u64]> = of.iter().map(|&i| &tests[i][..]).collect();
+            let tests: Vec<&Test> = of.iter().map(|&i| &tests[i]).collect();
             apply_batch(cpu, out, x, &tests, tables, buffers);
         },
     );
@@ -60,7 +87,7 @@ fn apply_batch(
     cpu: &Cpu,
     out: &mut [u64],
     x: &[u64],
-    tests: &[&[u64]],
+    tests: &[&Test],
     tables: usize,
     buffers: &mut blind_rotation::Buffers,
 ) {
@@ -72,14 +99,16 @@ fn apply_batch(
     let inputs = values.chunks_exact(short + 1).zip(tests);
     for (row, (value, test)) in rows.chunks_exact_mut(2 * n).zip(inputs) {
         let (mask, body) = value.split_at(short);
-        row[n..].copy_from_slice(test);
+        row[n..].copy_from_slice(&test.polynomial);
         rotate(&mut row[n..], (2 * n - body[0]) % (2 * n));
         masks.extend_from_slice(mask);
     }
     cpu.blind_rotation.rotate(&cpu.transform, &mut rows, &masks, buffers);
-    for (out, row) in out.chunks_exact_mut((n + 1) * tables).zip(rows.chunks_exact(2 * n)) {
-        for (t, value) in out.chunks_exact_mut(n + 1).enumerate() {
-            product::extract_one(value, row, t);
+    let each = out.len() / ((n + 1) * tests.len());
+    let rotated = rows.chunks_exact(2 * n).zip(tests);
+    for (out, (row, test)) in out.chunks_exact_mut((n + 1) * each).zip(rotated) {
+        for (value, &at) in out.chunks_exact_mut(n + 1).zip(&test.at) {
+            product::extract_one(value, row, at);
         }
     }
 }

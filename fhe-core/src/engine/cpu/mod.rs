@@ -18,7 +18,7 @@ use tfhe::core_crypto::prelude::*;
 use crate::engine::{Engine, Slot, Term, check};
 use crate::params::Gadget;
 use crate::server::{EvaluationKeys, SeededRows};
-use crate::{Error, Params, Result, Table};
+use crate::{Error, Params, Reads, Result, Table};
 use fourier::Transform;
 
 /// A list of LWE ciphertexts: masks and bodies in turn.
@@ -360,10 +360,10 @@ impl Engine for Cpu {
         Ok(lookup::apply(self, x, tables))
     }
 
-    fn lookup_each(&self, x: &Values, tables: &[Table], of: &[usize]) -> Result<Values> {
+    fn lookup_each(&self, x: &Values, reads: &[Reads], of: &[usize]) -> Result<Values> {
         self.fits("lookup_each", x.dimension)?;
-        check::tables_of(tables, of, x.len(), self.params.row_size)?;
-        Ok(lookup::apply_each(self, x, tables, of))
+        let each = check::reads(reads, of, x.len(), self.params.row_size)?;
+        Ok(lookup::apply_each(self, x, reads, of, each))
     }
 
     fn pack(&self, x: &Values, lists: &[Vec<Slot>]) -> Result<Rows> {

@@ -9,7 +9,7 @@ pub use price::{Price, PriceList, Reading, UnitCosts};
 
 use crate::engine::{Engine, Slot, Term, check};
 use crate::noise::{Noise, SelectorKind};
-use crate::{Params, Result, Table};
+use crate::{Params, Reads, Result, Table};
 
 /// A list of so many values or rows, of which the noisiest has this variance (torus squared).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -102,6 +102,19 @@ impl Meter {
         Metered { len, variance }
     }
 
+    /// Notes lookups that read tables at so many slots and return so many values each.
+    fn read(&self, x: &Metered, tables: &[&Table], slots: usize, each: usize) -> Metered {
+        let coarser = self.params.row_size / slots;
+        let variance = x.variance + self.noise.lookup_input(coarser);
+        let plateau = tables.iter().map(|table| table.plateau()).fold(0.5, f64::min);
+        {
+            let mut list = self.lock();
+            list.price.lookups += x.len as u64;
+            list.read(Reading { lookups: x.len as u64, slots, std: variance.sqrt(), plateau });
+        }
+        self.values("lookup", x.len * each, self.noise.lookup())
+    }
+
     fn rows(&self, name: &'static str, len: usize, variance: f64) -> Metered {
         let mut list = self.lock();
         list.price.bytes += (len * self.params.row_size * 16) as u64;
@@ -190,15 +203,14 @@ impl Engine for Meter {
 
     fn lookup(&self, x: &Metered, tables: &[Table]) -> Result<Metered> {
         check::tables(tables, self.params.row_size)?;
-        let variance = x.variance + self.noise.lookup_input(tables.len());
-        let plateau = tables.iter().map(Table::plateau).fold(0.5, f64::min);
-        {
-            let mut list = self.lock();
-            list.price.lookups += x.len as u64;
-            let slots = self.params.row_size / tables.len();
-            list.read(Reading { lookups: x.len as u64, slots, std: variance.sqrt(), plateau });
-        }
-        Ok(self.values("lookup", x.len * tables.len(), self.noise.lookup()))
+        let slots = self.params.row_size / tables.len();
+        Ok(self.read(x, &tables.iter().collect::<Vec<_>>(), slots, tables.len()))
+    }
+
+    fn lookup_each(&self, x: &Metered, reads: &[Reads], of: &[usize]) -> Result<Metered> {
+        let each = check::reads(reads, of, x.len, self.params.row_size)?;
+        let tables: Vec<&Table> = reads.iter().map(|reads| &reads.table).collect();
+        Ok(self.read(x, &tables, self.params.row_size, each))
     }
 
     fn pack(&self, x: &Metered, lists: &[Vec<Slot>]) -> Result<Metered> {

@@ -138,31 +138,19 @@ fn rectifier(c: &mut Criterion) {
     group.finish();
 }
 
-fn layer(name: &str, kernel: usize) -> LayerConfig {
-    LayerConfig {
-        name: name.into(),
-        outputs: 1,
-        kernel,
-        stride: 1,
-        padding: 0,
-        largest_weight: 1,
-        shortcut: None,
-        activation: Some(Levels::SIGN),
-        pool: None,
-        range: None,
-    }
-}
-
 /// One filter of 3x3 on an image, then a sign for each of 26x26 positions, then a maximum of each 2x2 if `pool` says so; the
 /// classifier behind it costs nothing.
 fn network(levels: (i64, i64), pool: Option<Pool>) -> Network {
     let side = if pool.is_some() { (SIDE - 2) / 2 } else { SIDE - 2 };
-    let conv =
-        LayerConfig { pool, range: (levels.1 > 1).then_some(1200), ..layer("convolution", 3) };
+    let conv = LayerConfig {
+        pool,
+        range: (levels.1 > 1).then_some(1200),
+        ..LayerConfig::new("convolution", 1, 3, Some(Levels::SIGN))
+    };
     let config = NetworkConfig {
         input: Shape { channels: 1, height: SIDE, width: SIDE },
         levels,
-        layers: vec![conv, LayerConfig { activation: None, ..layer("sum", side) }],
+        layers: vec![conv, LayerConfig::new("sum", 1, side, None)],
     };
     let sum = LayerWeights { weights: vec![vec![1; side * side]], thresholds: vec![vec![0]] };
     let filter = vec![1, 1, -1, 1, -1, 1, -1, 1, 1];

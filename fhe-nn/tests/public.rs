@@ -14,43 +14,25 @@ use fhe_nn::public::{
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-fn layer(name: &str, outputs: usize, kernel: usize) -> LayerConfig {
-    LayerConfig {
-        name: name.into(),
-        outputs,
-        kernel,
-        stride: 1,
-        padding: 0,
-        largest_weight: 1,
-        shortcut: None,
-        activation: Some(Levels::SIGN),
-        pool: None,
-        range: None,
-    }
-}
-
 /// Every kind of layer, small enough that each lookup of the default set is exact.
 fn config() -> NetworkConfig {
+    let two_signs = Levels { thresholds: 2, apart: true, ..Levels::SIGN };
+    let three_levels = Levels { first: 0, step: 1, thresholds: 2, apart: false };
     NetworkConfig {
         input: Shape { channels: 1, height: 4, width: 4 },
         levels: (0, 1),
         layers: vec![
-            LayerConfig {
-                padding: 1,
-                activation: Some(Levels { thresholds: 2, apart: true, ..Levels::SIGN }),
-                ..layer("stem", 2, 3)
-            },
+            LayerConfig { padding: 1, ..LayerConfig::new("stem", 2, 3, Some(two_signs)) },
             LayerConfig {
                 shortcut: Some("stem".into()),
                 pool: Some(Pool::Max(2)),
-                ..layer("block", 2, 1)
+                ..LayerConfig::new("block", 2, 1, Some(Levels::SIGN))
             },
             LayerConfig {
-                activation: Some(Levels { first: 0, step: 1, thresholds: 2, apart: false }),
                 pool: Some(Pool::Sum(2)),
-                ..layer("few", 2, 1)
+                ..LayerConfig::new("few", 2, 1, Some(three_levels))
             },
-            LayerConfig { activation: None, largest_weight: 3, ..layer("scores", 3, 1) },
+            LayerConfig { largest_weight: 3, ..LayerConfig::new("scores", 3, 1, None) },
         ],
     }
 }
@@ -126,8 +108,8 @@ fn readings_go_wrong_as_often_as_the_summary_says() {
         input: Shape { channels: 1, height: 1, width: 1 },
         levels: (-200, 200),
         layers: vec![
-            layer("read", 1, 1),
-            LayerConfig { activation: None, ..layer("scores", 1, 1) },
+            LayerConfig::new("read", 1, 1, Some(Levels::SIGN)),
+            LayerConfig::new("scores", 1, 1, None),
         ],
     };
     let one = |t: i64| LayerWeights { weights: vec![vec![1]], thresholds: vec![vec![t]] };

@@ -97,6 +97,15 @@ impl ModelName {
         }
     }
 
+    /// Returns the names of the model's classes.
+    #[must_use]
+    pub fn class_names(self) -> [&'static str; 10] {
+        match self {
+            Self::Perceptron | Self::Cnn => fhe_data::mnist::CLASS_NAMES,
+            Self::Resnet | Self::Resnet4 => fhe_data::cifar10::CLASS_NAMES,
+        }
+    }
+
     /// Reads the model's data set.
     ///
     /// # Errors

@@ -52,6 +52,23 @@ pub struct LayerConfig {
 }
 
 impl LayerConfig {
+    /// A layer of weights -1 and 1 with a stride of one; without padding, shortcut, pooling and a range of its own.
+    #[must_use]
+    pub fn new(name: &str, outputs: usize, kernel: usize, activation: Option<Levels>) -> Self {
+        Self {
+            name: name.into(),
+            outputs,
+            kernel,
+            stride: 1,
+            padding: 0,
+            largest_weight: 1,
+            shortcut: None,
+            activation,
+            pool: None,
+            range: None,
+        }
+    }
+
     /// Returns the channels of the activations: the outputs, times the thresholds if these are apart.
     #[must_use]
     pub fn channels(&self) -> usize {

@@ -1,0 +1,59 @@
+//! The two parties: the client has the key, the server the network.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use fhe_core::client::ClientKey;
+use fhe_core::engine::cpu::Values;
+use fhe_core::server::SeededRows;
+use fhe_core::{Cpu, from_torus, to_torus};
+use fhe_nn::public::Network;
+
+/// What the client holds.
+pub(crate) struct Client<'a> {
+    pub(crate) key: ClientKey,
+    pub(crate) network: &'a Network,
+}
+
+impl Client<'_> {
+    pub(crate) fn encrypt(&self, image: &[i64], purpose: &str) -> SeededRows {
+        let unit = self.network.input_unit();
+        let phases: Vec<u64> = image.iter().map(|&x| to_torus(x as f64 * unit)).collect();
+        self.key.encrypt_list_of_values(&phases, purpose, 0)
+    }
+
+    /// Returns the class of each image.
+    pub(crate) fn decide(&self, scores: &Values, images: usize) -> Result<Vec<usize>> {
+        let unit = self.network.score_unit();
+        let scores: Vec<f64> =
+            self.key.decrypt_values(scores)?.into_iter().map(|s| from_torus(s) / unit).collect();
+        Ok(scores.chunks(scores.len() / images.max(1)).map(largest).collect())
+    }
+}
+
+/// What the server holds: evaluation keys and public weights.
+pub(crate) struct Server<'a> {
+    pub(crate) engine: Cpu,
+    pub(crate) network: &'a Network,
+}
+
+impl Server<'_> {
+    pub(crate) fn scores(&self, images: &[SeededRows]) -> Result<Values> {
+        let values = self.engine.open_values(images);
+        Ok(self.network.forward(&self.engine, &values, images.len())?)
+    }
+}
+
+/// Returns the index of the largest score, of equal ones the first.
+pub(crate) fn largest<T: PartialOrd + Copy>(scores: &[T]) -> usize {
+    (1..scores.len()).fold(0, |best, i| if scores[i] > scores[best] { i } else { best })
+}
+
+/// Returns the class of one image, and the seconds of the server's part.
+pub(crate) fn one(client: &Client<'_>, server: &Server<'_>, image: &[i64]) -> Result<(usize, f64)> {
+    let query = client.encrypt(image, "query");
+    let start = Instant::now();
+    let scores = server.scores(&[query])?;
+    let seconds = start.elapsed().as_secs_f64();
+    Ok((client.decide(&scores, 1)?[0], seconds))
+}

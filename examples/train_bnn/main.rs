@@ -13,9 +13,11 @@ use clap::Parser;
 use fhe_data::{ImageSet, ImageShape};
 use fhe_examples::bnn::{ModelName, Recipe, Training, integers};
 use fhe_examples::{failure, progress};
-use model::{Model, Moments};
+use model::Model;
+use ops::Moments;
 use rand::prelude::*;
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 
 /// Trains a binarized network in the clear, by stochastic gradient descent with the straight-through estimator, and writes its
 /// integer weights as safetensors.
@@ -36,6 +38,10 @@ struct Args {
     /// Seed of the first weights, of the order of the images and of their changes.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// A checkpoint of another training to begin with, OUT.latent.safetensors: of a network of the same layers, whose
+    /// thresholds may not be apart yet.
+    #[arg(long)]
+    from: Option<PathBuf>,
     /// Where the weights go.
     #[arg(long)]
     out: PathBuf,
@@ -50,6 +56,8 @@ fn main() -> ExitCode {
 
 fn run() -> Result<()> {
     let args = Args::parse();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
     let mut recipe = match &args.recipe {
         None => args.model.recipe()?,
         Some(path) => Recipe::read(path)?,
@@ -60,7 +68,11 @@ fn run() -> Result<()> {
     ensure!(takes.len() == shape.bytes(), "the network takes images of {takes}, these are {shape}");
     let model = Model::new(&recipe.network, args.seed)?;
     let checkpoint = args.out.with_extension("latent.safetensors");
-    let first = resume(&model, &checkpoint)?;
+    let first = match &args.from {
+        _ if checkpoint.exists() => resume(&model, &checkpoint)?,
+        Some(other) => begin_with(&model, other)?,
+        None => 0,
+    };
     train(&model, &recipe, &data, &args, first, &checkpoint)?;
     let moments = moments_of(&model, &recipe, &data.train)?;
     let right = accuracy(&model, &recipe, &data.test, &moments)?;
@@ -73,22 +85,24 @@ fn run() -> Result<()> {
 
 /// Loads the latent weights of an interrupted training; returns the epoch to go on with.
 fn resume(model: &Model, path: &Path) -> Result<usize> {
-    if !path.exists() {
-        return Ok(0);
-    }
-    let saved = candle_core::safetensors::load(path, &Device::Cpu)?;
-    for (name, variable) in model.variables() {
-        let tensor = saved.get(&name).with_context(|| format!("{}: no {name}", path.display()))?;
-        variable.set(tensor).with_context(|| format!("{}: {name}", path.display()))?;
-    }
-    let epoch = saved.get("epoch").context("no epoch")?.to_scalar::<u32>()? as usize;
+    let told = || path.display().to_string();
+    let saved = candle_core::safetensors::load(path, &Device::Cpu).with_context(told)?;
+    model.set(&saved).with_context(told)?;
+    let epoch = saved.get("epoch").with_context(told)?.to_scalar::<u32>()? as usize;
     println!("{}: going on after epoch {epoch}", path.display());
     Ok(epoch)
 }
 
+/// Loads the latent weights of another training, spread over thresholds that are apart; returns the first epoch.
+fn begin_with(model: &Model, path: &Path) -> Result<usize> {
+    let told = || path.display().to_string();
+    let saved = candle_core::safetensors::load(path, &Device::Cpu).with_context(told)?;
+    model.set(&model.spread(&saved).with_context(told)?).with_context(told)?;
+    Ok(0)
+}
+
 fn save(model: &Model, path: &Path, epoch: usize) -> Result<()> {
-    let variables = model.variables().into_iter().map(|(n, v)| (n, v.as_tensor().clone()));
-    let mut tensors: std::collections::HashMap<String, Tensor> = variables.collect();
+    let mut tensors = model.saved()?;
     tensors.insert("epoch".into(), Tensor::new(epoch as u32, &Device::Cpu)?);
     let half = path.with_extension("part");
     candle_core::safetensors::save(&tensors, &half)?;
@@ -150,67 +164,83 @@ fn batch_of(
     recipe: &Recipe,
     images: &ImageSet,
     batch: &[usize],
-    mut random: Option<&mut ChaCha8Rng>,
+    random: Option<&mut ChaCha8Rng>,
 ) -> Result<(Tensor, Tensor)> {
-    let (mut x, mut y) = (Vec::new(), Vec::new());
-    for &i in batch {
-        let mut image = images.image(i).to_vec();
-        if let Some(random) = random.as_mut() {
-            image = changed(&recipe.training, &image, images.shape(), random);
-        }
-        x.extend(integers(&recipe.network, &image).iter().map(|&x| x as f32));
-        y.push(u32::from(images.label(i)));
-    }
+    let changes: Vec<Change> = match random {
+        None => vec![Change::default(); batch.len()],
+        Some(random) => batch.iter().map(|_| Change::draw(&recipe.training, random)).collect(),
+    };
+    let one = |(&i, change): (&usize, &Change)| {
+        let image = change.apply(images.image(i), images.shape());
+        integers(&recipe.network, &image).into_iter().map(|x| x as f32)
+    };
+    let x: Vec<f32> = batch.par_iter().zip(&changes).flat_map_iter(one).collect();
+    let y: Vec<u32> = batch.iter().map(|&i| u32::from(images.label(i))).collect();
     let x = Tensor::from_vec(x, (batch.len(), recipe.network.input.len()), &Device::Cpu)?;
     Ok((x, Tensor::new(&y[..], &Device::Cpu)?))
 }
 
-/// Returns an image moved and mirrored at random; what comes in from outside is black.
-fn changed(
-    training: &Training,
-    image: &[u8],
-    shape: ImageShape,
-    random: &mut ChaCha8Rng,
-) -> Vec<u8> {
-    let most = training.shift as i32;
-    let (down, right) = (random.random_range(-most..=most), random.random_range(-most..=most));
-    let mirror = training.mirror && random.random();
-    let (down, right) = (down as isize, right as isize);
-    let (height, width) = (shape.height as isize, shape.width as isize);
-    let pixel = |i: isize| {
-        let (plane, y, x) = (i / (height * width), i / width % height, i % width);
-        let x = if mirror { width - 1 - x } else { x };
-        let (y, x) = (y + down, x + right);
-        let inside = (0..height).contains(&y) && (0..width).contains(&x);
-        if inside { image[((plane * height + y) * width + x) as usize] } else { 0 }
-    };
-    (0..image.len() as isize).map(pixel).collect()
+/// How far an image is moved, and whether it is mirrored; what comes in from outside is black.
+#[derive(Clone, Copy, Default)]
+struct Change {
+    down: isize,
+    right: isize,
+    mirror: bool,
+}
+
+impl Change {
+    fn draw(training: &Training, random: &mut ChaCha8Rng) -> Self {
+        let most = training.shift as i32;
+        let mut distance = || random.random_range(-most..=most) as isize;
+        let (down, right) = (distance(), distance());
+        Self { down, right, mirror: training.mirror && random.random() }
+    }
+
+    fn apply(self, image: &[u8], shape: ImageShape) -> Vec<u8> {
+        let (height, width) = (shape.height as isize, shape.width as isize);
+        let mut out = vec![0; image.len()];
+        let rows = out.chunks_exact_mut(shape.width).zip(0..);
+        for (out, row) in rows {
+            let (plane, y) = (row / height, row % height + self.down);
+            if !(0..height).contains(&y) {
+                continue;
+            }
+            for (out, x) in out.iter_mut().zip(0..) {
+                let x = self.right + if self.mirror { width - 1 - x } else { x };
+                if (0..width).contains(&x) {
+                    *out = image[((plane * height + y) * width + x) as usize];
+                }
+            }
+        }
+        out
+    }
 }
 
 /// Returns the mean of the moments of 40 batches of unchanged images.
-fn moments_of(model: &Model, recipe: &Recipe, images: &ImageSet) -> Result<Moments> {
+fn moments_of(model: &Model, recipe: &Recipe, images: &ImageSet) -> Result<Vec<Moments>> {
     const BATCHES: usize = 40;
     let size = recipe.training.batch;
     let mut order: Vec<usize> = (0..images.len()).collect();
     order.shuffle(&mut ChaCha8Rng::seed_from_u64(0));
-    let mut mean: Moments = Vec::new();
+    let mut mean: Vec<Moments> = Vec::new();
     let batches = order.chunks_exact(size).take(BATCHES);
     let count = batches.len() as f32;
     for batch in batches {
         let (_, seen) = model.forward(&batch_of(recipe, images, batch, None)?.0, None)?;
         if mean.is_empty() {
-            mean = seen.iter().map(|(m, s)| (vec![0.0; m.len()], vec![0.0; s.len()])).collect();
+            let zeros = |m: &Moments| vec![0.0; m.means.len()];
+            mean = seen.iter().map(|m| Moments { means: zeros(m), stds: zeros(m) }).collect();
         }
-        for ((means, stds), (m, s)) in mean.iter_mut().zip(&seen) {
-            means.iter_mut().zip(m).for_each(|(mean, m)| *mean += m / count);
-            stds.iter_mut().zip(s).for_each(|(mean, s)| *mean += s / count);
+        for (mean, seen) in mean.iter_mut().zip(&seen) {
+            mean.means.iter_mut().zip(&seen.means).for_each(|(mean, m)| *mean += m / count);
+            mean.stds.iter_mut().zip(&seen.stds).for_each(|(mean, s)| *mean += s / count);
         }
     }
     Ok(mean)
 }
 
 /// Returns the share of images that the model classifies rightly.
-fn accuracy(model: &Model, recipe: &Recipe, images: &ImageSet, moments: &Moments) -> Result<f64> {
+fn accuracy(model: &Model, recipe: &Recipe, images: &ImageSet, moments: &[Moments]) -> Result<f64> {
     let order: Vec<usize> = (0..images.len()).collect();
     let mut right = 0;
     for batch in order.chunks(500) {

@@ -1,25 +1,31 @@
 //! A binarized network as candle trains it: latent weights, and the integer network that they stand for.
 
-use candle_core::{DType, Device, Result, Tensor, Var};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use anyhow::Context;
+use candle_core::{Device, Result, Tensor, Var};
 use fhe_nn::Shape;
-use fhe_nn::public::{LayerWeights, NetworkConfig, Pool};
+use fhe_nn::public::{LayerConfig, LayerWeights, NetworkConfig, Pool};
 use rand::prelude::*;
 use rand_chacha::ChaCha8Rng;
 
-use crate::ops::{Normalise, Steps, Windows, moments};
+use crate::ops::{Activation, Convolution, Moments, Steps, Windows, moments};
 
 /// One layer's trained numbers.
 struct Layer {
     /// Latent weights in -1..=1: (rows, columns, channels) of the window x outputs.
     latent: Var,
-    /// Added after the normalisation; in the last layer, to the scores.
+    /// Added after the normalisation, one for each threshold that is apart; in the last layer, to the scores.
     offset: Var,
     weights: Steps,
     activation: Option<Steps>,
     shortcut: Option<usize>,
     pool: Option<Pool>,
-    places: Vec<Vec<Option<usize>>>,
+    windows: Arc<Windows>,
+    /// Channels of a position.
     channels: usize,
+    /// Shape of the activations.
     output: Shape,
 }
 
@@ -29,9 +35,6 @@ pub(crate) struct Model {
     /// What integer scores are multiplied by before the softmax.
     scale: Var,
 }
-
-/// What normalises a layer: the means and standard deviations of its outputs.
-pub(crate) type Moments = Vec<(Vec<f32>, Vec<f32>)>;
 
 impl Model {
     /// A model with random latent weights.
@@ -49,14 +52,14 @@ impl Model {
                 (0..shape.0 * shape.1).map(|_| random.random_range(-most..most)).collect();
             layers.push(Layer {
                 latent: Var::from_tensor(&Tensor::from_vec(latent, shape, &device)?)?,
-                offset: Var::zeros(layer.outputs, DType::F32, &device)?,
+                offset: Var::from_tensor(&Tensor::new(&offsets(layer)[..], &device)?)?,
                 weights: Steps::weights(layer.largest_weight),
                 activation: layer.activation.map(Steps::activation),
                 shortcut: config.shortcut(i),
                 pool: layer.pool,
-                places: positions(window),
+                windows: Arc::new(Windows::new(window)),
                 channels: window.input.channels,
-                output: window.output,
+                output: Shape { channels: layer.channels(), ..window.output },
             });
             fan = window.len() as f64 * f64::from(layer.largest_weight).powi(2) / 2.0;
         }
@@ -74,44 +77,91 @@ impl Model {
         all
     }
 
+    /// Returns what a checkpoint holds: the variables, and of each activation where its thresholds are before offsets.
+    pub(crate) fn saved(&self) -> Result<HashMap<String, Tensor>> {
+        let variables = self.variables().into_iter().map(|(n, v)| (n, v.as_tensor().clone()));
+        let mut all: HashMap<String, Tensor> = variables.collect();
+        for (layer, config) in self.layers.iter().zip(&self.config.layers) {
+            if let Some(steps) = layer.activation {
+                all.insert(format!("{}.thresholds", config.name), steps.thresholds()?);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Takes the variables of a checkpoint.
+    pub(crate) fn set(&self, saved: &HashMap<String, Tensor>) -> anyhow::Result<()> {
+        for (name, variable) in self.variables() {
+            let tensor = saved.get(&name).with_context(|| format!("no tensor {name}"))?;
+            variable.set(tensor).with_context(|| name)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the checkpoint of another network as one of this: where thresholds are apart here and were not there, each
+    /// begins where it was, with the weights that all had; steps that are others begin at the lowest threshold.
+    pub(crate) fn spread(
+        &self,
+        saved: &HashMap<String, Tensor>,
+    ) -> anyhow::Result<HashMap<String, Tensor>> {
+        let (mut all, mut copies) = (saved.clone(), 1);
+        for (layer, config) in self.layers.iter().zip(&self.config.layers) {
+            let take = |what: &str| {
+                let name = format!("{}.{what}", config.name);
+                let tensor = saved.get(&name).with_context(|| format!("no tensor {name}"))?;
+                anyhow::Ok((name, tensor.clone()))
+            };
+            let (name, latent) = take("latent")?;
+            let (rows, outputs) = latent.dims2()?;
+            if rows * copies == layer.latent.dim(0)? {
+                let channels = layer.channels / copies;
+                let apart = latent.reshape((rows / channels, 1, channels, outputs))?;
+                let apart = apart.repeat((1, copies, 1, 1))?.reshape((rows * copies, outputs))?;
+                all.insert(name, apart);
+            }
+            copies = 1;
+            let Some(steps) = layer.activation else { continue };
+            let there = take("thresholds")?.1.to_vec1::<f32>()?;
+            let (name, offset) = take("offset")?;
+            if offset.elem_count() == layer.offset.elem_count() {
+                let moved = (offset + f64::from(steps.lowest - there[0]))?;
+                all.insert(name, moved);
+            } else if offset.elem_count() * there.len() == layer.offset.elem_count() {
+                copies = there.len();
+                let moved = |t: &f32| &offset - f64::from(*t);
+                let moved: Result<Vec<Tensor>> = there.iter().map(moved).collect();
+                all.insert(name, Tensor::cat(&moved?, 0)?);
+            }
+        }
+        Ok(all)
+    }
+
     /// Keeps latent weights where their gradient can reach them.
     pub(crate) fn clamp(&self) -> Result<()> {
         self.layers.iter().try_for_each(|l| l.latent.set(&l.latent.as_tensor().clamp(-1f32, 1f32)?))
     }
 
-    /// Returns the logits of images, (images x integers), normalised by their own moments, and these, or by given ones.
+    /// Returns the logits of images, (images x integers), and the moments that normalised each layer: the batch's own, or
+    /// given ones.
     pub(crate) fn forward(
         &self,
         images: &Tensor,
-        fixed: Option<&Moments>,
-    ) -> Result<(Tensor, Moments)> {
+        fixed: Option<&[Moments]>,
+    ) -> Result<(Tensor, Vec<Moments>)> {
         let count = images.dim(0)?;
         let (mut x, mut kept, mut seen) = (images.clone(), Vec::<Tensor>::new(), Vec::new());
         for (i, layer) in self.layers.iter().enumerate() {
-            let windows = Windows { places: layer.places.clone(), channels: layer.channels };
-            let weights = layer.latent.apply_op1(layer.weights)?;
-            let mut s = x.reshape((count, ()))?.apply_op1(windows)?.matmul(&weights)?;
+            let convolution = Convolution { windows: layer.windows.clone(), first: i == 0 };
+            let mut s = x.apply_op2(&layer.latent.apply_op1(layer.weights)?, convolution)?;
             if let Some(j) = layer.shortcut {
                 s = (s + &kept[j])?;
             }
-            let Some(activation) = layer.activation else {
-                if fixed.is_none() {
-                    seen.push(moments(&s)?);
-                }
-                return Ok((s.broadcast_mul(&self.scale)?.broadcast_add(&layer.offset)?, seen));
+            seen.push(fixed.map_or_else(|| moments(&s), |fixed| Ok(fixed[i].clone()))?);
+            let Some(steps) = layer.activation else {
+                x = s.broadcast_mul(&self.scale)?.broadcast_add(&layer.offset)?;
+                break;
             };
-            let normal = match fixed {
-                Some(moments) => {
-                    let (means, stds) = &moments[i];
-                    let means = Tensor::new(&means[..], s.device())?;
-                    s.broadcast_sub(&means)?.broadcast_div(&Tensor::new(&stds[..], s.device())?)?
-                }
-                None => {
-                    seen.push(moments(&s)?);
-                    s.apply_op1(Normalise)?
-                }
-            };
-            x = normal.broadcast_add(&layer.offset)?.apply_op1(activation)?;
+            x = s.apply_op2(&layer.offset, Activation { steps, moments: seen[i].clone() })?;
             kept.push(s);
             if let Some(pool) = layer.pool {
                 x = pooled(&x, pool, layer.output, count)?;
@@ -124,18 +174,20 @@ impl Model {
     pub(crate) fn config(
         &self,
         weights: &[LayerWeights],
-        moments: &Moments,
+        moments: &[Moments],
         stds: f32,
     ) -> NetworkConfig {
         let mut config = self.config.clone();
-        for ((layer, given), (means, spread)) in config.layers.iter_mut().zip(weights).zip(moments)
-        {
-            let far = given.thresholds.iter().zip(means).zip(spread).map(|((t, mean), std)| {
-                let centre = match layer.activation {
-                    Some(_) => (t[0] + t[t.len() - 1] - 1) as f32 / 2.0,
-                    None => -t[0] as f32,
-                };
-                (mean - centre).abs() + stds * std
+        for ((layer, given), of) in config.layers.iter_mut().zip(weights).zip(moments) {
+            let columns = given.thresholds.iter().zip(&of.means).zip(&of.stds);
+            let far = columns.map(|((t, mean), std)| match layer.activation {
+                // A sign is right as long as its own threshold is in reach.
+                Some(levels) if levels.is_sign() => {
+                    let far = t.iter().map(|&t| (mean - t as f32).abs());
+                    far.fold(0.0, f32::max) + stds * std
+                }
+                Some(_) => (mean - (t[0] + t[t.len() - 1] - 1) as f32 / 2.0).abs() + stds * std,
+                None => (mean + t[0] as f32).abs() + stds * std,
             });
             layer.range = Some(far.fold(1.0, f32::max).ceil() as i64);
         }
@@ -143,14 +195,21 @@ impl Model {
     }
 
     /// Returns the integer network, normalised by `moments`.
-    pub(crate) fn weights(&self, moments: &Moments) -> Result<Vec<LayerWeights>> {
+    pub(crate) fn weights(&self, moments: &[Moments]) -> Result<Vec<LayerWeights>> {
         let mut all = Vec::new();
         for (i, layer) in self.layers.iter().enumerate() {
             let w = layer.latent.apply_op1(layer.weights)?.to_vec2::<f32>()?;
             let offset = layer.offset.to_vec1::<f32>()?;
             let (c, area) = (layer.channels, w.len() / layer.channels);
+            // In a file the copies of a channel lie together, here the channels of a copy.
+            let copies = match i {
+                0 => 1,
+                i => self.config.layers[i - 1].activation.map_or(1, |levels| levels.copies()),
+            };
+            let here = |channel: usize| channel % copies * (c / copies) + channel / copies;
             let of_output = |o: usize| {
-                let order = (0..c).flat_map(|channel| (0..area).map(move |at| at * c + channel));
+                let order =
+                    (0..c).flat_map(|channel| (0..area).map(move |at| at * c + here(channel)));
                 order.map(|j| w[j][o] as i32).collect()
             };
             let thresholds = match layer.activation {
@@ -159,19 +218,22 @@ impl Model {
                     offset.iter().map(|b| vec![(b / scale).round() as i64]).collect()
                 }
                 Some(steps) => {
-                    let (means, stds) = &moments[i];
+                    let Moments { means, stds } = &moments[i];
+                    let (outputs, copies) = (means.len(), offset.len() / means.len());
                     let of_channel = |o: usize| {
                         let one = |k: usize| {
-                            let threshold = steps.lowest + steps.spacing * k as f32 - offset[o];
-                            f64::from(means[o] + threshold * stds[o]).ceil() as i64
+                            let (copy, level) = (k / steps.count, k % steps.count);
+                            let at = steps.lowest + steps.spacing * level as f32;
+                            let at = at - offset[copy * outputs + o];
+                            f64::from(means[o] + at * stds[o]).ceil() as i64
                         };
-                        (0..steps.count).map(one).collect()
+                        (0..steps.count * copies).map(one).collect()
                     };
-                    (0..offset.len()).map(of_channel).collect()
+                    (0..means.len()).map(of_channel).collect()
                 }
             };
             all.push(LayerWeights {
-                weights: (0..offset.len()).map(of_output).collect(),
+                weights: (0..w[0].len()).map(of_output).collect(),
                 thresholds,
             });
         }
@@ -179,14 +241,12 @@ impl Model {
     }
 }
 
-/// Returns the input positions of each window: the places of its first channel, in positions.
-fn positions(window: &fhe_nn::public::Window) -> Vec<Vec<Option<usize>>> {
-    let area = window.kernel * window.kernel;
-    let channels = window.input.channels;
-    let first = |places: Vec<Option<usize>>| {
-        places[..area].iter().map(|place| place.map(|at| at / channels)).collect()
-    };
-    window.places(1).into_iter().map(first).collect()
+/// Returns a layer's first offsets: zero, or quantiles of the normal distribution for thresholds that are apart.
+fn offsets(layer: &LayerConfig) -> Vec<f32> {
+    let copies = layer.channels() / layer.outputs;
+    // Near enough to the quantiles of (k + 1) / (copies + 1); training moves them.
+    let one = |k: usize| 1.35 * (2.0 * (k + 1) as f32 / (copies + 1) as f32 - 1.0);
+    (0..layer.channels()).map(|j| one(j / layer.outputs)).collect()
 }
 
 fn pooled(x: &Tensor, pool: Pool, shape: Shape, images: usize) -> Result<Tensor> {

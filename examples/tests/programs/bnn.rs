@@ -106,6 +106,41 @@ fn a_network_is_trained_and_evaluated() {
 }
 
 #[test]
+fn a_training_goes_on_with_thresholds_apart() {
+    let folder = empty();
+    let here = folder.path();
+    write_images(here);
+    let sign = "first = -1, step = 2, thresholds = 1";
+    let tied = RECIPE.replace(sign, "first = -3, step = 2, thresholds = 3");
+    fs::write(here.join("tied.toml"), &tied).unwrap();
+    let apart = RECIPE.replace(sign, "first = -1, step = 2, thresholds = 3, apart = true");
+    fs::write(here.join("apart.toml"), &apart).unwrap();
+    let train = |recipe: &str, more: &[&str]| {
+        let first = ["--model", "perceptron", "--data", ".", "--recipe", recipe];
+        program("train_bnn", here, &[&first[..], more].concat())
+    };
+    let share = |said: &str| said.lines().last().unwrap().split(' ').next().unwrap().to_owned();
+    let said = train("tied.toml", &["--out", "tied.safetensors"]).succeeds();
+    // The same function, as long as nothing is trained.
+    let from = ["--from", "tied.latent.safetensors", "--out", "apart.safetensors"];
+    let spread = train("apart.toml", &[&from[..], &["--epochs", "0"]].concat()).succeeds();
+    assert_eq!(share(&spread), share(&said));
+    let infer =
+        ["--model", "perceptron", "--weights", "apart.safetensors", "--data", ".", "--clear"];
+    let clear = program("infer_bnn", here, &infer).succeeds();
+    // Three signs of a pre-activation take one lookup, and as many weights as three units.
+    assert!(clear.contains("24 lookups and 19536 weighted terms"), "{clear}");
+    let exact: f64 = clear.split("exact ").last().unwrap()[..6].parse().unwrap();
+    assert!(exact > 0.9, "{clear}");
+    train("tied.toml", &["--from", "absent.safetensors", "--out", "w.safetensors"])
+        .fails(&["absent.safetensors"]);
+    let other = tied.replace("name = \"hidden\"", "name = \"other\"");
+    fs::write(here.join("other.toml"), other).unwrap();
+    train("other.toml", &["--from", "tied.latent.safetensors", "--out", "w.safetensors"])
+        .fails(&["tied.latent.safetensors", "no tensor other.latent"]);
+}
+
+#[test]
 fn bad_input_is_one_error() {
     let folder = empty();
     let here = folder.path();

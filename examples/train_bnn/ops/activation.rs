@@ -1,172 +1,18 @@
-//! What a binarized network's training needs and candle has not, or has slowly: windows of maps whose channels lie
-//! together, normalisation without gain, and steps with a straight-through gradient.
+//! Normalised steps with a straight-through gradient.
 
-use candle_core::{CpuStorage, CustomOp1, Error, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Device, Layout, Result, Shape, Tensor};
+use fhe_nn::public::Levels;
 use rayon::prelude::*;
 
+use super::{floats, on_floats};
+
 /// Variance that is added before the root.
-pub(crate) const EPSILON: f32 = 1e-3;
+const EPSILON: f32 = 1e-3;
+/// Rows whose sums are made at a time: fixed, so that sums do not depend on the number of threads.
+const ROWS: usize = 1024;
 
-fn floats<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
-    match (storage, layout.contiguous_offsets()) {
-        (CpuStorage::F32(data), Some((start, end))) => Ok(&data[start..end]),
-        _ => Err(Error::Msg("expected contiguous f32".into())),
-    }
-}
-
-/// Runs `f` on the floats of a tensor, which must be contiguous.
-fn on_floats<T>(x: &Tensor, f: impl FnOnce(&[f32]) -> Result<T>) -> Result<T> {
-    let (storage, layout) = x.storage_and_layout();
-    match &*storage {
-        candle_core::Storage::Cpu(storage) => f(floats(storage, layout)?),
-        _ => Err(Error::Msg("expected a tensor in main memory".into())),
-    }
-}
-
-/// Windows of maps (images, positions x channels) as rows of a matrix: im2col, a copy of the channels at a time.
-pub(crate) struct Windows {
-    /// For every output position, the input positions that its window covers; nothing in the padding.
-    pub(crate) places: Vec<Vec<Option<usize>>>,
-    /// Channels of a position.
-    pub(crate) channels: usize,
-}
-
-impl Windows {
-    fn row(&self) -> usize {
-        self.places[0].len() * self.channels
-    }
-
-    /// Calls `f` with the ranges of the input and of the output that hold the same numbers.
-    fn each(&self, mut f: impl FnMut(std::ops::Range<usize>, std::ops::Range<usize>)) {
-        let c = self.channels;
-        for (p, window) in self.places.iter().enumerate() {
-            for (j, place) in window.iter().enumerate() {
-                let Some(place) = place else { continue };
-                let at = p * self.row() + j * c;
-                f(place * c..(place + 1) * c, at..at + c);
-            }
-        }
-    }
-}
-
-impl CustomOp1 for Windows {
-    fn name(&self) -> &'static str {
-        "windows"
-    }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (images, size) = layout.shape().dims2()?;
-        let x = floats(storage, layout)?;
-        let len = self.places.len() * self.row();
-        let mut out = vec![0f32; images * len];
-        out.par_chunks_exact_mut(len).zip(x.par_chunks_exact(size)).for_each(|(out, x)| {
-            self.each(|from, to| out[to].copy_from_slice(&x[from]));
-        });
-        Ok((CpuStorage::F32(out), (images * self.places.len(), self.row()).into()))
-    }
-
-    fn bwd(&self, x: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let (images, size) = x.dims2()?;
-        let len = self.places.len() * self.row();
-        let mut out = vec![0f32; images * size];
-        on_floats(&gradient.contiguous()?, |g| {
-            out.par_chunks_exact_mut(size).zip(g.par_chunks_exact(len)).for_each(|(out, g)| {
-                self.each(|to, from| out[to].iter_mut().zip(&g[from]).for_each(|(x, g)| *x += g));
-            });
-            Ok(())
-        })?;
-        Ok(Some(Tensor::from_vec(out, (images, size), x.device())?))
-    }
-}
-
-/// `(x - mean) / sqrt(variance + epsilon)` of each column: batch normalisation (Ioffe and Szegedy, ICML 2015)
-/// without gain, which a sign does not see, and without offset, which is added after it.
-pub(crate) struct Normalise;
-
-/// Returns the mean of `f` over the rows, for each column.
-fn column_means(
-    x: &[f32],
-    columns: usize,
-    f: impl Fn(usize, &[f32], &mut [f32]) + Sync,
-) -> Vec<f32> {
-    const ROWS: usize = 256;
-    let sums = x.par_chunks(ROWS * columns).enumerate().map(|(i, block)| {
-        let mut sums = vec![0f32; columns];
-        for (r, row) in block.chunks_exact(columns).enumerate() {
-            f((i * ROWS + r) * columns, row, &mut sums);
-        }
-        sums
-    });
-    let sums: Vec<Vec<f32>> = sums.collect();
-    let rows = (x.len() / columns) as f64;
-    (0..columns)
-        .map(|c| (sums.iter().map(|s| f64::from(s[c])).sum::<f64>() / rows) as f32)
-        .collect()
-}
-
-/// Returns the mean and the standard deviation of each column.
-pub(crate) fn moments(x: &Tensor) -> Result<(Vec<f32>, Vec<f32>)> {
-    let (_, columns) = x.dims2()?;
-    on_floats(x, |x| Ok(moments_of(x, columns)))
-}
-
-fn moments_of(x: &[f32], columns: usize) -> (Vec<f32>, Vec<f32>) {
-    let means = column_means(x, columns, |_, row, sums| {
-        sums.iter_mut().zip(row).for_each(|(s, x)| *s += x);
-    });
-    let variances = column_means(x, columns, |_, row, sums| {
-        for ((s, x), mean) in sums.iter_mut().zip(row).zip(&means) {
-            *s += (x - mean) * (x - mean);
-        }
-    });
-    let stds = variances.iter().map(|v| (v + EPSILON).sqrt()).collect();
-    (means, stds)
-}
-
-impl CustomOp1 for Normalise {
-    fn name(&self) -> &'static str {
-        "normalise"
-    }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (_, columns) = layout.shape().dims2()?;
-        let x = floats(storage, layout)?;
-        let (means, stds) = moments_of(x, columns);
-        let mut out = vec![0f32; x.len()];
-        out.par_chunks_exact_mut(columns).zip(x.par_chunks_exact(columns)).for_each(|(out, x)| {
-            for (c, (out, x)) in out.iter_mut().zip(x).enumerate() {
-                *out = (x - means[c]) / stds[c];
-            }
-        });
-        Ok((CpuStorage::F32(out), layout.shape().clone()))
-    }
-
-    fn bwd(&self, x: &Tensor, y: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let (_, columns) = x.dims2()?;
-        let (_, stds) = moments(x)?;
-        let gradient = gradient.contiguous()?;
-        let out = on_floats(y, |y| {
-            on_floats(&gradient, |g| {
-                let mean = column_means(g, columns, |_, g, sums| {
-                    sums.iter_mut().zip(g).for_each(|(s, g)| *s += g);
-                });
-                let along = column_means(g, columns, |at, g, sums| {
-                    let y = &y[at..at + columns];
-                    sums.iter_mut().zip(g).zip(y).for_each(|((s, g), y)| *s += g * y);
-                });
-                let mut out = vec![0f32; g.len()];
-                let rows = g.par_chunks_exact(columns).zip(y.par_chunks_exact(columns));
-                out.par_chunks_exact_mut(columns).zip(rows).for_each(|(out, (g, y))| {
-                    for (c, out) in out.iter_mut().enumerate() {
-                        *out = (g[c] - mean[c] - y[c] * along[c]) / stds[c];
-                    }
-                });
-                Ok(out)
-            })
-        })?;
-        Ok(Some(Tensor::from_vec(out, x.shape(), x.device())?))
-    }
-}
+/// Numbers that are not worth a thread of their own.
+const MIN: usize = 1 << 14;
 
 /// Equal steps: `first + step * (thresholds that x reaches)`. The gradient is that of the ramp through the middles of the
 /// steps, and zero beyond its ends (the straight-through estimator: Bengio et al., arXiv 1308.3432; with the ends
@@ -204,23 +50,37 @@ impl Steps {
 
     /// An activation: symmetric thresholds for levels around zero, thresholds from 0 to three standard deviations for
     /// others.
-    pub(crate) fn activation(levels: fhe_nn::public::Levels) -> Self {
-        let count = levels.thresholds as f32;
+    pub(crate) fn activation(levels: Levels) -> Self {
+        let count = if levels.apart { 1 } else { levels.thresholds };
         let (spacing, lowest) = if levels.first < 0 {
-            (2.0 / count, -(count - 1.0) / count)
+            (2.0 / count as f32, -(count as f32 - 1.0) / count as f32)
         } else {
-            (3.0 / count, 1.5 / count)
+            (3.0 / count as f32, 1.5 / count as f32)
         };
         let (first, step) = (levels.first as f32, levels.step as f32);
-        Self { first, step, count: levels.thresholds, lowest, spacing }
+        Self { first, step, count, lowest, spacing }
+    }
+
+    /// Returns the thresholds.
+    pub(crate) fn thresholds(&self) -> Result<Tensor> {
+        let all = (0..self.count).map(|k| self.lowest + self.spacing * k as f32);
+        Tensor::new(all.collect::<Vec<f32>>(), &Device::Cpu)
     }
 
     fn at(&self, x: f32) -> f32 {
-        let reached = ((x - self.lowest) / self.spacing).floor() + 1.0;
-        self.first + self.step * reached.clamp(0.0, self.count as f32)
+        // Cutting off is rounding down, as nothing is below zero.
+        let reached = ((x - self.lowest) / self.spacing + 1.0).clamp(0.0, self.count as f32) as i32;
+        self.first + self.step * reached as f32
+    }
+
+    /// Returns the slope of the ramp, and where it begins and ends.
+    fn ramp(&self) -> (f32, f32, f32) {
+        let low = self.lowest - self.spacing / 2.0;
+        (self.step / self.spacing, low, low + self.spacing * self.count as f32)
     }
 }
 
+/// Latent weights as the integers that they stand for.
 impl CustomOp1 for Steps {
     fn name(&self) -> &'static str {
         "steps"
@@ -228,23 +88,182 @@ impl CustomOp1 for Steps {
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let x = floats(storage, layout)?;
-        let out: Vec<f32> = x.par_iter().with_min_len(1 << 14).map(|&x| self.at(x)).collect();
+        let out = x.par_iter().with_min_len(MIN).map(|&x| self.at(x)).collect();
         Ok((CpuStorage::F32(out), layout.shape().clone()))
     }
 
     fn bwd(&self, x: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let low = self.lowest - self.spacing / 2.0;
-        let high = low + self.spacing * self.count as f32;
-        let slope = self.step / self.spacing;
-        let gradient = gradient.contiguous()?;
+        let (slope, low, high) = self.ramp();
         let out: Vec<f32> = on_floats(x, |x| {
-            on_floats(&gradient, |g| {
-                let pairs = x.par_iter().zip(g).with_min_len(1 << 14);
-                Ok(pairs
-                    .map(|(&x, &g)| if x >= low && x <= high { slope * g } else { 0.0 })
-                    .collect())
+            on_floats(&gradient.contiguous()?, |g| {
+                let one = |(&x, &g)| if (low..=high).contains(&x) { slope * g } else { 0.0 };
+                Ok(x.par_iter().zip(g).with_min_len(MIN).map(one).collect())
             })
         })?;
         Ok(Some(Tensor::from_vec(out, x.shape(), x.device())?))
+    }
+}
+
+/// The means and the standard deviations of columns.
+#[derive(Clone, Debug)]
+pub(crate) struct Moments {
+    pub(crate) means: Vec<f32>,
+    pub(crate) stds: Vec<f32>,
+}
+
+impl Moments {
+    /// Normalises a row.
+    fn normalise(&self, x: &[f32], out: &mut [f32]) {
+        let columns = self.means.iter().zip(&self.stds);
+        for ((out, x), (mean, std)) in out.iter_mut().zip(x).zip(columns) {
+            *out = (x - mean) / std;
+        }
+    }
+}
+
+/// Returns the moments of a matrix's columns.
+pub(crate) fn moments(x: &Tensor) -> Result<Moments> {
+    let (rows, columns) = x.dims2()?;
+    let means =
+        |sums: Vec<f64>| -> Vec<f32> { sums.iter().map(|s| (s / rows as f64) as f32).collect() };
+    on_floats(x, |x| {
+        let sums = |f: &(dyn Fn(usize, f32) -> f32 + Sync)| {
+            sums(x.par_chunks(ROWS * columns).map(|block| {
+                let mut sums = vec![0f32; columns];
+                for row in block.chunks_exact(columns) {
+                    sums.iter_mut().zip(row).enumerate().for_each(|(c, (s, &x))| *s += f(c, x));
+                }
+                sums
+            }))
+        };
+        let means_of = means(sums(&|_, x| x));
+        let variances = means(sums(&|c, x| (x - means_of[c]) * (x - means_of[c])));
+        let stds = variances.iter().map(|v| (v + EPSILON).sqrt()).collect();
+        Ok(Moments { means: means_of, stds })
+    })
+}
+
+/// Adds lists up, in their order.
+fn sums(parts: impl IndexedParallelIterator<Item = Vec<f32>>) -> Vec<f64> {
+    let parts: Vec<Vec<f32>> = parts.collect();
+    let mut all = vec![0f64; parts.first().map_or(0, Vec::len)];
+    parts.iter().for_each(|part| all.iter_mut().zip(part).for_each(|(a, &p)| *a += f64::from(p)));
+    all
+}
+
+/// `steps((x - mean) / std + offset)` of each column: batch normalisation (Ioffe and Szegedy, ICML 2015) without gain, which
+/// a sign does not see, and steps. With several offsets a column, all columns with the first come first, then all with
+/// the second.
+pub(crate) struct Activation {
+    pub(crate) steps: Steps,
+    /// Those of the batch, through which the gradient goes too.
+    pub(crate) moments: Moments,
+}
+
+impl CustomOp2 for Activation {
+    fn name(&self) -> &'static str {
+        "activation"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        layout: &Layout,
+        offsets: &CpuStorage,
+        offset_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (x, offsets) = (floats(x, layout)?, floats(offsets, offset_layout)?);
+        let columns = self.moments.means.len();
+        let mut out = vec![0f32; x.len() / columns * offsets.len()];
+        let blocks = out.par_chunks_mut(ROWS * offsets.len()).zip(x.par_chunks(ROWS * columns));
+        blocks.for_each(|(out, x)| {
+            let mut y = vec![0f32; columns];
+            for (out, x) in out.chunks_exact_mut(offsets.len()).zip(x.chunks_exact(columns)) {
+                self.moments.normalise(x, &mut y);
+                let copies = out.chunks_exact_mut(columns).zip(offsets.chunks_exact(columns));
+                for (out, offsets) in copies {
+                    for ((out, y), offset) in out.iter_mut().zip(&y).zip(offsets) {
+                        *out = self.steps.at(y + offset);
+                    }
+                }
+            }
+        });
+        Ok((CpuStorage::F32(out), (x.len() / columns, offsets.len()).into()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        offsets: &Tensor,
+        _: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (rows, columns) = x.dims2()?;
+        let (of_x, of_offsets) = on_floats(x, |x| {
+            on_floats(offsets, |o| {
+                on_floats(&gradient.contiguous()?, |g| Ok(self.gradients(x, o, g, columns)))
+            })
+        })?;
+        Ok((
+            Some(Tensor::from_vec(of_x, (rows, columns), x.device())?),
+            Some(Tensor::from_vec(of_offsets, offsets.shape(), x.device())?),
+        ))
+    }
+}
+
+impl Activation {
+    fn gradients(
+        &self,
+        x: &[f32],
+        offsets: &[f32],
+        g: &[f32],
+        columns: usize,
+    ) -> (Vec<f32>, Vec<f32>) {
+        let width = offsets.len();
+        let (slope, low, high) = self.steps.ramp();
+        let mut of_x = vec![0f32; x.len()];
+        let blocks = of_x.par_chunks_mut(ROWS * columns).zip(x.par_chunks(ROWS * columns));
+        // Of each offset; then, of each column, along what was normalised.
+        let parts = blocks.zip(g.par_chunks(ROWS * width)).map(|((out, x), g)| {
+            let mut sums = vec![0f32; width + columns];
+            let mut y = vec![0f32; columns];
+            let (of_offsets, along) = sums.split_at_mut(width);
+            let rows = out.chunks_exact_mut(columns).zip(x.chunks_exact(columns));
+            for ((out, x), g) in rows.zip(g.chunks_exact(width)) {
+                self.moments.normalise(x, &mut y);
+                let copies = g.chunks_exact(columns).zip(offsets.chunks_exact(columns));
+                for ((g, offsets), sums) in copies.zip(of_offsets.chunks_exact_mut(columns)) {
+                    let numbers = out.iter_mut().zip(sums).zip(&y).zip(g.iter().zip(offsets));
+                    for (((out, sum), y), (g, offset)) in numbers {
+                        let at = y + offset;
+                        let d = if at >= low && at <= high { slope * g } else { 0.0 };
+                        *sum += d;
+                        *out += d;
+                    }
+                }
+                for ((along, out), y) in along.iter_mut().zip(&*out).zip(&y) {
+                    *along += out * y;
+                }
+            }
+            sums
+        });
+        let sums = sums(parts);
+        let rows = (x.len() / columns) as f64;
+        let mean = |c: usize| (sums[c..width].iter().step_by(columns).sum::<f64>() / rows) as f32;
+        let mean: Vec<f32> = (0..columns).map(mean).collect();
+        let along: Vec<f32> = sums[width..].iter().map(|s| (s / rows) as f32).collect();
+        of_x.par_chunks_mut(ROWS * columns).zip(x.par_chunks(ROWS * columns)).for_each(
+            |(out, x)| {
+                let mut y = vec![0f32; columns];
+                for (out, x) in out.chunks_exact_mut(columns).zip(x.chunks_exact(columns)) {
+                    self.moments.normalise(x, &mut y);
+                    let columns = mean.iter().zip(&along).zip(&self.moments.stds);
+                    for ((out, y), ((mean, along), std)) in out.iter_mut().zip(&y).zip(columns) {
+                        *out = (*out - mean - y * along) / std;
+                    }
+                }
+            },
+        );
+        (of_x, sums[..width].iter().map(|&s| s as f32).collect())
     }
 }

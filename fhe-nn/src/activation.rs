@@ -155,7 +155,7 @@ impl ErrorGate {
         let slots = engine.params().row_size / TABLES;
         let mut u = engine.gather(&[gates], &all(engine.values_len(gates)))?;
         engine.add_scaled_values(&mut u, errors, self.scale)?;
-        engine.shift_values(&mut u, fhe_core::to_torus(-0.125));
+        engine.shift_values(&mut u, |_| fhe_core::to_torus(-0.125));
         let mut tables = levels(engine, slots, |x| self.at(x))?;
         tables.push(Table::new(slots, |x| f64::from(self.at(x)) * self.amplitude));
         Ok(engine.lookup(&u, &tables)?)

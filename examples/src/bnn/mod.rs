@@ -134,3 +134,25 @@ pub fn integers(network: &NetworkConfig, image: &[u8]) -> Vec<i64> {
     let scaled = |pixel: u8| low + (i64::from(pixel) * (high - low) + 127) / 255;
     (0..area * channels).map(|i| scaled(image[i % channels * area + i / channels])).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_recipe_is_of_a_network_of_its_images() {
+        let models = ModelName::value_variants();
+        for model in models {
+            let network = model.recipe().unwrap().network;
+            network.windows().unwrap();
+            assert_eq!(network.input.len(), model.image_shape().bytes(), "{model:?}");
+        }
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let recipes: Vec<PathBuf> = files.filter(|f| f.extension().unwrap() == "toml").collect();
+        assert!(recipes.len() >= models.len());
+        recipes
+            .iter()
+            .for_each(|file| drop(Recipe::read(file).unwrap().network.windows().unwrap()));
+    }
+}

@@ -375,9 +375,9 @@ impl Engine for Clear {
         Ok(())
     }
 
-    fn shift_values(&self, x: &mut Values, by: u64) {
-        for x in x {
-            *x = x.wrapping_add(by);
+    fn shift_values(&self, x: &mut Values, by: impl Fn(usize) -> u64) {
+        for (i, x) in x.iter_mut().enumerate() {
+            *x = x.wrapping_add(by(i));
         }
     }
 

@@ -231,8 +231,8 @@ pub trait Engine: Send + Sync {
     /// [`Error::Shape`] if the lists differ in length.
     fn add_scaled_rows(&self, x: &mut Self::Rows, y: &Self::Rows, k: i64) -> Result<()>;
 
-    /// Adds a public torus element to every value.
-    fn shift_values(&self, x: &mut Self::Values, by: u64);
+    /// Adds a public torus element to every value: `by(i)` to value i.
+    fn shift_values(&self, x: &mut Self::Values, by: impl Fn(usize) -> u64);
 
     /// Multiplies each row by the monomial `X^degree`, `0 <= degree < 2 N`.
     ///

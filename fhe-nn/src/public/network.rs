@@ -225,8 +225,9 @@ impl Network {
         samples: usize,
     ) -> Result<E::Values> {
         let mut run = Run { network: self, engine, samples, kept: Vec::new() };
-        let mut x = run.engine.scaled_values(images, 1)?;
-        for i in 0..self.layers.len() {
+        let first = run.pre_activations(0, images)?;
+        let mut x = run.activate(0, first)?;
+        for i in 1..self.layers.len() {
             let s = run.pre_activations(i, &x)?;
             x = run.activate(i, s)?;
         }
@@ -261,7 +262,8 @@ impl<E: Engine> Run<'_, E> {
         let (engine, layer) = (self.engine, &self.network.layers[i]);
         let stairs = match &layer.after {
             After::Bias(bias) => {
-                shift(engine, &mut s, |i| bias[i % bias.len()] as f64 * layer.unit)?;
+                let bias = |i: usize| bias[i % bias.len()] as f64 * layer.unit;
+                engine.shift_values(&mut s, |i| to_torus(bias(i)));
                 return Ok(s);
             }
             After::Staircase(stairs) => stairs,
@@ -397,14 +399,4 @@ impl NetworkConfig {
         }
         Ok(windows)
     }
-}
-
-/// Adds `by(i)` of the torus to value i.
-pub(super) fn shift<E: Engine>(
-    engine: &E,
-    x: &mut E::Values,
-    by: impl Fn(usize) -> f64,
-) -> Result<()> {
-    let by: Vec<u64> = (0..engine.values_len(x)).map(|i| to_torus(by(i))).collect();
-    Ok(engine.add_scaled_values(x, &engine.public_values(&by), 1)?)
 }

@@ -1,9 +1,8 @@
 //! Pooling of maps whose channels lie together.
 
-use fhe_core::{Engine, Table};
+use fhe_core::{Engine, Table, to_torus};
 
 use super::Levels;
-use super::network::shift;
 use crate::{Result, Shape};
 
 /// Returns the sums of windows.
@@ -35,7 +34,7 @@ pub(super) fn maxima<E: Engine>(
 ) -> Result<E::Values> {
     let mut sums = sums(engine, bits, shape, samples, side)?;
     let least = -0.5 * (side * side) as f64;
-    shift(engine, &mut sums, |_| -(least + 0.5) * bit_unit(side))?;
+    engine.shift_values(&mut sums, |_| to_torus(-(least + 0.5) * bit_unit(side)));
     let level = |i: i32| f64::from(levels.first + i * levels.step) * unit;
     let table = Table::new(engine.params().row_size, |x| level(i32::from(x >= 0.0)));
     Ok(engine.lookup(&sums, &[table])?)

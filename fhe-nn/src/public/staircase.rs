@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use fhe_core::{Engine, Reads, Table};
+use fhe_core::{Engine, Reads, Table, to_torus};
 use serde::{Deserialize, Serialize};
 
-use super::network::shift;
 use crate::{Error, Result};
 
 /// The levels of an activation: `a = first + step * (number of thresholds that s reaches)`.
@@ -44,9 +43,8 @@ impl Levels {
         (first.min(last), first.max(last))
     }
 
-    /// Returns half the torus over half the width that pre-activations get: 2 if the activation is a sign, which
-    /// continues rightly beyond the half torus (a lookup's outputs change their sign there, and both halves have one
-    /// level), 1 otherwise.
+    /// Returns how many halves of the torus hold pre-activations: 2 if the activation is a sign, which continues
+    /// rightly beyond a lookup's half torus, as outputs change their sign there; 1 otherwise.
     #[must_use]
     pub fn halves(&self) -> u32 {
         if self.is_sign() { 2 } else { 1 }
@@ -163,7 +161,8 @@ impl Staircase {
         next: f64,
     ) -> Result<E::Values> {
         let (channels, len) = (self.channels(), engine.values_len(&s));
-        shift(engine, &mut s, |i| -0.5 * self.doubled_centre(i % channels) as f64 * unit)?;
+        let centre = |i: usize| -0.5 * self.doubled_centre(i % channels) as f64 * unit;
+        engine.shift_values(&mut s, |i| to_torus(centre(i)));
         let steps: BTreeSet<Vec<i64>> = (0..channels).map(|c| self.doubled_steps(c)).collect();
         let steps: Vec<Vec<i64>> = steps.into_iter().collect();
         let table_of = |c| steps.binary_search(&self.doubled_steps(c)).unwrap_or_default();
@@ -189,7 +188,8 @@ impl Staircase {
         Ok(engine.lookup_each(&s, &reads, &of)?)
     }
 
-    /// Moves thresholds that no pre-activation of a channel can be on both sides of to the next one that some can.
+    /// Moves thresholds that every pre-activation of a channel reaches, or none does, to the nearest end of `bounds`: the
+    /// function stays the same, and the channel's centre comes nearer.
     pub(crate) fn clamp(&mut self, bounds: &[(i64, i64)]) {
         for (thresholds, &(low, high)) in self.thresholds.iter_mut().zip(bounds) {
             thresholds.iter_mut().for_each(|t| *t = (*t).clamp(low, high + 1));

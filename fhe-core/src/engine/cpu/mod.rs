@@ -408,9 +408,9 @@ impl Engine for Cpu {
         Ok(())
     }
 
-    fn shift_values(&self, x: &mut Values, by: u64) {
-        for value in x.data.chunks_exact_mut(x.dimension + 1) {
-            value[x.dimension] = value[x.dimension].wrapping_add(by);
+    fn shift_values(&self, x: &mut Values, by: impl Fn(usize) -> u64) {
+        for (i, value) in x.data.chunks_exact_mut(x.dimension + 1).enumerate() {
+            value[x.dimension] = value[x.dimension].wrapping_add(by(i));
         }
     }
 

@@ -275,7 +275,7 @@ impl Engine for Meter {
         Ok(())
     }
 
-    fn shift_values(&self, _x: &mut Metered, _by: u64) {}
+    fn shift_values(&self, _x: &mut Metered, _by: impl Fn(usize) -> u64) {}
 
     fn rotate_rows(&self, _x: &mut Metered, degree: usize) -> Result<()> {
         check::index("rotate_rows", degree, 2 * self.params.row_size)

@@ -150,6 +150,7 @@ fn network(levels: (i64, i64), pool: Option<Pool>) -> Network {
     let config = NetworkConfig {
         input: Shape { channels: 1, height: SIDE, width: SIDE },
         levels,
+        mirrored: false,
         layers: vec![conv, LayerConfig::new("sum", 1, side, None)],
     };
     let sum = LayerWeights { weights: vec![vec![1; side * side]], thresholds: vec![vec![0]] };

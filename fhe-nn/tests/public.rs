@@ -21,6 +21,7 @@ fn config() -> NetworkConfig {
     NetworkConfig {
         input: Shape { channels: 1, height: 4, width: 4 },
         levels: (0, 1),
+        mirrored: false,
         layers: vec![
             LayerConfig { padding: 1, ..LayerConfig::new("stem", 2, 3, Some(two_signs)) },
             LayerConfig {
@@ -85,8 +86,32 @@ fn the_exact_engine_computes_the_definition() {
 }
 
 #[test]
+fn scores_of_the_mirror_image_are_added() {
+    let (config, params) = (config(), Params::secure128_bnn().unwrap());
+    let network = Network::new(&config, weights(), params.row_size).unwrap();
+    let config = NetworkConfig { mirrored: true, ..config };
+    let mirrored = Network::new(&config, weights(), params.row_size).unwrap();
+    let images = images(&config, 20);
+    let clear = Clear::exact(&params);
+    let scores = mirrored.forward(&clear, &phases(&mirrored, &images), images.len()).unwrap();
+    let mut differ = 0;
+    for (image, scores) in images.iter().zip(rounded(&mirrored, &scores).chunks(3)) {
+        let flipped: Vec<i64> = image.chunks(4).flat_map(|row| row.iter().rev().copied()).collect();
+        let (one, other) = (network.classify_exactly(image), network.classify_exactly(&flipped));
+        differ += usize::from(one != other);
+        let sums: Vec<i64> = one.iter().zip(&other).map(|(a, b)| a + b).collect();
+        assert_eq!(mirrored.classify_exactly(image), sums);
+        assert_eq!(scores, sums);
+    }
+    assert!(differ > 5, "the mirror image has other scores, mostly");
+    let lookups = |network: &Network| network.summary(&params).unwrap().list.price.lookups;
+    assert_eq!(lookups(&mirrored), 2 * lookups(&network));
+}
+
+#[test]
 fn encrypted_images_get_the_scores_of_the_definition() {
-    let (config, params) = (config(), Params::toy_insecure().unwrap());
+    let config = NetworkConfig { mirrored: true, ..config() };
+    let params = Params::toy_insecure().unwrap();
     let network = Network::new(&config, weights(), params.row_size).unwrap();
     // Every lookup is exact here: a failure in less than one of 10^6 runs of this test.
     let (failure, noisy) = network.summary(&params).unwrap().failure();
@@ -107,6 +132,7 @@ fn readings_go_wrong_as_often_as_the_summary_says() {
     let config = NetworkConfig {
         input: Shape { channels: 1, height: 1, width: 1 },
         levels: (-200, 200),
+        mirrored: false,
         layers: vec![
             LayerConfig::new("read", 1, 1, Some(Levels::SIGN)),
             LayerConfig::new("scores", 1, 1, None),

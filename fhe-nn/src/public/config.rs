@@ -92,6 +92,10 @@ pub struct NetworkConfig {
     pub input: Shape,
     /// Smallest and largest integer of an image.
     pub levels: (i64, i64),
+    /// Whether scores are the sum of those of the image and of those of its mirror image, left and right exchanged: twice
+    /// the lookups, for one or two points of accuracy.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mirrored: bool,
     /// The layers, from the image on.
     pub layers: Vec<LayerConfig>,
 }

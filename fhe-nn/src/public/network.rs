@@ -122,7 +122,10 @@ impl Network {
             }
             let (after, furthest) = after(layer, given.thresholds, &bounds)?;
             reached.push(bounds);
-            let range = layer.range.unwrap_or(furthest).max(1);
+            // Two images' scores are added up.
+            let times = if config.mirrored && layer.activation.is_none() { 2 } else { 1 };
+            let furthest = times * furthest;
+            let range = layer.range.map_or(furthest, |range| times * range).max(1);
             levels = layer.activation.map_or((0, 0), |levels| levels.range());
             if let Some(Pool::Sum(side)) = layer.pool {
                 let window = (side * side) as i64;
@@ -169,6 +172,16 @@ impl Network {
     /// If the image is shorter than its shape.
     #[must_use]
     pub fn classify_exactly(&self, image: &[i64]) -> Vec<i64> {
+        let mut scores = self.scores_of(image);
+        if self.config.mirrored {
+            let mirror = mirror(self.config.input);
+            let image: Vec<i64> = mirror.into_iter().map(|i| image[i]).collect();
+            scores.iter_mut().zip(self.scores_of(&image)).for_each(|(s, more)| *s += more);
+        }
+        scores
+    }
+
+    fn scores_of(&self, image: &[i64]) -> Vec<i64> {
         let mut sums: Vec<Vec<i64>> = Vec::new();
         let mut x = image.to_vec();
         for layer in &self.layers {
@@ -214,11 +227,29 @@ impl Network {
     /// times [`Network::input_unit`], channels of a position together.
     ///
     /// # Cost
-    /// A lookup for each activation, and one for each maximum.
+    /// A lookup for each pre-activation with an activation, and one for each maximum; twice that with mirror images.
     ///
     /// # Errors
     /// [`fhe_core::Error::Index`] if there are fewer values than the images have.
     pub fn forward<E: Engine>(
+        &self,
+        engine: &E,
+        images: &E::Values,
+        samples: usize,
+    ) -> Result<E::Values> {
+        if !self.config.mirrored {
+            return self.scores(engine, images, samples);
+        }
+        let (len, mirror) = (self.config.input.len(), mirror(self.config.input));
+        let of_image = |s: usize| mirror.iter().map(move |i| (0, s * len + i));
+        let picks: Vec<(usize, usize)> = (0..samples).flat_map(of_image).collect();
+        let mut scores = self.scores(engine, images, samples)?;
+        let more = self.scores(engine, &engine.gather(&[images], &picks)?, samples)?;
+        engine.add_scaled_values(&mut scores, &more, 1)?;
+        Ok(scores)
+    }
+
+    fn scores<E: Engine>(
         &self,
         engine: &E,
         images: &E::Values,
@@ -330,6 +361,16 @@ fn after(
     let far = bounds.iter().enumerate().map(|(o, &bounds)| stairs.furthest(o, bounds));
     let furthest = far.max().unwrap_or(0);
     Ok((After::Staircase(stairs), furthest))
+}
+
+/// Returns the places that the numbers of an image's mirror image have in the image.
+fn mirror(input: Shape) -> Vec<usize> {
+    let (width, channels) = (input.width, input.channels);
+    let place = |i: usize| {
+        let (row, x, c) = (i / (width * channels), i / channels % width, i % channels);
+        (row * width + width - 1 - x) * channels + c
+    };
+    (0..input.len()).map(place).collect()
 }
 
 /// Gives layers that are joined by a shortcut the smallest of their units.

@@ -87,8 +87,9 @@ impl Network {
         // Thresholds that are apart are rounded to slots.
         let slot = 0.5 / params.row_size as f64;
         let rounded = slot * slot / 12.0;
-        let mut run = Run { network: self, engine: &meter, samples: 1, kept: Vec::new() };
-        let mut x: Metered = meter.fresh(self.config().input.len());
+        let samples = if self.config().mirrored { 2 } else { 1 };
+        let mut run = Run { network: self, engine: &meter, samples, kept: Vec::new() };
+        let mut x: Metered = meter.fresh(samples * self.config().input.len());
         let mut layers = Vec::new();
         for (i, layer) in self.layers.iter().enumerate() {
             let before = meter.price().lookups;
@@ -98,6 +99,9 @@ impl Network {
             let mut variance = s.variance + if last { 0.0 } else { reading };
             variance += if apart { rounded } else { 0.0 };
             x = run.activate(i, s)?;
+            if last && samples == 2 {
+                variance *= 2.0;
+            }
             layers.push(LayerSummary {
                 name: self.config().layers[i].name.clone(),
                 output: layer.conv.window().output,

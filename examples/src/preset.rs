@@ -13,6 +13,8 @@ use crate::encoder::EncoderChoice;
 
 /// Training images, and test images, of the built-in set.
 const BUILTIN_IMAGES: usize = 1000;
+/// As many as two slow cores train a network on in less than ten minutes.
+const BUILTIN_DEEP_IMAGES: usize = 780;
 /// Training images of MNIST that the deep preset takes: whole mini-batches.
 const MNIST_IMAGES: usize = 3008;
 
@@ -40,11 +42,13 @@ impl Preset {
     pub fn images(self, data: Option<&Path>, seed: u64, count: Option<usize>) -> Result<Split> {
         match self {
             Self::Builtin | Self::BuiltinDeep => {
+                let default =
+                    if self == Self::Builtin { BUILTIN_IMAGES } else { BUILTIN_DEEP_IMAGES };
                 ensure!(
                     data.is_none(),
                     "--data is for --preset cifar10, cifar10-deep and mnist-deep: built-in images are drawn"
                 );
-                let count = count.unwrap_or(BUILTIN_IMAGES);
+                let count = count.unwrap_or(default);
                 Ok(fhe_data::builtin(seed, count, count))
             }
             Self::Cifar10Deep => {

@@ -142,7 +142,10 @@ fn train(
             optimizer.set_learning_rate(
                 training.rate * rise * 0.5 * (1.0 + (std::f64::consts::PI * done).cos()),
             );
-            let (x, y) = batch_of(recipe, &data.train, batch, Some(&mut random))?;
+            let changes: Vec<Change> =
+                batch.iter().map(|_| Change::draw(training, &mut random)).collect();
+            let (x, y) =
+                (inputs(recipe, &data.train, batch, &changes)?, labels(&data.train, batch)?);
             let (logits, _) = model.forward(&x, None)?;
             let loss = candle_nn::loss::cross_entropy(&logits, &y)?;
             optimizer.backward_step(&loss)?;
@@ -159,25 +162,24 @@ fn train(
     Ok(())
 }
 
-/// Returns images as the network takes them, and their labels; changed at random to train on.
-fn batch_of(
+/// Returns images as the network takes them, each changed.
+fn inputs(
     recipe: &Recipe,
     images: &ImageSet,
     batch: &[usize],
-    random: Option<&mut ChaCha8Rng>,
-) -> Result<(Tensor, Tensor)> {
-    let changes: Vec<Change> = match random {
-        None => vec![Change::default(); batch.len()],
-        Some(random) => batch.iter().map(|_| Change::draw(&recipe.training, random)).collect(),
-    };
+    changes: &[Change],
+) -> Result<Tensor> {
     let one = |(&i, change): (&usize, &Change)| {
         let image = change.apply(images.image(i), images.shape());
         integers(&recipe.network, &image).into_iter().map(|x| x as f32)
     };
-    let x: Vec<f32> = batch.par_iter().zip(&changes).flat_map_iter(one).collect();
-    let y: Vec<u32> = batch.iter().map(|&i| u32::from(images.label(i))).collect();
-    let x = Tensor::from_vec(x, (batch.len(), recipe.network.input.len()), &Device::Cpu)?;
-    Ok((x, Tensor::new(&y[..], &Device::Cpu)?))
+    let x: Vec<f32> = batch.par_iter().zip(changes).flat_map_iter(one).collect();
+    Ok(Tensor::from_vec(x, (batch.len(), recipe.network.input.len()), &Device::Cpu)?)
+}
+
+fn labels(images: &ImageSet, batch: &[usize]) -> Result<Tensor> {
+    let labels: Vec<u32> = batch.iter().map(|&i| u32::from(images.label(i))).collect();
+    Ok(Tensor::new(&labels[..], &Device::Cpu)?)
 }
 
 /// How far an image is moved, and whether it is mirrored; what comes in from outside is black.
@@ -226,7 +228,8 @@ fn moments_of(model: &Model, recipe: &Recipe, images: &ImageSet) -> Result<Vec<M
     let batches = order.chunks_exact(size).take(BATCHES);
     let count = batches.len() as f32;
     for batch in batches {
-        let (_, seen) = model.forward(&batch_of(recipe, images, batch, None)?.0, None)?;
+        let unchanged = vec![Change::default(); size];
+        let (_, seen) = model.forward(&inputs(recipe, images, batch, &unchanged)?, None)?;
         if mean.is_empty() {
             let zeros = |m: &Moments| vec![0.0; m.means.len()];
             mean = seen.iter().map(|m| Moments { means: zeros(m), stds: zeros(m) }).collect();
@@ -243,9 +246,15 @@ fn moments_of(model: &Model, recipe: &Recipe, images: &ImageSet) -> Result<Vec<M
 fn accuracy(model: &Model, recipe: &Recipe, images: &ImageSet, moments: &[Moments]) -> Result<f64> {
     let order: Vec<usize> = (0..images.len()).collect();
     let mut right = 0;
+    let mirrors = if recipe.network.mirrored { &[false, true][..] } else { &[false] };
     for batch in order.chunks(500) {
-        let (x, y) = batch_of(recipe, images, batch, None)?;
-        let (logits, _) = model.forward(&x, Some(moments))?;
+        let y = labels(images, batch)?;
+        let logits = mirrors.iter().map(|&mirror| {
+            let changes = vec![Change { mirror, ..Change::default() }; batch.len()];
+            Ok(model.forward(&inputs(recipe, images, batch, &changes)?, Some(moments))?.0)
+        });
+        let logits = logits.collect::<Result<Vec<Tensor>>>()?;
+        let logits = Tensor::stack(&logits, 0)?.sum(0)?;
         let found = logits.argmax(1)?.eq(&y)?.to_vec1::<u8>()?;
         right += found.iter().filter(|&&hit| hit == 1).count();
     }

@@ -190,7 +190,7 @@ pub(crate) fn facts(name: &str, rows: &[(&str, String)]) -> String {
 }
 
 /// The trainings of the book.
-pub const RUNS: [&str; 2] = ["head-cifar10", "deep-mnist"];
+pub const RUNS: [&str; 3] = ["head-cifar10", "deep-mnist", "deep-builtin"];
 /// The single step of the book.
 pub const STEP: &str = "deep-step-cifar10";
 /// The simulated training of the book.

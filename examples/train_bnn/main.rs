@@ -38,8 +38,8 @@ struct Args {
     /// Seed of the first weights, of the order of the images and of their changes.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// A checkpoint of another training to begin with, OUT.latent.safetensors: of a network of the same layers, whose
-    /// thresholds may not be apart yet.
+    /// A checkpoint of another training to begin with, OUT.latent.safetensors: of a network that may lack some of the
+    /// layers, and whose thresholds may not be apart yet.
     #[arg(long)]
     from: Option<PathBuf>,
     /// Where the weights go.
@@ -97,7 +97,11 @@ fn resume(model: &Model, path: &Path) -> Result<usize> {
 fn begin_with(model: &Model, path: &Path) -> Result<usize> {
     let told = || path.display().to_string();
     let saved = candle_core::safetensors::load(path, &Device::Cpu).with_context(told)?;
-    model.set(&model.spread(&saved).with_context(told)?).with_context(told)?;
+    let (tensors, lacks) = model.spread(&saved).with_context(told)?;
+    model.set(&tensors).with_context(told)?;
+    if !lacks.is_empty() {
+        println!("{}: has no {}, begun anew", path.display(), lacks.join(", "));
+    }
     Ok(0)
 }
 

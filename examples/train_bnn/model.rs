@@ -79,8 +79,8 @@ impl Model {
 
     /// Returns what a checkpoint holds: the variables, and of each activation where its thresholds are before offsets.
     pub(crate) fn saved(&self) -> Result<HashMap<String, Tensor>> {
-        let variables = self.variables().into_iter().map(|(n, v)| (n, v.as_tensor().clone()));
-        let mut all: HashMap<String, Tensor> = variables.collect();
+        let variables = self.variables().into_iter().map(|(n, v)| Ok((n, v.as_tensor().copy()?)));
+        let mut all = variables.collect::<Result<HashMap<String, Tensor>>>()?;
         for (layer, config) in self.layers.iter().zip(&self.config.layers) {
             if let Some(steps) = layer.activation {
                 all.insert(format!("{}.thresholds", config.name), steps.thresholds()?);
@@ -98,14 +98,21 @@ impl Model {
         Ok(())
     }
 
-    /// Returns the checkpoint of another network as one of this: where thresholds are apart here and were not there, each
-    /// begins where it was, with the weights that all had; steps that are others begin at the lowest threshold.
+    /// Returns the checkpoint of another network as one of this, and the layers that it lacks, which begin anew: where
+    /// thresholds are apart here and were not there, each begins where it was, with the weights that all had; steps that
+    /// are others begin at the lowest threshold.
     pub(crate) fn spread(
         &self,
         saved: &HashMap<String, Tensor>,
-    ) -> anyhow::Result<HashMap<String, Tensor>> {
-        let (mut all, mut copies) = (saved.clone(), 1);
+    ) -> anyhow::Result<(HashMap<String, Tensor>, Vec<String>)> {
+        let (mut all, mut copies, mut lacks) = (self.saved()?, 1, Vec::new());
+        all.extend(saved.clone());
         for (layer, config) in self.layers.iter().zip(&self.config.layers) {
+            if !saved.contains_key(&format!("{}.latent", config.name)) {
+                lacks.push(config.name.clone());
+                copies = 1;
+                continue;
+            }
             let take = |what: &str| {
                 let name = format!("{}.{what}", config.name);
                 let tensor = saved.get(&name).with_context(|| format!("no tensor {name}"))?;
@@ -133,7 +140,7 @@ impl Model {
                 all.insert(name, Tensor::cat(&moved?, 0)?);
             }
         }
-        Ok(all)
+        Ok((all, lacks))
     }
 
     /// Keeps latent weights where their gradient can reach them.

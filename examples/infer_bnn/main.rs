@@ -68,14 +68,7 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<()> {
     let path = args.weights.clone().unwrap_or_else(|| args.model.weights());
-    let given = args.weights.is_some();
-    let (config, weights) = public::read(&path).with_context(|| match given || path.exists() {
-        true => "no weights".to_owned(),
-        false => {
-            "no weights come with this model yet; `train_bnn` makes them, --weights takes them"
-                .into()
-        }
-    })?;
+    let (config, weights) = public::read(&path)?;
     let shape = args.model.image_shape();
     ensure!(
         config.input.len() == shape.bytes(),

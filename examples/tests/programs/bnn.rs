@@ -136,7 +136,8 @@ fn a_training_goes_on_with_thresholds_apart() {
         .fails(&["absent.safetensors"]);
     let other = tied.replace("name = \"hidden\"", "name = \"other\"");
     fs::write(here.join("other.toml"), other).unwrap();
-    let said = train("other.toml", &[&from[..2], &["--epochs", "0", "--out", "w.safetensors"]].concat());
+    let said =
+        train("other.toml", &[&from[..2], &["--epochs", "0", "--out", "w.safetensors"]].concat());
     assert!(said.succeeds().contains("tied.latent.safetensors: has no other, begun anew"));
     let wide = tied.replace("outputs = 24", "outputs = 25");
     fs::write(here.join("wide.toml"), wide).unwrap();

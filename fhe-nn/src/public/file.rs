@@ -3,8 +3,8 @@
 //! | tensor | shape | what |
 //! |---|---|---|
 //! | `LAYER.weight` | outputs, inputs, rows, columns; or outputs, all the rest | integers, of any integer or float type |
-//! | `LAYER.thresholds` | outputs, thresholds | integers, ascending |
-//! | or `LAYER.norm.weight`, `.norm.bias`, `.norm.running_mean`, `.norm.running_var` | outputs | a batch normalisation, floats; epsilon is 1e-5 |
+//! | `LAYER.thresholds` | outputs, thresholds | integers, ascending; if they are apart, in any order |
+//! | or `LAYER.norm.weight`, `.norm.bias`, `.norm.running_mean`, `.norm.running_var` | outputs | a batch normalisation, floats; epsilon is 1e-5; not for thresholds that are apart |
 //! | and `LAYER.step` | one number | from one level of the normalised activation to the next; not for signs |
 //! | `LAYER.bias` | outputs | integers, in the last layer alone; zero if it is absent |
 //!
@@ -238,7 +238,7 @@ impl Names<'_> {
     ) -> Result<Vec<Vec<i64>>, String> {
         let (name, outputs) = (&layer.name, layer.outputs);
         let given = format!("{name}.thresholds");
-        if self.has(&given) || !self.has(&format!("{name}.norm.weight")) {
+        if self.has(&given) || levels.apart || !self.has(&format!("{name}.norm.weight")) {
             let flat = self.integers(&given, &[vec![outputs, levels.thresholds]])?;
             return Ok(flat.chunks(levels.thresholds).map(<[i64]>::to_vec).collect());
         }

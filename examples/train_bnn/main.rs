@@ -10,11 +10,13 @@ use anyhow::{Context, Result, ensure};
 use candle_core::{Device, Tensor};
 use candle_nn::{AdamW, Optimizer, ParamsAdamW};
 use clap::Parser;
+use fhe_core::Params;
 use fhe_data::{ImageSet, ImageShape};
 use fhe_examples::bnn::{ModelName, Recipe, Training, integers};
 use fhe_examples::{failure, progress};
+use fhe_nn::public::Network;
 use model::Model;
-use ops::Moments;
+use ops::{Moments, Noise};
 use rand::prelude::*;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -47,9 +49,6 @@ struct Args {
     out: PathBuf,
 }
 
-/// Standard deviations of a pre-activation that its range holds on each side: beyond them, one in 150,000 lies.
-const RANGE: f32 = 4.5;
-
 fn main() -> ExitCode {
     failure::exit_code(run())
 }
@@ -75,9 +74,9 @@ fn run() -> Result<()> {
     };
     train(&model, &recipe, &data, &args, first, &checkpoint)?;
     let moments = moments_of(&model, &recipe, &data.train)?;
-    let right = accuracy(&model, &recipe, &data.test, &moments)?;
+    let right = accuracy(&model, &recipe, &data.test, &moments, None)?;
     let weights = model.weights(&moments)?;
-    let config = model.config(&weights, &moments, RANGE);
+    let config = model.config(&weights, &moments, recipe.training.range);
     fhe_nn::public::write(&args.out, &config, &weights)?;
     println!("{:.4} of {} test images; {}", right, data.test.len(), args.out.display());
     Ok(())
@@ -133,6 +132,7 @@ fn train(
     let variables = model.variables().into_iter().map(|(_, v)| v).collect();
     let settings = ParamsAdamW { lr: training.rate, weight_decay: 0.0, ..ParamsAdamW::default() };
     let mut optimizer = AdamW::new(variables, settings)?;
+    let mut noise = noise_of(model, recipe, &moments_of(model, recipe, &data.train)?)?;
     for epoch in first..training.epochs {
         let mut random = ChaCha8Rng::seed_from_u64(args.seed.wrapping_mul(1000) + epoch as u64);
         let mut order: Vec<usize> = (0..images).collect();
@@ -150,7 +150,8 @@ fn train(
                 batch.iter().map(|_| Change::draw(training, &mut random)).collect();
             let (x, y) =
                 (inputs(recipe, &data.train, batch, &changes)?, labels(&data.train, batch)?);
-            let (logits, _) = model.forward(&x, None)?;
+            let noise = noise.as_ref().map(|noise| noise.with_seed(random.random()));
+            let (logits, _) = model.forward(&x, None, noise.as_ref())?;
             let loss = candle_nn::loss::cross_entropy(&logits, &y)?;
             optimizer.backward_step(&loss)?;
             model.clamp()?;
@@ -160,10 +161,29 @@ fn train(
         bar.finish();
         save(model, checkpoint, epoch + 1)?;
         let moments = moments_of(model, recipe, &data.train)?;
-        let right = accuracy(model, recipe, &data.test, &moments)?;
-        println!("epoch {}: loss {:.4}, test {right:.4}", epoch + 1, total / steps as f64);
+        let right = accuracy(model, recipe, &data.test, &moments, None)?;
+        print!("epoch {}: loss {:.4}, test {right:.4}", epoch + 1, total / steps as f64);
+        noise = noise_of(model, recipe, &moments)?;
+        if noise.is_some() {
+            let right = accuracy(model, recipe, &data.test, &moments, noise.as_ref())?;
+            print!(", with noise {right:.4}");
+        }
+        println!();
     }
     Ok(())
+}
+
+/// Returns the noise with which an encrypted inference would read the pre-activations, if the recipe trains with it.
+fn noise_of(model: &Model, recipe: &Recipe, moments: &[Moments]) -> Result<Option<Noise>> {
+    if !recipe.training.noise {
+        return Ok(None);
+    }
+    let weights = model.weights(moments)?;
+    let config = model.config(&weights, moments, recipe.training.range);
+    let params = Params::secure128_bnn()?;
+    let summary = Network::new(&config, weights, params.row_size)?.summary(&params)?;
+    let deviations = summary.layers.iter().map(|layer| layer.noise).collect();
+    Ok(Some(Noise::new(deviations)))
 }
 
 /// Returns images as the network takes them, each changed.
@@ -233,7 +253,7 @@ fn moments_of(model: &Model, recipe: &Recipe, images: &ImageSet) -> Result<Vec<M
     let count = batches.len() as f32;
     for batch in batches {
         let unchanged = vec![Change::default(); size];
-        let (_, seen) = model.forward(&inputs(recipe, images, batch, &unchanged)?, None)?;
+        let (_, seen) = model.forward(&inputs(recipe, images, batch, &unchanged)?, None, None)?;
         if mean.is_empty() {
             let zeros = |m: &Moments| vec![0.0; m.means.len()];
             mean = seen.iter().map(|m| Moments { means: zeros(m), stds: zeros(m) }).collect();
@@ -246,8 +266,14 @@ fn moments_of(model: &Model, recipe: &Recipe, images: &ImageSet) -> Result<Vec<M
     Ok(mean)
 }
 
-/// Returns the share of images that the model classifies rightly.
-fn accuracy(model: &Model, recipe: &Recipe, images: &ImageSet, moments: &[Moments]) -> Result<f64> {
+/// Returns the share of images that the model classifies rightly, with noise if there is any.
+fn accuracy(
+    model: &Model,
+    recipe: &Recipe,
+    images: &ImageSet,
+    moments: &[Moments],
+    noise: Option<&Noise>,
+) -> Result<f64> {
     let order: Vec<usize> = (0..images.len()).collect();
     let mut right = 0;
     let mirrors = if recipe.network.mirrored { &[false, true][..] } else { &[false] };
@@ -255,7 +281,10 @@ fn accuracy(model: &Model, recipe: &Recipe, images: &ImageSet, moments: &[Moment
         let y = labels(images, batch)?;
         let logits = mirrors.iter().map(|&mirror| {
             let changes = vec![Change { mirror, ..Change::default() }; batch.len()];
-            Ok(model.forward(&inputs(recipe, images, batch, &changes)?, Some(moments))?.0)
+            let noise =
+                noise.map(|noise| noise.with_seed((batch[0] << 1 | usize::from(mirror)) as u64));
+            let x = inputs(recipe, images, batch, &changes)?;
+            Ok(model.forward(&x, Some(moments), noise.as_ref())?.0)
         });
         let logits = logits.collect::<Result<Vec<Tensor>>>()?;
         let logits = Tensor::stack(&logits, 0)?.sum(0)?;

@@ -10,7 +10,7 @@ use fhe_nn::public::{LayerConfig, LayerWeights, NetworkConfig, Pool};
 use rand::prelude::*;
 use rand_chacha::ChaCha8Rng;
 
-use crate::ops::{Activation, Convolution, Moments, Steps, Windows, moments};
+use crate::ops::{Activation, Convolution, Moments, Noise, Steps, Windows, moments};
 
 /// One layer's trained numbers.
 struct Layer {
@@ -149,11 +149,12 @@ impl Model {
     }
 
     /// Returns the logits of images, (images x integers), and the moments that normalised each layer: the batch's own, or
-    /// given ones.
+    /// given ones. Noise disturbs what is read of a layer, not what a shortcut carries on.
     pub(crate) fn forward(
         &self,
         images: &Tensor,
         fixed: Option<&[Moments]>,
+        noise: Option<&Noise>,
     ) -> Result<(Tensor, Vec<Moments>)> {
         let count = images.dim(0)?;
         let (mut x, mut kept, mut seen) = (images.clone(), Vec::<Tensor>::new(), Vec::new());
@@ -163,12 +164,13 @@ impl Model {
             if let Some(j) = layer.shortcut {
                 s = (s + &kept[j])?;
             }
-            seen.push(fixed.map_or_else(|| moments(&s), |fixed| Ok(fixed[i].clone()))?);
+            let read = noise.map_or_else(|| Ok(s.clone()), |noise| noise.disturb(i, &s))?;
+            seen.push(fixed.map_or_else(|| moments(&read), |fixed| Ok(fixed[i].clone()))?);
             let Some(steps) = layer.activation else {
-                x = s.broadcast_mul(&self.scale)?.broadcast_add(&layer.offset)?;
+                x = read.broadcast_mul(&self.scale)?.broadcast_add(&layer.offset)?;
                 break;
             };
-            x = s.apply_op2(&layer.offset, Activation { steps, moments: seen[i].clone() })?;
+            x = read.apply_op2(&layer.offset, Activation { steps, moments: seen[i].clone() })?;
             kept.push(s);
             if let Some(pool) = layer.pool {
                 x = pooled(&x, pool, layer.output, count)?;

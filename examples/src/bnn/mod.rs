@@ -40,6 +40,18 @@ pub struct Training {
     pub shift: usize,
     /// Whether half of the images are mirrored.
     pub mirror: bool,
+    /// Whether pre-activations have the noise with which encrypted ones are read.
+    #[serde(default)]
+    pub noise: bool,
+    /// Standard deviations of a pre-activation that its range holds on each side: the fewer, the less noise, and the
+    /// more pre-activations wrap.
+    #[serde(default = "range")]
+    pub range: f32,
+}
+
+/// Beyond so many standard deviations on each side, one in 150,000 lies.
+fn range() -> f32 {
+    4.5
 }
 
 /// A network and its training.

@@ -267,3 +267,96 @@ impl Activation {
         (of_x, sums[..width].iter().map(|&s| s as f32).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Var;
+    use fhe_core::noise::gaussian;
+    use rand_chacha::ChaCha8Rng;
+    use rand_chacha::rand_core::SeedableRng;
+
+    use super::*;
+
+    fn normal(count: usize, seed: u64) -> Vec<f64> {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        (0..count).map(|_| gaussian(&mut random)).collect()
+    }
+
+    fn var(x: &[f64], shape: impl Into<Shape>) -> Var {
+        let x = x.iter().map(|&x| x as f32).collect();
+        Var::from_tensor(&Tensor::from_vec(x, shape, &Device::Cpu).unwrap()).unwrap()
+    }
+
+    /// What the straight-through estimator takes steps for: the ramp, of normalised columns, in doubles.
+    fn ramps(steps: Steps, x: &[f64], offsets: &[f64], columns: usize) -> Vec<f64> {
+        let (slope, low, high) = steps.ramp();
+        let rows = x.len() / columns;
+        let mean = |f: &dyn Fn(f64) -> f64, c: usize| {
+            x[c..].iter().step_by(columns).map(|&x| f(x)).sum::<f64>() / rows as f64
+        };
+        let means: Vec<f64> = (0..columns).map(|c| mean(&|x| x, c)).collect();
+        let stds = (0..columns).map(|c| mean(&|x| (x - means[c]).powi(2), c));
+        let stds: Vec<f64> = stds.map(|v| (v + f64::from(EPSILON)).sqrt()).collect();
+        let one = |row: usize, k: usize| {
+            let c = k % columns;
+            let y = (x[row * columns + c] - means[c]) / stds[c] + offsets[k];
+            f64::from(slope) * y.clamp(f64::from(low), f64::from(high))
+        };
+        (0..rows).flat_map(|row| (0..offsets.len()).map(move |k| one(row, k))).collect()
+    }
+
+    #[test]
+    fn gradients_are_those_of_the_ramp() {
+        const COLUMNS: usize = 3;
+        const ROWS_HERE: usize = 2 * ROWS + 100;
+        let three = Levels { first: -3, step: 2, thresholds: 3, apart: false };
+        let rectifier = Levels { first: 0, step: 1, thresholds: 15, apart: false };
+        let apart = Levels { first: -1, step: 2, thresholds: 3, apart: true };
+        for levels in [Levels::SIGN, three, rectifier, apart] {
+            let steps = Steps::activation(levels);
+            let width = COLUMNS * levels.copies();
+            let x: Vec<f64> =
+                normal(ROWS_HERE * COLUMNS, 1).iter().map(|x| 5.0 * x + 2.0).collect();
+            let (offsets, g) = (normal(width, 2), normal(ROWS_HERE * width, 3));
+            let (x_var, o_var) = (var(&x, (ROWS_HERE, COLUMNS)), var(&offsets, width));
+            let op = Activation { steps, moments: moments(&x_var).unwrap() };
+            let out = x_var.apply_op2(&o_var, op).unwrap();
+            let loss = (out * var(&g, (ROWS_HERE, width)).as_tensor()).unwrap().sum_all().unwrap();
+            let gradients = loss.backward().unwrap();
+            let along = |var: &Var, change: &[f64]| -> f64 {
+                let gradient = gradients.get(var).unwrap().flatten_all().unwrap();
+                let gradient = gradient.to_vec1::<f32>().unwrap();
+                gradient.iter().zip(change).map(|(&g, d)| f64::from(g) * d).sum()
+            };
+            let loss_at = |x: &[f64], offsets: &[f64]| -> f64 {
+                ramps(steps, x, offsets, COLUMNS).iter().zip(&g).map(|(r, g)| r * g).sum()
+            };
+            let moved = |x: &[f64], change: &[f64], by: f64| -> Vec<f64> {
+                x.iter().zip(change).map(|(x, d)| x + by * d).collect()
+            };
+            const H: f64 = 1e-6;
+            // A change that is not that of a mean or a deviation alone, nor without them.
+            let change: Vec<f64> =
+                normal(x.len(), 4).iter().zip(&x).map(|(n, x)| n + 0.1 * x).collect();
+            let [up, down] = [H, -H].map(|h| loss_at(&moved(&x, &change, h), &offsets));
+            let (got, expected) = (along(&x_var, &change), (up - down) / (2.0 * H));
+            assert!((got - expected).abs() < 2e-3 * expected.abs(), "{levels:?}: {got} {expected}");
+            let change = normal(width, 5);
+            let [up, down] = [H, -H].map(|h| loss_at(&x, &moved(&offsets, &change, h)));
+            let (got, expected) = (along(&o_var, &change), (up - down) / (2.0 * H));
+            assert!((got - expected).abs() < 2e-3 * expected.abs(), "{levels:?}: {got} {expected}");
+        }
+    }
+
+    #[test]
+    fn steps_are_counted_from_their_thresholds() {
+        let steps = Steps::weights(3);
+        let at = |x: f32| steps.at(x);
+        assert_eq!(
+            [-1.0, -0.52, 0.0, 0.16, 0.17, 0.6, 1.0].map(at),
+            [-3., -2., 0., 0., 1., 2., 3.]
+        );
+        let sign = Steps::weights(1);
+        assert_eq!([-1.0, -1e-6, 0.0, 1.0].map(|x| sign.at(x)), [-1., -1., 1., 1.]);
+    }
+}

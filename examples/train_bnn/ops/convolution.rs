@@ -187,3 +187,74 @@ impl CustomOp2 for Convolution {
         Ok((of_maps, Some(Tensor::from_vec(sum, weights.shape(), weights.device())?)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Var};
+    use fhe_nn::Shape;
+    use rand::prelude::*;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    const IMAGES: usize = 11;
+
+    fn integers(shape: (usize, usize), random: &mut ChaCha8Rng) -> Var {
+        let x: Vec<f32> =
+            (0..shape.0 * shape.1).map(|_| random.random_range(-8..=8) as f32).collect();
+        Var::from_tensor(&Tensor::from_vec(x, shape, &Device::Cpu).unwrap()).unwrap()
+    }
+
+    fn dot(a: &Tensor, b: &Tensor) -> f32 {
+        (a * b).unwrap().sum_all().unwrap().to_scalar().unwrap()
+    }
+
+    fn window() -> Window {
+        let input = Shape { channels: 3, height: 7, width: 6 };
+        Window::new("conv", input, 5, (4, 2, 1)).unwrap()
+    }
+
+    #[test]
+    fn sums_are_those_of_the_windows() {
+        let window = window();
+        let mut random = ChaCha8Rng::seed_from_u64(1);
+        let x = integers((IMAGES, window.input.len()), &mut random);
+        let w = integers((window.len(), 5), &mut random);
+        let op = Convolution { windows: Arc::new(Windows::new(&window)), first: false };
+        let got = x.apply_op2(&w, op).unwrap().to_vec2::<f32>().unwrap();
+        let (x, w) = (x.to_vec2::<f32>().unwrap(), w.to_vec2::<f32>().unwrap());
+        // `places` go channel by channel, rows of the weights pixel by pixel.
+        let (area, channels) = (window.len() / 3, 3);
+        let places = window.places(1);
+        for (i, got) in got.iter().enumerate() {
+            let (image, places) = (&x[i / places.len()], &places[i % places.len()]);
+            for (o, got) in got.iter().enumerate() {
+                let one = |(j, place): (usize, &Option<usize>)| {
+                    let row = j % area * channels + j / area;
+                    place.map_or(0.0, |place| image[place] * w[row][o])
+                };
+                assert_eq!(*got, places.iter().enumerate().map(one).sum::<f32>(), "{i} {o}");
+            }
+        }
+    }
+
+    /// The convolution is linear in both arguments, so its gradient along any change is its value there; in small
+    /// integers, exactly.
+    #[test]
+    fn gradients_are_those_of_a_bilinear_map() {
+        let window = window();
+        let mut random = ChaCha8Rng::seed_from_u64(2);
+        let convolve = |x: &Tensor, w: &Tensor| {
+            let windows = Arc::new(Windows::new(&window));
+            x.apply_op2(w, Convolution { windows, first: false }).unwrap()
+        };
+        let (x, w) = ((IMAGES, window.input.len()), (window.len(), 5));
+        let [(x, dx), (w, dw)] =
+            [x, w].map(|shape| (integers(shape, &mut random), integers(shape, &mut random)));
+        let out = convolve(&x, &w);
+        let g = integers(out.dims2().unwrap(), &mut random);
+        let gradients = (&out * g.as_tensor()).unwrap().sum_all().unwrap().backward().unwrap();
+        assert_eq!(dot(gradients.get(&x).unwrap(), &dx), dot(&g, &convolve(&dx, &w)));
+        assert_eq!(dot(gradients.get(&w).unwrap(), &dw), dot(&g, &convolve(&x, &dw)));
+    }
+}

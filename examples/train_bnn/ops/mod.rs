@@ -2,10 +2,12 @@
 
 mod activation;
 mod convolution;
+mod noise;
 
 pub(crate) use activation::{Activation, Moments, Steps, moments};
 use candle_core::{CpuStorage, Error, Layout, Result, Tensor};
 pub(crate) use convolution::{Convolution, Windows};
+pub(crate) use noise::Noise;
 
 /// Returns the floats of a contiguous layout.
 fn floats<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {

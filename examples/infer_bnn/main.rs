@@ -113,7 +113,7 @@ fn run(args: &Args) -> Result<()> {
         return Ok(());
     }
     if let (Some(file), Some(pixels)) = (&args.image, image) {
-        let (class, seconds) = one(&client, &server, &integers(&config, &pixels))?;
+        let (class, seconds) = one(&client, &server, &summary, &integers(&config, &pixels))?;
         let name = args.model.class_names()[class];
         println!("{}: {name} ({seconds:.2} s on the server)", file.display());
         return Ok(());
@@ -128,7 +128,7 @@ fn run(args: &Args) -> Result<()> {
     ensure!(index < data.test.len(), "--index {index}: the test set has {}", data.test.len());
     let image = integers(&config, data.test.image(index));
     let exact = largest(&network.classify_exactly(&image));
-    let (class, seconds) = one(&client, &server, &image)?;
+    let (class, seconds) = one(&client, &server, &summary, &image)?;
     let names = args.model.class_names();
     println!(
         "test image {index} is a {}: encrypted {}, in the clear {} ({seconds:.2} s on the server)",

@@ -7,7 +7,8 @@ use fhe_core::client::ClientKey;
 use fhe_core::engine::cpu::Values;
 use fhe_core::server::SeededRows;
 use fhe_core::{Cpu, from_torus, to_torus};
-use fhe_nn::public::Network;
+use fhe_examples::progress;
+use fhe_nn::public::{Network, Summary};
 
 /// What the client holds.
 pub(crate) struct Client<'a> {
@@ -38,9 +39,10 @@ pub(crate) struct Server<'a> {
 }
 
 impl Server<'_> {
-    pub(crate) fn scores(&self, images: &[SeededRows]) -> Result<Values> {
+    /// Calls `done(i)` after layer i.
+    pub(crate) fn scores(&self, images: &[SeededRows], done: impl Fn(usize)) -> Result<Values> {
         let values = self.engine.open_values(images);
-        Ok(self.network.forward(&self.engine, &values, images.len())?)
+        Ok(self.network.forward_watched(&self.engine, &values, images.len(), done)?)
     }
 }
 
@@ -50,10 +52,18 @@ pub(crate) fn largest<T: PartialOrd + Copy>(scores: &[T]) -> usize {
 }
 
 /// Returns the class of one image, and the seconds of the server's part.
-pub(crate) fn one(client: &Client<'_>, server: &Server<'_>, image: &[i64]) -> Result<(usize, f64)> {
+pub(crate) fn one(
+    client: &Client<'_>,
+    server: &Server<'_>,
+    summary: &Summary,
+    image: &[i64],
+) -> Result<(usize, f64)> {
     let query = client.encrypt(image, "query");
+    let bar = progress::bar("on the server", summary.list.price.lookups, "lookups");
+    let passes = if server.network.config().mirrored { 2 } else { 1 };
     let start = Instant::now();
-    let scores = server.scores(&[query])?;
+    let scores = server.scores(&[query], |i| bar.inc(summary.layers[i].lookups / passes))?;
     let seconds = start.elapsed().as_secs_f64();
+    bar.finish();
     Ok((client.decide(&scores, 1)?[0], seconds))
 }

@@ -237,15 +237,32 @@ impl Network {
         images: &E::Values,
         samples: usize,
     ) -> Result<E::Values> {
-        if !self.config.mirrored {
-            return self.scores(engine, images, samples);
+        self.forward_watched(engine, images, samples, |_| ())
+    }
+
+    /// The same, for those who watch: calls `done(i)` after layer i; with mirror images, twice.
+    ///
+    /// # Errors
+    /// Those of [`Network::forward`].
+    pub fn forward_watched<E: Engine>(
+        &self,
+        engine: &E,
+        images: &E::Values,
+        samples: usize,
+        done: impl Fn(usize),
+    ) -> Result<E::Values> {
+        let mut scores = self.scores(engine, images, samples, &done)?;
+        if self.config.mirrored {
+            let (len, mirror) = (self.config.input.len(), mirror(self.config.input));
+            let of_image = |s: usize| mirror.iter().map(move |i| (0, s * len + i));
+            let picks: Vec<(usize, usize)> = (0..samples).flat_map(of_image).collect();
+            let images = engine.gather(&[images], &picks)?;
+            engine.add_scaled_values(
+                &mut scores,
+                &self.scores(engine, &images, samples, &done)?,
+                1,
+            )?;
         }
-        let (len, mirror) = (self.config.input.len(), mirror(self.config.input));
-        let of_image = |s: usize| mirror.iter().map(move |i| (0, s * len + i));
-        let picks: Vec<(usize, usize)> = (0..samples).flat_map(of_image).collect();
-        let mut scores = self.scores(engine, images, samples)?;
-        let more = self.scores(engine, &engine.gather(&[images], &picks)?, samples)?;
-        engine.add_scaled_values(&mut scores, &more, 1)?;
         Ok(scores)
     }
 
@@ -254,13 +271,16 @@ impl Network {
         engine: &E,
         images: &E::Values,
         samples: usize,
+        done: &impl Fn(usize),
     ) -> Result<E::Values> {
         let mut run = Run { network: self, engine, samples, kept: Vec::new() };
         let first = run.pre_activations(0, images)?;
         let mut x = run.activate(0, first)?;
+        done(0);
         for i in 1..self.layers.len() {
             let s = run.pre_activations(i, &x)?;
             x = run.activate(i, s)?;
+            done(i);
         }
         Ok(x)
     }

@@ -196,7 +196,7 @@ pub const STEP: &str = "deep-step-cifar10";
 /// The simulated training of the book.
 pub const TWIN: &str = "deep-twin-cifar10";
 /// The encrypted inferences with public weights of the book.
-pub const BNN: [&str; 2] = ["bnn-mnist", "bnn-mnist-perceptron"];
+pub const BNN: [&str; 4] = ["bnn-mnist", "bnn-mnist-perceptron", "bnn-cifar10", "bnn-cifar10-4bit"];
 /// The operations of the book.
 pub const OPERATIONS: &str = "bnn-operations";
 /// Bootstraps a second of one H100, derived from published tables: see the book's page.

@@ -132,6 +132,12 @@ fn a_training_goes_on_with_thresholds_apart() {
     assert!(clear.contains("24 lookups and 19536 weighted terms"), "{clear}");
     let exact: f64 = clear.split("exact ").last().unwrap()[..6].parse().unwrap();
     assert!(exact > 0.9, "{clear}");
+    // And goes on with the noise of reading, which is printed beside.
+    fs::write(here.join("noisy.toml"), apart + "noise = true\nrange = 3.5\n").unwrap();
+    let more = ["--epochs", "1", "--out", "noisy.safetensors"];
+    let said = train("noisy.toml", &[&from[..2], &more[..]].concat()).succeeds();
+    let noisy = said.split("with noise ").nth(1).unwrap();
+    assert!(noisy[..6].parse::<f64>().unwrap() > 0.9, "{said}");
     train("tied.toml", &["--from", "absent.safetensors", "--out", "w.safetensors"])
         .fails(&["absent.safetensors"]);
     let other = tied.replace("name = \"hidden\"", "name = \"other\"");

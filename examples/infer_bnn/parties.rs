@@ -60,7 +60,7 @@ pub(crate) fn one(
 ) -> Result<(usize, f64)> {
     let query = client.encrypt(image, "query");
     let bar = progress::bar("on the server", summary.list.price.lookups, "lookups");
-    let passes = if server.network.config().mirrored { 2 } else { 1 };
+    let passes = server.network.config().passes() as u64;
     let start = Instant::now();
     let scores = server.scores(&[query], |i| bar.inc(summary.layers[i].lookups / passes))?;
     let seconds = start.elapsed().as_secs_f64();

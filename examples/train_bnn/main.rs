@@ -3,6 +3,7 @@
 mod model;
 mod ops;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -72,13 +73,12 @@ fn run() -> Result<()> {
         Some(other) => begin_with(&model, other)?,
         None => 0,
     };
-    train(&model, &recipe, &data, &args, first, &checkpoint)?;
-    let moments = moments_of(&model, &recipe, &data.train)?;
-    let right = accuracy(&model, &recipe, &data.test, &moments, None)?;
+    let Evaluation { moments, right, .. } =
+        train(&model, &recipe, &data, &args, first, &checkpoint)?;
     let weights = model.weights(&moments)?;
     let config = model.config(&weights, &moments, recipe.training.range);
     fhe_nn::public::write(&args.out, &config, &weights)?;
-    println!("{:.4} of {} test images; {}", right, data.test.len(), args.out.display());
+    println!("{right:.4} of {} test images; {}", data.test.len(), args.out.display());
     Ok(())
 }
 
@@ -119,7 +119,7 @@ fn train(
     args: &Args,
     first: usize,
     checkpoint: &Path,
-) -> Result<()> {
+) -> Result<Evaluation> {
     let training = &recipe.training;
     let images = data.train.len();
     ensure!(
@@ -132,7 +132,7 @@ fn train(
     let variables = model.variables().into_iter().map(|(_, v)| v).collect();
     let settings = ParamsAdamW { lr: training.rate, weight_decay: 0.0, ..ParamsAdamW::default() };
     let mut optimizer = AdamW::new(variables, settings)?;
-    let mut noise = noise_of(model, recipe, &moments_of(model, recipe, &data.train)?)?;
+    let mut found = evaluate(model, recipe, data)?;
     for epoch in first..training.epochs {
         let mut random = ChaCha8Rng::seed_from_u64(args.seed.wrapping_mul(1000) + epoch as u64);
         let mut order: Vec<usize> = (0..images).collect();
@@ -150,7 +150,7 @@ fn train(
                 batch.iter().map(|_| Change::draw(training, &mut random)).collect();
             let (x, y) =
                 (inputs(recipe, &data.train, batch, &changes)?, labels(&data.train, batch)?);
-            let noise = noise.as_ref().map(|noise| noise.with_seed(random.random()));
+            let noise = found.noise.as_ref().map(|noise| noise.with_seed(random.random()));
             let (logits, _) = model.forward(&x, None, noise.as_ref())?;
             let loss = candle_nn::loss::cross_entropy(&logits, &y)?;
             optimizer.backward_step(&loss)?;
@@ -160,30 +160,50 @@ fn train(
         }
         bar.finish();
         save(model, checkpoint, epoch + 1)?;
-        let moments = moments_of(model, recipe, &data.train)?;
-        let right = accuracy(model, recipe, &data.test, &moments, None)?;
-        print!("epoch {}: loss {:.4}, test {right:.4}", epoch + 1, total / steps as f64);
-        noise = noise_of(model, recipe, &moments)?;
-        if noise.is_some() {
-            let right = accuracy(model, recipe, &data.test, &moments, noise.as_ref())?;
-            print!(", with noise {right:.4}");
-        }
-        println!();
+        found = evaluate(model, recipe, data)?;
+        println!("epoch {}: loss {:.4}, {found}", epoch + 1, total / steps as f64);
     }
-    Ok(())
+    Ok(found)
 }
 
-/// Returns the noise with which an encrypted inference would read the pre-activations, if the recipe trains with it.
-fn noise_of(model: &Model, recipe: &Recipe, moments: &[Moments]) -> Result<Option<Noise>> {
-    if !recipe.training.noise {
-        return Ok(None);
+/// What a model is worth at one point of its training.
+struct Evaluation {
+    moments: Vec<Moments>,
+    /// Share of the test images that it classifies rightly.
+    right: f64,
+    /// If the recipe trains with it: the noise with which an encrypted inference would read the pre-activations.
+    noise: Option<Noise>,
+    /// Share of the test images with that noise.
+    right_with_noise: Option<f64>,
+}
+
+impl fmt::Display for Evaluation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "test {:.4}", self.right)?;
+        self.right_with_noise.map_or(Ok(()), |right| write!(f, ", with noise {right:.4}"))
     }
+}
+
+fn evaluate(model: &Model, recipe: &Recipe, data: &fhe_data::Split) -> Result<Evaluation> {
+    let moments = moments_of(model, recipe, &data.train)?;
+    let noise = match recipe.training.noise {
+        true => Some(noise_of(model, recipe, &moments)?),
+        false => None,
+    };
+    let right = |noise| accuracy(model, recipe, &data.test, &moments, noise);
+    let (right, right_with_noise) =
+        (right(None)?, noise.as_ref().map(|noise| right(Some(noise))).transpose()?);
+    Ok(Evaluation { moments, right, noise, right_with_noise })
+}
+
+/// Returns the noise with which an encrypted inference would read the pre-activations.
+fn noise_of(model: &Model, recipe: &Recipe, moments: &[Moments]) -> Result<Noise> {
     let weights = model.weights(moments)?;
     let config = model.config(&weights, moments, recipe.training.range);
     let params = Params::secure128_bnn()?;
     let summary = Network::new(&config, weights, params.row_size)?.summary(&params)?;
     let deviations = summary.layers.iter().map(|layer| layer.noise).collect();
-    Ok(Some(Noise::new(deviations)))
+    Ok(Noise::new(deviations))
 }
 
 /// Returns images as the network takes them, each changed.

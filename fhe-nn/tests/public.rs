@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -93,7 +94,11 @@ fn scores_of_the_mirror_image_are_added() {
     let mirrored = Network::new(&config, weights(), params.row_size).unwrap();
     let images = images(&config, 20);
     let clear = Clear::exact(&params);
-    let scores = mirrored.forward(&clear, &phases(&mirrored, &images), images.len()).unwrap();
+    let phases = phases(&mirrored, &images);
+    let done = RefCell::new(Vec::new());
+    let watch = |i| done.borrow_mut().push(i);
+    let scores = mirrored.forward_watched(&clear, &phases, images.len(), watch).unwrap();
+    assert_eq!(done.into_inner(), [0, 1, 2, 3, 0, 1, 2, 3]);
     let mut differ = 0;
     for (image, scores) in images.iter().zip(rounded(&mirrored, &scores).chunks(3)) {
         let flipped: Vec<i64> = image.chunks(4).flat_map(|row| row.iter().rev().copied()).collect();

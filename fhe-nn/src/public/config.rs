@@ -93,7 +93,7 @@ pub struct NetworkConfig {
     /// Smallest and largest integer of an image.
     pub levels: (i64, i64),
     /// Whether scores are the sum of those of the image and of those of its mirror image, left and right exchanged: twice
-    /// the lookups, for one or two points of accuracy.
+    /// the lookups, for a little more accuracy.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub mirrored: bool,
     /// The layers, from the image on.

@@ -123,7 +123,7 @@ impl Network {
             let (after, furthest) = after(layer, given.thresholds, &bounds)?;
             reached.push(bounds);
             // Two images' scores are added up.
-            let times = if config.mirrored && layer.activation.is_none() { 2 } else { 1 };
+            let times = if layer.activation.is_none() { config.passes() as i64 } else { 1 };
             let furthest = times * furthest;
             let range = layer.range.map_or(furthest, |range| times * range).max(1);
             levels = layer.activation.map_or((0, 0), |levels| levels.range());
@@ -240,7 +240,11 @@ impl Network {
         self.forward_watched(engine, images, samples, |_| ())
     }
 
-    /// The same, for those who watch: calls `done(i)` after layer i; with mirror images, twice.
+    /// [`Network::forward`] for those who watch its progress: calls `done(i)` after layer i, in each of the
+    /// [`NetworkConfig::passes`].
+    ///
+    /// # Cost
+    /// That of [`Network::forward`].
     ///
     /// # Errors
     /// Those of [`Network::forward`].
@@ -257,11 +261,8 @@ impl Network {
             let of_image = |s: usize| mirror.iter().map(move |i| (0, s * len + i));
             let picks: Vec<(usize, usize)> = (0..samples).flat_map(of_image).collect();
             let images = engine.gather(&[images], &picks)?;
-            engine.add_scaled_values(
-                &mut scores,
-                &self.scores(engine, &images, samples, &done)?,
-                1,
-            )?;
+            let more = self.scores(engine, &images, samples, &done)?;
+            engine.add_scaled_values(&mut scores, &more, 1)?;
         }
         Ok(scores)
     }
@@ -414,6 +415,12 @@ impl NetworkConfig {
     pub fn shortcut(&self, i: usize) -> Option<usize> {
         let name = self.layers[i].shortcut.as_ref()?;
         self.layers[..i].iter().position(|layer| layer.name == *name)
+    }
+
+    /// Returns how often an image goes through the layers: twice with its mirror image.
+    #[must_use]
+    pub fn passes(&self) -> usize {
+        if self.mirrored { 2 } else { 1 }
     }
 
     /// Returns the windows of the layers.

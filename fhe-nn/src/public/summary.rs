@@ -87,7 +87,7 @@ impl Network {
         // Thresholds that are apart are rounded to slots.
         let slot = 0.5 / params.row_size as f64;
         let rounded = slot * slot / 12.0;
-        let samples = if self.config().mirrored { 2 } else { 1 };
+        let samples = self.config().passes();
         let mut run = Run { network: self, engine: &meter, samples, kept: Vec::new() };
         let mut x: Metered = meter.fresh(samples * self.config().input.len());
         let mut layers = Vec::new();
@@ -99,8 +99,8 @@ impl Network {
             let mut variance = s.variance + if last { 0.0 } else { reading };
             variance += if apart { rounded } else { 0.0 };
             x = run.activate(i, s)?;
-            if last && samples == 2 {
-                variance *= 2.0;
+            if last {
+                variance *= samples as f64;
             }
             layers.push(LayerSummary {
                 name: self.config().layers[i].name.clone(),

@@ -7,7 +7,7 @@ use candle_core::Tensor;
 use fhe_core::Params;
 use fhe_data::ImageSet;
 use fhe_examples::bnn::Recipe;
-use fhe_nn::public::Network;
+use fhe_nn::public::PublicNetwork;
 use rand::prelude::*;
 use rand_chacha::ChaCha8Rng;
 
@@ -54,7 +54,7 @@ fn noise_of(model: &Model, recipe: &Recipe, moments: &[Moments]) -> Result<Noise
     let weights = model.weights(moments)?;
     let config = model.config(&weights, moments, recipe.training.range);
     let params = Params::secure128_bnn()?;
-    let summary = Network::new(&config, weights, params.row_size)?.summary(&params)?;
+    let summary = PublicNetwork::new(&config, weights, params.row_size)?.summary(&params)?;
     let deviations = summary.layers.iter().map(|layer| layer.noise).collect();
     Ok(Noise::new(deviations))
 }

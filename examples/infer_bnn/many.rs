@@ -15,7 +15,7 @@ use fhe_train::Provenance;
 use indicatif::HumanDuration;
 
 use crate::Args;
-use crate::parties::{Client, Server, largest};
+use crate::parties::{Client, Server, exactly};
 use crate::twins::Twins;
 
 /// Encrypts the first images of the test set and compares with the twins.
@@ -75,7 +75,11 @@ pub(crate) fn run(
         let first = found.images.len();
         let together: Vec<usize> = (first..count.min(first + batch)).collect();
         let clear: Vec<Vec<i64>> =
-            together.iter().map(|&i| integers(server.network.config(), images.image(i))).collect();
+            integers(server.network.config(), images, first..first + together.len())?
+                .rows()
+                .into_iter()
+                .map(|image| image.to_vec())
+                .collect();
         let queries: Vec<SeededRows> = clear
             .iter()
             .zip(&together)
@@ -90,7 +94,7 @@ pub(crate) fn run(
             found.images.push(EncryptedImage {
                 index,
                 label: images.label(index).into(),
-                exact: largest(&server.network.classify_exactly(image)),
+                exact: exactly(server.network, image)?,
                 encrypted,
                 seconds,
                 raw_seconds,

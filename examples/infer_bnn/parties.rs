@@ -9,6 +9,7 @@ use fhe_core::server::SeededRows;
 use fhe_core::{Cpu, from_torus, to_torus};
 use fhe_examples::progress;
 use fhe_nn::public::{PublicNetwork, PublicSummary};
+use ndarray::ArrayView2;
 
 /// What the client holds.
 pub(crate) struct Client<'a> {
@@ -44,6 +45,12 @@ impl Server<'_> {
         let values = self.engine.open_values(images);
         Ok(self.network.forward_watched(&self.engine, &values, images.len(), done)?)
     }
+}
+
+/// Returns the class that the exact twin decides on.
+pub(crate) fn exactly(network: &PublicNetwork, image: &[i64]) -> Result<usize> {
+    let scores = network.exact_scores(ArrayView2::from_shape((1, image.len()), image)?)?;
+    Ok(largest(&scores.into_iter().collect::<Vec<i64>>()))
 }
 
 /// Returns the index of the largest score, of equal ones the first.

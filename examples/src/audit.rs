@@ -11,7 +11,7 @@ use std::time::Instant;
 use fhe_core::client::ClientKey;
 use fhe_core::engine::clear::{self, Row};
 use fhe_core::engine::cpu;
-use fhe_core::{Clear, Cpu, Engine, Params, Reads, Result, Slot, Table, Term, from_torus};
+use fhe_core::{Clear, Cpu, Engine, List, Params, Reads, Result, Slot, Table, Term, from_torus};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,12 @@ impl<C, P> Seen<C, P> {
     /// Returns the phases.
     pub fn plain(&self) -> &P {
         &self.plain
+    }
+}
+
+impl<C: List, P: List> List for Seen<C, P> {
+    fn len(&self) -> usize {
+        self.plain.len()
     }
 }
 
@@ -202,18 +208,6 @@ impl Engine for Audit<'_> {
 
     fn params(&self) -> &Params {
         self.cpu.params()
-    }
-
-    fn values_len(&self, x: &Values) -> usize {
-        x.plain.len()
-    }
-
-    fn rows_len(&self, x: &Rows) -> usize {
-        x.plain.len()
-    }
-
-    fn selectors_len(&self, x: &Selectors) -> usize {
-        self.cpu.selectors_len(&x.cipher)
     }
 
     fn zero_rows(&self, count: usize) -> Rows {

@@ -2,7 +2,7 @@ use std::ops::Range;
 
 mod update;
 
-use fhe_core::{Engine, Slot, Term};
+use fhe_core::{Engine, List, Slot, Term};
 
 use crate::geometry::{Geometry, Weight};
 use crate::{Error, Result};
@@ -119,15 +119,10 @@ impl<E: Engine> Conv2d<E> {
     ///
     /// # Errors
     /// [`Error::Layer`] if their sizes are others.
-    pub fn from_parts(
-        engine: &E,
-        geometry: Geometry,
-        weights: Vec<E::Rows>,
-        bias: E::Values,
-    ) -> Result<Self> {
+    pub fn from_parts(geometry: Geometry, weights: Vec<E::Rows>, bias: E::Values) -> Result<Self> {
         let fits = weights.len() == geometry.blocks()
-            && weights.iter().all(|rows| engine.rows_len(rows) == geometry.groups())
-            && engine.values_len(&bias) == geometry.output.channels;
+            && weights.iter().all(|rows| rows.len() == geometry.groups())
+            && bias.len() == geometry.output.channels;
         if fits {
             Ok(Self { geometry, weights, bias })
         } else {

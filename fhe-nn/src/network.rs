@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use fhe_core::Engine;
+use fhe_core::{Engine, List};
 use serde::{Deserialize, Serialize};
 
 use crate::activation::{Activation, ErrorGate, TABLES, gadget, table};
@@ -407,7 +407,7 @@ fn pool<E: Engine>(engine: &E, a: E::Values, shape: Shape, side: usize) -> Resul
         return Ok(a);
     }
     let (height, width) = (shape.height / side, shape.width / side);
-    let maps = engine.values_len(&a) / (TABLES * shape.height * shape.width);
+    let maps = a.len() / (TABLES * shape.height * shape.width);
     let mut sum = engine.public_values(&vec![0; TABLES * maps * height * width]);
     for (dy, dx) in (0..side).flat_map(|dy| (0..side).map(move |dx| (dy, dx))) {
         let picks: Vec<_> = (0..maps * height * width)
@@ -433,7 +433,7 @@ fn unpool<E: Engine>(
         return Ok(errors);
     }
     let (height, width) = (shape.height / side, shape.width / side);
-    let maps = engine.values_len(&errors) / (height * width);
+    let maps = errors.len() / (height * width);
     let picks: Vec<_> = (0..maps * shape.height * shape.width)
         .map(|i| {
             let (map, y, x) =

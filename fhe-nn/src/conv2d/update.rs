@@ -1,6 +1,6 @@
 //! Weights and biases of a convolution as single values: to be read, changed and put back.
 
-use fhe_core::{Engine, Slot, Table};
+use fhe_core::{Engine, List, Slot, Table};
 
 use super::{Conv2d, WeightGradient};
 use crate::Result;
@@ -14,7 +14,7 @@ impl<E: Engine> Conv2d<E> {
         let all = |len: usize| -> Vec<usize> { (0..len).collect() };
         let weights = self.weights.iter();
         let weights = weights
-            .map(|rows| engine.gather_rows(rows, &all(engine.rows_len(rows))))
+            .map(|rows| engine.gather_rows(rows, &all(rows.len())))
             .collect::<fhe_core::Result<_>>()?;
         let picks: Vec<_> = (0..self.geometry.output.channels).map(|o| (0, o)).collect();
         let bias = engine.gather(&[&self.bias], &picks)?;

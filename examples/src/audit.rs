@@ -319,14 +319,15 @@ impl Engine for Audit<'_> {
         self.rows("pack constants", cipher, |engine| engine.pack_constants(&x.plain))
     }
 
-    fn weigh(
+    fn weighted_sums(
         &self,
         x: &Values,
         windows: &[Vec<Option<usize>>],
         weights: &[Vec<i32>],
     ) -> Result<Values> {
-        let cipher = self.timed("linear", || self.cpu.weigh(&x.cipher, windows, weights))?;
-        Ok(Seen { cipher, plain: self.exact.weigh(&x.plain, windows, weights)? })
+        let cipher =
+            self.timed("linear", || self.cpu.weighted_sums(&x.cipher, windows, weights))?;
+        Ok(Seen { cipher, plain: self.exact.weighted_sums(&x.plain, windows, weights)? })
     }
 
     fn add_scaled_values(&self, x: &mut Values, y: &Values, k: i64) -> Result<()> {

@@ -153,7 +153,7 @@ impl ErrorGate {
         gates: &E::Values,
     ) -> Result<E::Values> {
         let slots = engine.params().row_size / TABLES;
-        let mut u = engine.gather(&[gates], &all(gates.len()))?;
+        let mut u = engine.take(gates, 0..gates.len())?;
         engine.add_scaled_values(&mut u, errors, self.scale)?;
         engine.shift_values(&mut u, |_| fhe_core::to_torus(-0.125));
         let mut tables = levels(engine, slots, |x| self.at(x))?;
@@ -174,12 +174,7 @@ impl ErrorGate {
 /// None for values of a lookup with four tables.
 pub fn table<E: Engine>(engine: &E, values: &E::Values, t: usize) -> Result<E::Values> {
     let count = values.len() / TABLES;
-    let picks: Vec<_> = (0..count).map(|i| (0, TABLES * i + t)).collect();
-    Ok(engine.gather(&[values], &picks)?)
-}
-
-fn all(len: usize) -> Vec<(usize, usize)> {
-    (0..len).map(|i| (0, i)).collect()
+    Ok(engine.take(values, (0..count).map(|i| TABLES * i + t))?)
 }
 
 /// The gadget of promotions; three levels, so that four tables are enough.

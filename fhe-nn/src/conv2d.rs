@@ -208,8 +208,8 @@ impl<E: Engine> Conv2d<E> {
             .collect();
         let mut z = engine.gather(&blocks.iter().collect::<Vec<_>>(), &picks)?;
         drop(blocks);
-        let biases: Vec<_> = positions(samples, g.output).map(|(_, o, ..)| (0, o)).collect();
-        engine.add_scaled_values(&mut z, &engine.gather(&[&self.bias], &biases)?, 1)?;
+        let biases = positions(samples, g.output).map(|(_, o, ..)| o);
+        engine.add_scaled_values(&mut z, &engine.take(&self.bias, biases)?, 1)?;
         Ok(z)
     }
 
@@ -357,11 +357,9 @@ impl<E: Engine> Conv2d<E> {
         let g = &self.geometry;
         let samples = range.len();
         let outputs = g.outputs_of(block);
-        let picks: Vec<_> = outputs
-            .clone()
-            .flat_map(|o| (0..samples).map(move |s| (0, s * g.output.channels + o)))
-            .collect();
-        let rows = engine.pack_constants(&engine.gather(&[errors], &picks)?)?;
+        let picks =
+            outputs.clone().flat_map(|o| (0..samples).map(move |s| s * g.output.channels + o));
+        let rows = engine.pack_constants(&engine.take(errors, picks)?)?;
         let terms: Vec<_> = (0..outputs.len())
             .flat_map(|f| (0..g.groups()).map(move |group| (f, group)))
             .map(|(f, group)| over_samples(g, &range, group, f * samples))

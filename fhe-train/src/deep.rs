@@ -98,9 +98,8 @@ impl<E: Engine> Deep<E> {
                 weights.push(engine.gather_rows(rows, &picks)?);
                 row += geometry.groups();
             }
-            let picks: Vec<_> = (value..value + geometry.output.channels).map(|i| (0, i)).collect();
+            let bias = engine.take(values, value..value + geometry.output.channels)?;
             value += geometry.output.channels;
-            let bias = engine.gather(&[values], &picks)?;
             layers.push(Conv2d::from_parts(geometry, weights, bias)?);
         }
         let network = Network::new(engine, &recipe.network, layers)?;
@@ -186,9 +185,7 @@ impl<E: Engine> Deep<E> {
             let network = used.as_ref().unwrap_or(&self.network);
             let trace = network.forward(engine, &x, range.clone())?;
             let classes = self.recipe.classes();
-            let of_range: Vec<_> =
-                (range.start * classes..range.end * classes).map(|i| (0, i)).collect();
-            let y = engine.gather(&[&labels], &of_range)?;
+            let y = engine.take(&labels, range.start * classes..range.end * classes)?;
             let loss = OneVsAll { logit_range: self.recipe.network.z_range };
             let amplitude = self.recipe.amplitude(layers - 1, schedule, batch);
             let errors = loss.integer_error(engine, &trace.scores, &y, amplitude)?;
@@ -302,12 +299,12 @@ fn centre<E: Engine>(engine: &E, update: &mut E::Values, window: usize, k: i64) 
     let filters = update.len() / window;
     let mut sums = engine.public_values(&vec![0; filters]);
     for w in 0..window {
-        let picks: Vec<_> = (0..filters).map(|filter| (0, filter * window + w)).collect();
-        engine.add_scaled_values(&mut sums, &engine.gather(&[&*update], &picks)?, k)?;
+        let picks = (0..filters).map(|filter| filter * window + w);
+        engine.add_scaled_values(&mut sums, &engine.take(update, picks)?, k)?;
     }
     let divisor = k as f64 * window as f64;
     let mean = Table::new(engine.params().row_size, |x| x / divisor);
     let means = engine.lookup(&sums, &[mean])?;
-    let picks: Vec<_> = (0..filters * window).map(|i| (0, i / window)).collect();
-    Ok(engine.add_scaled_values(update, &engine.gather(&[&means], &picks)?, -1)?)
+    let picks = (0..filters * window).map(|i| i / window);
+    Ok(engine.add_scaled_values(update, &engine.take(&means, picks)?, -1)?)
 }

@@ -331,7 +331,7 @@ impl Engine for Clear {
         Ok(x.into_iter().map(Row::Constant).collect())
     }
 
-    fn weigh(
+    fn weighted_sums(
         &self,
         x: &Values,
         windows: &[Vec<Option<usize>>],

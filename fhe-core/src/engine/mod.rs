@@ -131,6 +131,18 @@ pub trait Engine: Send + Sync {
     /// [`Error::Index`] if a pick does not exist.
     fn gather(&self, lists: &[&Self::Values], picks: &[(usize, usize)]) -> Result<Self::Values>;
 
+    /// Returns values of one list in any order, also repeatedly. Free, and exact.
+    ///
+    /// # Errors
+    /// [`Error::Index`] if a pick does not exist.
+    fn take(
+        &self,
+        x: &Self::Values,
+        picks: impl IntoIterator<Item = usize>,
+    ) -> Result<Self::Values> {
+        self.gather(&[x], &picks.into_iter().map(|i| (0, i)).collect::<Vec<_>>())
+    }
+
     /// Returns rows in any order, also repeatedly. Free, and exact.
     ///
     /// # Errors
@@ -210,7 +222,7 @@ pub trait Engine: Send + Sync {
     ///
     /// # Errors
     /// [`Error::Index`] if a window points outside, [`Error::Shape`] if a window and a filter differ in length.
-    fn weigh(
+    fn weighted_sums(
         &self,
         x: &Self::Values,
         windows: &[Vec<Option<usize>>],
@@ -321,7 +333,7 @@ pub(crate) mod check {
         weights: &[Vec<i32>],
         values: usize,
     ) -> Result<usize> {
-        let (op, what) = ("weigh", "weights of a filter, or places of a window");
+        let (op, what) = ("weighted_sums", "weights of a filter, or places of a window");
         let expected = weights.first().map_or(0, Vec::len);
         let lens = weights.iter().map(Vec::len).chain(windows.iter().map(Vec::len));
         for got in lens {

@@ -391,13 +391,13 @@ impl Engine for Cpu {
         Ok(constants::pack(self, x))
     }
 
-    fn weigh(
+    fn weighted_sums(
         &self,
         x: &Values,
         windows: &[Vec<Option<usize>>],
         weights: &[Vec<i32>],
     ) -> Result<Values> {
-        self.fits("weigh", x.dimension)?;
+        self.fits("weighted_sums", x.dimension)?;
         check::windows(windows, weights, x.len())?;
         Ok(weigh::sums(x, windows, weights))
     }

@@ -250,7 +250,7 @@ impl Engine for Meter {
         Ok(self.rows("pack_constants", x.len, constant + self.noise.pack_constant()))
     }
 
-    fn weigh(
+    fn weighted_sums(
         &self,
         x: &Metered,
         windows: &[Vec<Option<usize>>],
@@ -260,7 +260,7 @@ impl Engine for Meter {
         self.lock().price.weighted += (windows.len() * weights.len() * len) as u64;
         let squares = |w: &Vec<i32>| w.iter().map(|&w| f64::from(w) * f64::from(w)).sum::<f64>();
         let largest = weights.iter().map(squares).fold(0.0, f64::max);
-        Ok(self.values("weigh", windows.len() * weights.len(), x.variance * largest))
+        Ok(self.values("weighted_sums", windows.len() * weights.len(), x.variance * largest))
     }
 
     fn add_scaled_values(&self, x: &mut Metered, y: &Metered, k: i64) -> Result<()> {

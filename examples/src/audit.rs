@@ -11,7 +11,7 @@ use std::time::Instant;
 use fhe_core::client::ClientKey;
 use fhe_core::engine::clear::{self, Row};
 use fhe_core::engine::cpu;
-use fhe_core::{Clear, Cpu, Engine, Params, Reads, Result, Slot, Table, Term, from_torus};
+use fhe_core::{Clear, Cpu, Engine, List, Params, Reads, Result, Slot, Table, Term, from_torus};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,12 @@ impl<C, P> Seen<C, P> {
     /// Returns the phases.
     pub fn plain(&self) -> &P {
         &self.plain
+    }
+}
+
+impl<C: List, P: List> List for Seen<C, P> {
+    fn len(&self) -> usize {
+        self.plain.len()
     }
 }
 
@@ -204,18 +210,6 @@ impl Engine for Audit<'_> {
         self.cpu.params()
     }
 
-    fn values_len(&self, x: &Values) -> usize {
-        x.plain.len()
-    }
-
-    fn rows_len(&self, x: &Rows) -> usize {
-        x.plain.len()
-    }
-
-    fn selectors_len(&self, x: &Selectors) -> usize {
-        self.cpu.selectors_len(&x.cipher)
-    }
-
     fn zero_rows(&self, count: usize) -> Rows {
         Seen { cipher: self.cpu.zero_rows(count), plain: self.exact.zero_rows(count) }
     }
@@ -325,14 +319,15 @@ impl Engine for Audit<'_> {
         self.rows("pack constants", cipher, |engine| engine.pack_constants(&x.plain))
     }
 
-    fn weigh(
+    fn weighted_sums(
         &self,
         x: &Values,
         windows: &[Vec<Option<usize>>],
         weights: &[Vec<i32>],
     ) -> Result<Values> {
-        let cipher = self.timed("linear", || self.cpu.weigh(&x.cipher, windows, weights))?;
-        Ok(Seen { cipher, plain: self.exact.weigh(&x.plain, windows, weights)? })
+        let cipher =
+            self.timed("linear", || self.cpu.weighted_sums(&x.cipher, windows, weights))?;
+        Ok(Seen { cipher, plain: self.exact.weighted_sums(&x.plain, windows, weights)? })
     }
 
     fn add_scaled_values(&self, x: &mut Values, y: &Values, k: i64) -> Result<()> {

@@ -12,7 +12,7 @@ mod seed;
 mod table;
 mod torus;
 
-pub use engine::{Clear, Cpu, Engine, Meter, Slot, Term};
+pub use engine::{Clear, Cpu, Engine, List, Meter, Slot, Term};
 pub use error::{Error, Result};
 pub use params::{Params, ParamsSpec};
 pub use seed::Seed;

@@ -285,8 +285,8 @@ fn public_weights_give_exact_sums_on_every_engine() {
         .collect();
     let weights: Vec<Vec<i32>> =
         (0..37).map(|_| (0..9).map(|_| b.rng.random_range(-3..=3)).collect()).collect();
-    let got = b.cpu.weigh(&x, &windows, &weights).unwrap();
-    let want = b.clear.weigh(&decrypted, &windows, &weights).unwrap();
+    let got = b.cpu.weighted_sums(&x, &windows, &weights).unwrap();
+    let want = b.clear.weighted_sums(&decrypted, &windows, &weights).unwrap();
     assert_eq!(b.key.decrypt_values(&got).unwrap(), want, "bit for bit");
     let (p, o) = (3, 20);
     let by_hand = (0..9).fold(0u64, |sum, j| {
@@ -296,7 +296,7 @@ fn public_weights_give_exact_sums_on_every_engine() {
     assert_eq!(want[p * 37 + o], by_hand);
 
     let meter = Meter::new(b.key.params());
-    let metered = meter.weigh(&meter.fresh(count), &windows, &weights).unwrap();
+    let metered = meter.weighted_sums(&meter.fresh(count), &windows, &weights).unwrap();
     assert_eq!((metered.len, meter.price().weighted), (5 * 37, 5 * 37 * 9));
     assert!(metered.variance > 9.0 * b.noise.fresh());
 }
@@ -449,13 +449,13 @@ fn engines_refuse_the_same_programs() {
     );
     let window = [vec![Some(1)]];
     same(
-        b.cpu.weigh(&values, &window, &[vec![1]]).unwrap_err(),
-        b.clear.weigh(&vec![0], &window, &[vec![1]]).unwrap_err(),
+        b.cpu.weighted_sums(&values, &window, &[vec![1]]).unwrap_err(),
+        b.clear.weighted_sums(&vec![0], &window, &[vec![1]]).unwrap_err(),
     );
     let (window, two) = ([vec![Some(0)]], [vec![1], vec![1, 2]]);
     same(
-        b.cpu.weigh(&values, &window, &two).unwrap_err(),
-        b.clear.weigh(&vec![0], &window, &two).unwrap_err(),
+        b.cpu.weighted_sums(&values, &window, &two).unwrap_err(),
+        b.clear.weighted_sums(&vec![0], &window, &two).unwrap_err(),
     );
     let three = vec![Table::new(n, |_| 0.0); 3];
     same(b.cpu.lookup(&values, &three).unwrap_err(), b.clear.lookup(&vec![0], &three).unwrap_err());

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use crate::engine::{Engine, Slot, Term, check};
+use crate::engine::{Engine, List, Slot, Term, check};
 use crate::noise::{Noise, SelectorKind, gaussian};
 use crate::{Params, Reads, Result, Table, from_torus, to_torus};
 
@@ -58,6 +58,12 @@ pub struct Selectors {
     /// The coefficients of each.
     pub integers: Vec<Vec<i32>>,
     kind: SelectorKind,
+}
+
+impl List for Selectors {
+    fn len(&self) -> usize {
+        self.integers.len()
+    }
 }
 
 impl Selectors {
@@ -168,18 +174,6 @@ impl Engine for Clear {
 
     fn params(&self) -> &Params {
         &self.params
-    }
-
-    fn values_len(&self, x: &Values) -> usize {
-        x.len()
-    }
-
-    fn rows_len(&self, x: &Vec<Row>) -> usize {
-        x.len()
-    }
-
-    fn selectors_len(&self, x: &Selectors) -> usize {
-        x.integers.len()
     }
 
     fn zero_rows(&self, count: usize) -> Vec<Row> {
@@ -337,7 +331,7 @@ impl Engine for Clear {
         Ok(x.into_iter().map(Row::Constant).collect())
     }
 
-    fn weigh(
+    fn weighted_sums(
         &self,
         x: &Values,
         windows: &[Vec<Option<usize>>],

@@ -41,29 +41,37 @@ pub struct Slot {
     pub coefficient: usize,
 }
 
+/// A list of hidden numbers, as an engine holds it. Its length is public.
+pub trait List: Send + Sync {
+    /// Returns the number of elements.
+    fn len(&self) -> usize;
+
+    /// Returns whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<T: Send + Sync> List for Vec<T> {
+    fn len(&self) -> usize {
+        self.len()
+    }
+}
+
 /// Evaluates lists of hidden torus elements.
 ///
 /// # Noise
 /// Every method but the linear ones adds noise; [`crate::noise`] has the formulas.
 pub trait Engine: Send + Sync {
     /// A list of single values.
-    type Values: Send + Sync;
+    type Values: List;
     /// A list of polynomials.
-    type Rows: Send + Sync;
+    type Rows: List;
     /// A list of polynomials of small integers that can multiply rows.
-    type Selectors: Send + Sync;
+    type Selectors: List;
 
     /// Returns the parameter set.
     fn params(&self) -> &Params;
-
-    /// Returns the number of values.
-    fn values_len(&self, x: &Self::Values) -> usize;
-
-    /// Returns the number of rows.
-    fn rows_len(&self, x: &Self::Rows) -> usize;
-
-    /// Returns the number of selectors.
-    fn selectors_len(&self, x: &Self::Selectors) -> usize;
 
     /// Returns rows of zeros: public constants, without noise.
     fn zero_rows(&self, count: usize) -> Self::Rows;
@@ -122,6 +130,18 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// [`Error::Index`] if a pick does not exist.
     fn gather(&self, lists: &[&Self::Values], picks: &[(usize, usize)]) -> Result<Self::Values>;
+
+    /// Returns values of one list in any order, also repeatedly. Free, and exact.
+    ///
+    /// # Errors
+    /// [`Error::Index`] if a pick does not exist.
+    fn take(
+        &self,
+        x: &Self::Values,
+        picks: impl IntoIterator<Item = usize>,
+    ) -> Result<Self::Values> {
+        self.gather(&[x], &picks.into_iter().map(|i| (0, i)).collect::<Vec<_>>())
+    }
 
     /// Returns rows in any order, also repeatedly. Free, and exact.
     ///
@@ -202,7 +222,7 @@ pub trait Engine: Send + Sync {
     ///
     /// # Errors
     /// [`Error::Index`] if a window points outside, [`Error::Shape`] if a window and a filter differ in length.
-    fn weigh(
+    fn weighted_sums(
         &self,
         x: &Self::Values,
         windows: &[Vec<Option<usize>>],
@@ -220,7 +240,7 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// None for lists of this engine.
     fn scaled_values(&self, x: &Self::Values, k: i64) -> Result<Self::Values> {
-        let mut out = self.public_values(&vec![0; self.values_len(x)]);
+        let mut out = self.public_values(&vec![0; x.len()]);
         self.add_scaled_values(&mut out, x, k)?;
         Ok(out)
     }
@@ -313,7 +333,7 @@ pub(crate) mod check {
         weights: &[Vec<i32>],
         values: usize,
     ) -> Result<usize> {
-        let (op, what) = ("weigh", "weights of a filter, or places of a window");
+        let (op, what) = ("weighted_sums", "weights of a filter, or places of a window");
         let expected = weights.first().map_or(0, Vec::len);
         let lens = weights.iter().map(Vec::len).chain(windows.iter().map(Vec::len));
         for got in lens {

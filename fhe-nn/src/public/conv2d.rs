@@ -168,7 +168,7 @@ impl Conv2d {
         x: &E::Values,
         samples: usize,
     ) -> Result<E::Values> {
-        Ok(engine.weigh(x, &self.window.places(samples), &self.weights)?)
+        Ok(engine.weighted_sums(x, &self.window.places(samples), &self.weights)?)
     }
 
     /// Returns the smallest and largest pre-activation of each output, for inputs from `low` to `high`. Padding is

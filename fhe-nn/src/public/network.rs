@@ -258,9 +258,8 @@ impl Network {
         let mut scores = self.scores(engine, images, samples, &done)?;
         if self.config.mirrored {
             let (len, mirror) = (self.config.input.len(), mirror(self.config.input));
-            let of_image = |s: usize| mirror.iter().map(move |i| (0, s * len + i));
-            let picks: Vec<(usize, usize)> = (0..samples).flat_map(of_image).collect();
-            let images = engine.gather(&[images], &picks)?;
+            let of_image = |s: usize| mirror.iter().map(move |i| s * len + i);
+            let images = engine.take(images, (0..samples).flat_map(of_image))?;
             let more = self.scores(engine, &images, samples, &done)?;
             engine.add_scaled_values(&mut scores, &more, 1)?;
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use fhe_core::{Engine, Reads, Table, to_torus};
+use fhe_core::{Engine, List, Reads, Table, to_torus};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
@@ -160,7 +160,7 @@ impl Staircase {
         unit: f64,
         next: f64,
     ) -> Result<E::Values> {
-        let (channels, len) = (self.channels(), engine.values_len(&s));
+        let (channels, len) = (self.channels(), s.len());
         let centre = |i: usize| -0.5 * self.doubled_centre(i % channels) as f64 * unit;
         engine.shift_values(&mut s, |i| to_torus(centre(i)));
         let steps: BTreeSet<Vec<i64>> = (0..channels).map(|c| self.doubled_steps(c)).collect();

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use price::{Price, PriceList, Reading, UnitCosts};
 
-use crate::engine::{Engine, Slot, Term, check};
+use crate::engine::{Engine, List, Slot, Term, check};
 use crate::noise::{Noise, SelectorKind};
 use crate::{Params, Reads, Result, Table};
 
@@ -29,6 +29,18 @@ pub struct MeteredSelectors {
     pub squared_norm: f64,
     /// Gadget and noise.
     pub kind: SelectorKind,
+}
+
+impl List for Metered {
+    fn len(&self) -> usize {
+        self.len
+    }
+}
+
+impl List for MeteredSelectors {
+    fn len(&self) -> usize {
+        self.len
+    }
 }
 
 /// Counts moves and predicts noise.
@@ -130,18 +142,6 @@ impl Engine for Meter {
 
     fn params(&self) -> &Params {
         &self.params
-    }
-
-    fn values_len(&self, x: &Metered) -> usize {
-        x.len
-    }
-
-    fn rows_len(&self, x: &Metered) -> usize {
-        x.len
-    }
-
-    fn selectors_len(&self, x: &MeteredSelectors) -> usize {
-        x.len
     }
 
     fn zero_rows(&self, count: usize) -> Metered {
@@ -250,7 +250,7 @@ impl Engine for Meter {
         Ok(self.rows("pack_constants", x.len, constant + self.noise.pack_constant()))
     }
 
-    fn weigh(
+    fn weighted_sums(
         &self,
         x: &Metered,
         windows: &[Vec<Option<usize>>],
@@ -260,7 +260,7 @@ impl Engine for Meter {
         self.lock().price.weighted += (windows.len() * weights.len() * len) as u64;
         let squares = |w: &Vec<i32>| w.iter().map(|&w| f64::from(w) * f64::from(w)).sum::<f64>();
         let largest = weights.iter().map(squares).fold(0.0, f64::max);
-        Ok(self.values("weigh", windows.len() * weights.len(), x.variance * largest))
+        Ok(self.values("weighted_sums", windows.len() * weights.len(), x.variance * largest))
     }
 
     fn add_scaled_values(&self, x: &mut Metered, y: &Metered, k: i64) -> Result<()> {

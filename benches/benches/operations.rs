@@ -1,5 +1,5 @@
 //! The operations of binarized inference one by one, on encrypted values, on all threads: what Zhou et al., "Deep Binarized
-//! Convolutional Neural Network Inferences over Encrypted Data", CSCloud 2020, report, at the sizes of MNIST.
+//! Convolutional Neural PublicNetwork Inferences over Encrypted Data", CSCloud 2020, report, at the sizes of MNIST.
 //!
 //! Each operation is checked against integers once before it is timed.
 //!
@@ -17,7 +17,8 @@ use fhe_core::engine::cpu::Values;
 use fhe_core::{Cpu, Engine, Params, Seed, Table, Term, from_torus, to_torus};
 use fhe_nn::Shape;
 use fhe_nn::public::{
-    Conv2d, LayerConfig, LayerWeights, Levels, Network, NetworkConfig, Pool, Window,
+    LayerWeights, Levels, Pool, PublicConv2d, PublicGeometry, PublicLayerConfig, PublicNetwork,
+    PublicNetworkConfig,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -140,23 +141,23 @@ fn rectifier(c: &mut Criterion) {
 
 /// One filter of 3x3 on an image, then a sign for each of 26x26 positions, then a maximum of each 2x2 if `pool` says so; the
 /// classifier behind it costs nothing.
-fn network(levels: (i64, i64), pool: Option<Pool>) -> Network {
+fn network(levels: (i64, i64), pool: Option<Pool>) -> PublicNetwork {
     let side = if pool.is_some() { (SIDE - 2) / 2 } else { SIDE - 2 };
-    let conv = LayerConfig {
+    let conv = PublicLayerConfig {
         pool,
         range: (levels.1 > 1).then_some(1200),
-        ..LayerConfig::new("convolution", 1, 3, Some(Levels::SIGN))
+        ..PublicLayerConfig::new("convolution", 1, 3, Some(Levels::SIGN))
     };
-    let config = NetworkConfig {
+    let config = PublicNetworkConfig {
         input: Shape { channels: 1, height: SIDE, width: SIDE },
         levels,
         mirrored: false,
-        layers: vec![conv, LayerConfig::new("sum", 1, side, None)],
+        layers: vec![conv, PublicLayerConfig::new("sum", 1, side, None)],
     };
     let sum = LayerWeights { weights: vec![vec![1; side * side]], thresholds: vec![vec![0]] };
     let filter = vec![1, 1, -1, 1, -1, 1, -1, 1, 1];
     let conv = LayerWeights { weights: vec![filter], thresholds: vec![vec![1]] };
-    Network::new(&config, vec![conv, sum], 2048).unwrap()
+    PublicNetwork::new(&config, vec![conv, sum], 2048).unwrap()
 }
 
 fn convolution(c: &mut Criterion) {
@@ -167,9 +168,9 @@ fn convolution(c: &mut Criterion) {
     let bits: Vec<i64> = (0..SIDE * SIDE).map(|_| 2 * random.random_range(0..2) - 1).collect();
     let pixels: Vec<i64> = (0..SIDE * SIDE).map(|_| random.random_range(0..256)).collect();
     let input = Shape { channels: 1, height: SIDE, width: SIDE };
-    let window = Window::new("convolution", input, 1, (3, 1, 0)).unwrap();
+    let window = PublicGeometry::new("convolution", input, 1, (3, 1, 0)).unwrap();
     let filter = vec![vec![1, 1, -1, 1, -1, 1, -1, 1, 1]];
-    let sums = Conv2d::new("convolution", window, filter.clone()).unwrap();
+    let sums = PublicConv2d::new("convolution", window, filter.clone()).unwrap();
     let x = setup.encrypt(&bits, 1.0 / 64.0);
     let found = setup.decrypt(&sums.forward(&setup.cpu, &x, 1).unwrap(), 1.0 / 64.0);
     let expected = window.places(1).into_iter().map(|places| {

@@ -14,7 +14,7 @@ use fhe_core::client::ClientKey;
 use fhe_core::{Cpu, Params, Seed};
 use fhe_examples::bnn::{ModelName, integers};
 use fhe_examples::failure;
-use fhe_nn::public::{self, Network};
+use fhe_nn::public::{self, PublicNetwork};
 use parties::{Client, Server, largest, one};
 use twins::Twins;
 
@@ -86,7 +86,7 @@ fn run(args: &Args) -> Result<()> {
         ),
     };
     let params = Params::secure128_bnn()?;
-    let network = Network::new(&config, weights, params.row_size)?;
+    let network = PublicNetwork::new(&config, weights, params.row_size)?;
     let summary = network.summary(&params)?;
     println!("{}, {}", path.display(), params.name);
     print!("{summary}");

@@ -10,7 +10,7 @@ use fhe_data::ImageSet;
 use fhe_examples::bnn::integers;
 use fhe_examples::bnn::results::{BnnResults, EncryptedImage};
 use fhe_examples::{file, progress};
-use fhe_nn::public::Summary;
+use fhe_nn::public::PublicSummary;
 use fhe_train::Provenance;
 use indicatif::HumanDuration;
 
@@ -24,7 +24,7 @@ pub(crate) fn run(
     weights: &Path,
     (client, server): (&Client<'_>, &Server<'_>),
     images: &ImageSet,
-    summary: &Summary,
+    summary: &PublicSummary,
 ) -> Result<()> {
     let count = args.count.unwrap_or(1) as usize;
     let hash = blake3::hash(&std::fs::read(weights)?).to_hex()[..16].to_owned();

@@ -8,12 +8,12 @@ use fhe_core::engine::cpu::Values;
 use fhe_core::server::SeededRows;
 use fhe_core::{Cpu, from_torus, to_torus};
 use fhe_examples::progress;
-use fhe_nn::public::{Network, Summary};
+use fhe_nn::public::{PublicNetwork, PublicSummary};
 
 /// What the client holds.
 pub(crate) struct Client<'a> {
     pub(crate) key: ClientKey,
-    pub(crate) network: &'a Network,
+    pub(crate) network: &'a PublicNetwork,
 }
 
 impl Client<'_> {
@@ -35,7 +35,7 @@ impl Client<'_> {
 /// What the server holds: evaluation keys and public weights.
 pub(crate) struct Server<'a> {
     pub(crate) engine: Cpu,
-    pub(crate) network: &'a Network,
+    pub(crate) network: &'a PublicNetwork,
 }
 
 impl Server<'_> {
@@ -55,7 +55,7 @@ pub(crate) fn largest<T: PartialOrd + Copy>(scores: &[T]) -> usize {
 pub(crate) fn one(
     client: &Client<'_>,
     server: &Server<'_>,
-    summary: &Summary,
+    summary: &PublicSummary,
     image: &[i64],
 ) -> Result<(usize, f64)> {
     let query = client.encrypt(image, "query");

@@ -5,7 +5,7 @@ use fhe_core::{Clear, Params, from_torus, to_torus};
 use fhe_data::ImageSet;
 use fhe_examples::bnn::integers;
 use fhe_examples::progress;
-use fhe_nn::public::Network;
+use fhe_nn::public::PublicNetwork;
 use rayon::prelude::*;
 
 use crate::parties::largest;
@@ -20,7 +20,7 @@ pub(crate) struct Twins {
 
 impl Twins {
     pub(crate) fn run(
-        network: &Network,
+        network: &PublicNetwork,
         params: &Params,
         images: &ImageSet,
         seed: u64,

@@ -10,31 +10,35 @@ use fhe_core::client::ClientKey;
 use fhe_core::{Clear, Cpu, Params, Seed, from_torus, to_torus};
 use fhe_nn::Shape;
 use fhe_nn::public::{
-    self, LayerConfig, LayerWeights, Levels, Network, NetworkConfig, Pool, read, write,
+    self, LayerWeights, Levels, Pool, PublicLayerConfig, PublicNetwork, PublicNetworkConfig, read,
+    write,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// Every kind of layer, small enough that each lookup of the default set is exact.
-fn config() -> NetworkConfig {
+fn config() -> PublicNetworkConfig {
     let two_signs = Levels { thresholds: 2, apart: true, ..Levels::SIGN };
     let three_levels = Levels { first: 0, step: 1, thresholds: 2, apart: false };
-    NetworkConfig {
+    PublicNetworkConfig {
         input: Shape { channels: 1, height: 4, width: 4 },
         levels: (0, 1),
         mirrored: false,
         layers: vec![
-            LayerConfig { padding: 1, ..LayerConfig::new("stem", 2, 3, Some(two_signs)) },
-            LayerConfig {
-                shortcut: Some("stem".into()),
+            PublicLayerConfig {
+                padding: 1,
+                ..PublicLayerConfig::new("stem", 2, 3, Some(two_signs))
+            },
+            PublicLayerConfig {
+                residual: Some("stem".into()),
                 pool: Some(Pool::Max(2)),
-                ..LayerConfig::new("block", 2, 1, Some(Levels::SIGN))
+                ..PublicLayerConfig::new("block", 2, 1, Some(Levels::SIGN))
             },
-            LayerConfig {
+            PublicLayerConfig {
                 pool: Some(Pool::Sum(2)),
-                ..LayerConfig::new("few", 2, 1, Some(three_levels))
+                ..PublicLayerConfig::new("few", 2, 1, Some(three_levels))
             },
-            LayerConfig { largest_weight: 3, ..LayerConfig::new("scores", 3, 1, None) },
+            PublicLayerConfig { largest_weight: 3, ..PublicLayerConfig::new("scores", 3, 1, None) },
         ],
     }
 }
@@ -55,25 +59,25 @@ fn weights() -> Vec<LayerWeights> {
     ]
 }
 
-fn images(config: &NetworkConfig, count: usize) -> Vec<Vec<i64>> {
+fn images(config: &PublicNetworkConfig, count: usize) -> Vec<Vec<i64>> {
     let mut random = ChaCha8Rng::seed_from_u64(3);
     let (low, high) = config.levels;
     let one = |_| (0..config.input.len()).map(|_| random.random_range(low..=high)).collect();
     (0..count).map(one).collect()
 }
 
-fn phases(network: &Network, images: &[Vec<i64>]) -> Vec<u64> {
+fn phases(network: &PublicNetwork, images: &[Vec<i64>]) -> Vec<u64> {
     images.iter().flatten().map(|&x| to_torus(x as f64 * network.input_unit())).collect()
 }
 
-fn rounded(network: &Network, scores: &[u64]) -> Vec<i64> {
+fn rounded(network: &PublicNetwork, scores: &[u64]) -> Vec<i64> {
     scores.iter().map(|&s| (from_torus(s) / network.score_unit()).round() as i64).collect()
 }
 
 #[test]
 fn the_exact_engine_computes_the_definition() {
     let (config, params) = (config(), Params::secure128_bnn().unwrap());
-    let network = Network::new(&config, weights(), params.row_size).unwrap();
+    let network = PublicNetwork::new(&config, weights(), params.row_size).unwrap();
     let images = images(&config, 60);
     let expected: Vec<i64> = images.iter().flat_map(|x| network.classify_exactly(x)).collect();
     let clear = Clear::exact(&params);
@@ -89,9 +93,9 @@ fn the_exact_engine_computes_the_definition() {
 #[test]
 fn scores_of_the_mirror_image_are_added() {
     let (config, params) = (config(), Params::secure128_bnn().unwrap());
-    let network = Network::new(&config, weights(), params.row_size).unwrap();
-    let config = NetworkConfig { mirrored: true, ..config };
-    let mirrored = Network::new(&config, weights(), params.row_size).unwrap();
+    let network = PublicNetwork::new(&config, weights(), params.row_size).unwrap();
+    let config = PublicNetworkConfig { mirrored: true, ..config };
+    let mirrored = PublicNetwork::new(&config, weights(), params.row_size).unwrap();
     let images = images(&config, 20);
     let clear = Clear::exact(&params);
     let phases = phases(&mirrored, &images);
@@ -109,15 +113,15 @@ fn scores_of_the_mirror_image_are_added() {
         assert_eq!(scores, sums);
     }
     assert!(differ > 5, "the mirror image has other scores, mostly");
-    let lookups = |network: &Network| network.summary(&params).unwrap().list.price.lookups;
+    let lookups = |network: &PublicNetwork| network.summary(&params).unwrap().list.price.lookups;
     assert_eq!(lookups(&mirrored), 2 * lookups(&network));
 }
 
 #[test]
 fn encrypted_images_get_the_scores_of_the_definition() {
-    let config = NetworkConfig { mirrored: true, ..config() };
+    let config = PublicNetworkConfig { mirrored: true, ..config() };
     let params = Params::toy_insecure().unwrap();
-    let network = Network::new(&config, weights(), params.row_size).unwrap();
+    let network = PublicNetwork::new(&config, weights(), params.row_size).unwrap();
     // Every lookup is exact here: a failure in less than one of 10^6 runs of this test.
     let (failure, noisy) = network.summary(&params).unwrap().failure();
     assert!(noisy == 0 && failure < 5e-7, "{failure} {noisy}");
@@ -134,18 +138,18 @@ fn encrypted_images_get_the_scores_of_the_definition() {
 fn readings_go_wrong_as_often_as_the_summary_says() {
     // One layer of signs whose pre-activations are half an integer to five and a half from the threshold.
     const IMAGES: usize = 4000;
-    let config = NetworkConfig {
+    let config = PublicNetworkConfig {
         input: Shape { channels: 1, height: 1, width: 1 },
         levels: (-200, 200),
         mirrored: false,
         layers: vec![
-            LayerConfig::new("read", 1, 1, Some(Levels::SIGN)),
-            LayerConfig::new("scores", 1, 1, None),
+            PublicLayerConfig::new("read", 1, 1, Some(Levels::SIGN)),
+            PublicLayerConfig::new("scores", 1, 1, None),
         ],
     };
     let one = |t: i64| LayerWeights { weights: vec![vec![1]], thresholds: vec![vec![t]] };
     let params = Params::secure128_bnn().unwrap();
-    let network = Network::new(&config, vec![one(1), one(0)], params.row_size).unwrap();
+    let network = PublicNetwork::new(&config, vec![one(1), one(0)], params.row_size).unwrap();
     let summary = network.summary(&params).unwrap();
     let read = &summary.layers[0];
     assert!(read.noise > 1.0 && !read.is_exact(), "{}", read.noise);
@@ -177,7 +181,7 @@ fn metadata(key: &str) -> Vec<Vec<i64>> {
 fn a_network_from_pytorch_has_the_scores_of_pytorch_bit_for_bit() {
     let (config, weights) = read(&fixture()).unwrap();
     let params = Params::secure128_bnn().unwrap();
-    let network = Network::new(&config, weights, params.row_size).unwrap();
+    let network = PublicNetwork::new(&config, weights, params.row_size).unwrap();
     let clear = Clear::exact(&params);
     for (image, scores) in metadata("images").iter().zip(metadata("scores")) {
         // PyTorch's order is channel, row, column; here channels lie together.
@@ -202,7 +206,7 @@ fn files_come_back_as_they_were() {
 
 #[test]
 fn networks_that_cannot_be_are_refused_with_the_layer() {
-    type Break = fn(&mut NetworkConfig, &mut Vec<LayerWeights>);
+    type Break = fn(&mut PublicNetworkConfig, &mut Vec<LayerWeights>);
     let cases: [(&str, Break); 13] = [
         ("layer network: 3 layers of weights for 4", |_, w| drop(w.pop())),
         ("layer stem: weights of 2 x 8, expected 2 x 9", |_, w| {
@@ -216,8 +220,8 @@ fn networks_that_cannot_be_are_refused_with_the_layer() {
         ("layer few: thresholds of 1 channels, expected 2", |_, w| drop(w[2].thresholds.pop())),
         ("layer scores: expected one bias a class", |_, w| w[3].thresholds[0].push(1)),
         ("layer block: an earlier layer has this name", |c, _| c.layers[0].name = "block".into()),
-        ("layer block: shortcut from \"nobody\"", |c, _| {
-            c.layers[1].shortcut = Some("nobody".into())
+        ("layer block: residual from \"nobody\"", |c, _| {
+            c.layers[1].residual = Some("nobody".into())
         }),
         ("layer few: pool of 3 on", |c, _| c.layers[2].pool = Some(Pool::Sum(3))),
         ("layer few: maxima are of activations with two levels", |c, _| {
@@ -234,12 +238,12 @@ fn networks_that_cannot_be_are_refused_with_the_layer() {
     for (expected, break_it) in cases {
         let (mut config, mut weights) = (config(), weights());
         break_it(&mut config, &mut weights);
-        let message = Network::new(&config, weights, 2048).unwrap_err().to_string();
+        let message = PublicNetwork::new(&config, weights, 2048).unwrap_err().to_string();
         assert!(message.starts_with(expected), "{message}");
     }
     let mut wide = config();
     wide.levels = (-1000, 1000);
-    let message = Network::new(&wide, weights(), 2048).unwrap_err().to_string();
+    let message = PublicNetwork::new(&wide, weights(), 2048).unwrap_err().to_string();
     assert!(message.starts_with("layer stem: pre-activations reach"), "{message}");
     assert!(message.contains("expected at most 2047"), "{message}");
 }
@@ -340,7 +344,7 @@ fn bad_files_are_refused_with_the_tensor() {
 #[test]
 fn batch_and_single_images_are_the_same() {
     let (config, params) = (config(), Params::secure128_bnn().unwrap());
-    let network = Network::new(&config, weights(), params.row_size).unwrap();
+    let network = PublicNetwork::new(&config, weights(), params.row_size).unwrap();
     let images = images(&config, 3);
     let clear = Clear::exact(&params);
     let together = network.forward(&clear, &phases(&network, &images), 3).unwrap();

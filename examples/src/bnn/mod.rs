@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use clap::ValueEnum;
 use fhe_data::{ImageShape, Split};
-use fhe_nn::public::NetworkConfig;
+use fhe_nn::public::PublicNetworkConfig;
 use serde::Deserialize;
 
 use crate::dataset;
@@ -59,7 +59,7 @@ fn range() -> f32 {
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
     /// The network.
-    pub network: NetworkConfig,
+    pub network: PublicNetworkConfig,
     /// Its training.
     pub training: Training,
 }
@@ -140,7 +140,7 @@ impl ModelName {
 /// # Shapes
 /// `[channels, height, width] -> [height, width, channels]`.
 #[must_use]
-pub fn integers(network: &NetworkConfig, image: &[u8]) -> Vec<i64> {
+pub fn integers(network: &PublicNetworkConfig, image: &[u8]) -> Vec<i64> {
     let (channels, area) = (network.input.channels, network.input.area());
     let (low, high) = network.levels;
     let scaled = |pixel: u8| low + (i64::from(pixel) * (high - low) + 127) / 255;

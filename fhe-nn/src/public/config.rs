@@ -15,10 +15,10 @@ pub enum Pool {
     Max(usize),
 }
 
-/// One layer and what follows it: convolution, shortcut, normalisation and activation (as thresholds), pooling.
+/// One layer and what follows it: convolution, residual connection, normalisation and activation (as thresholds), pooling.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct LayerConfig {
+pub struct PublicLayerConfig {
     /// Name, for messages and for the weights' tensors.
     pub name: String,
     /// Output channels.
@@ -36,8 +36,8 @@ pub struct LayerConfig {
     pub largest_weight: i32,
     /// Name of an earlier layer whose pre-activation is added to this one's: a residual connection (Liu et al., "Bi-Real
     /// Net", ECCV 2018, figure 3).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub shortcut: Option<String>,
+    #[serde(default, alias = "shortcut", skip_serializing_if = "Option::is_none")]
+    pub residual: Option<String>,
     /// The activation; none after the last layer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activation: Option<Levels>,
@@ -51,8 +51,8 @@ pub struct LayerConfig {
     pub range: Option<i64>,
 }
 
-impl LayerConfig {
-    /// A layer of weights -1 and 1 with a stride of one; without padding, shortcut, pooling and a range of its own.
+impl PublicLayerConfig {
+    /// A layer of weights -1 and 1 with a stride of one; without padding, residual connection, pooling and a range of its own.
     #[must_use]
     pub fn new(name: &str, outputs: usize, kernel: usize, activation: Option<Levels>) -> Self {
         Self {
@@ -62,7 +62,7 @@ impl LayerConfig {
             stride: 1,
             padding: 0,
             largest_weight: 1,
-            shortcut: None,
+            residual: None,
             activation,
             pool: None,
             range: None,
@@ -87,7 +87,7 @@ fn binary() -> i32 {
 /// The public shape of a network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct NetworkConfig {
+pub struct PublicNetworkConfig {
     /// What an image is.
     pub input: Shape,
     /// Smallest and largest integer of an image.
@@ -97,7 +97,7 @@ pub struct NetworkConfig {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub mirrored: bool,
     /// The layers, from the image on.
-    pub layers: Vec<LayerConfig>,
+    pub layers: Vec<PublicLayerConfig>,
 }
 
 /// The numbers of a layer that training finds.

@@ -6,7 +6,7 @@ use crate::{Error, Result, Shape};
 
 /// The public numbers of a convolution on maps whose channels lie together: value `((s H + y) W + x) C + c`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
+pub struct PublicGeometry {
     /// Shape of the input, without padding.
     pub input: Shape,
     /// Shape of the output.
@@ -19,7 +19,7 @@ pub struct Window {
     pub padding: usize,
 }
 
-impl Window {
+impl PublicGeometry {
     /// A convolution.
     ///
     /// # Errors
@@ -52,7 +52,7 @@ impl Window {
         self.input.channels * self.kernel * self.kernel
     }
 
-    /// Returns whether there are none, which [`Window::new`] excludes.
+    /// Returns whether there are none, which [`PublicGeometry::new`] excludes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -91,29 +91,29 @@ impl Window {
 /// ```
 /// use fhe_core::{Clear, Engine, Params};
 /// use fhe_nn::Shape;
-/// use fhe_nn::public::{Conv2d, Window};
+/// use fhe_nn::public::{PublicConv2d, PublicGeometry};
 ///
 /// # fn main() -> fhe_nn::Result<()> {
 /// let engine = Clear::exact(&Params::secure128()?);
 /// let input = Shape { channels: 1, height: 2, width: 2 };
-/// let layer = Conv2d::new("conv", Window::new("conv", input, 1, (2, 1, 0))?, vec![vec![1, -1, 1, 1]])?;
+/// let layer = PublicConv2d::new("conv", PublicGeometry::new("conv", input, 1, (2, 1, 0))?, vec![vec![1, -1, 1, 1]])?;
 /// assert_eq!(layer.forward(&engine, &vec![10, 20, 30, 40], 1)?, [60]);
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Conv2d {
-    window: Window,
+pub struct PublicConv2d {
+    window: PublicGeometry,
     /// Of each output, in the order channel, row, column.
     weights: Vec<Vec<i32>>,
 }
 
-impl Conv2d {
+impl PublicConv2d {
     /// A layer with given weights.
     ///
     /// # Errors
     /// [`Error::Layer`] if their number is another.
-    pub fn new(name: &str, window: Window, weights: Vec<Vec<i32>>) -> Result<Self> {
+    pub fn new(name: &str, window: PublicGeometry, weights: Vec<Vec<i32>>) -> Result<Self> {
         let (outputs, len) = (window.output.channels, window.len());
         if weights.len() == outputs && weights.iter().all(|w| w.len() == len) {
             return Ok(Self { window, weights });
@@ -145,7 +145,7 @@ impl Conv2d {
 
     /// Returns the public numbers.
     #[must_use]
-    pub fn window(&self) -> &Window {
+    pub fn window(&self) -> &PublicGeometry {
         &self.window
     }
 

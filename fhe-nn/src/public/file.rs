@@ -8,7 +8,7 @@
 //! | and `LAYER.step` | one number | from one level of the normalised activation to the next; not for signs |
 //! | `LAYER.bias` | outputs | integers, in the last layer alone; zero if it is absent |
 //!
-//! The header's metadata has one entry, `network`: the [`NetworkConfig`] as JSON. A file may be compressed by gzip.
+//! The header's metadata has one entry, `network`: the [`PublicNetworkConfig`] as JSON. A file may be compressed by gzip.
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -17,7 +17,7 @@ use std::path::Path;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
-use super::config::{LayerConfig, LayerWeights, NetworkConfig};
+use super::config::{LayerWeights, PublicLayerConfig, PublicNetworkConfig};
 use super::staircase::Levels;
 use crate::{Error, Result};
 
@@ -30,7 +30,7 @@ const NETWORK: &str = "network";
 /// # Errors
 /// [`Error::File`] names the file and the tensor that is absent, unknown, of another shape or no integer;
 /// [`Error::Layer`] if the layers do not fit together.
-pub fn read(path: &Path) -> Result<(NetworkConfig, Vec<LayerWeights>)> {
+pub fn read(path: &Path) -> Result<(PublicNetworkConfig, Vec<LayerWeights>)> {
     let fail = |problem: String| Error::File { file: path.into(), problem };
     let mut bytes = std::fs::read(path).map_err(|error| fail(error.to_string()))?;
     if bytes.starts_with(&[0x1f, 0x8b]) {
@@ -49,7 +49,7 @@ pub fn read(path: &Path) -> Result<(NetworkConfig, Vec<LayerWeights>)> {
 ///
 /// # Errors
 /// [`Error::File`] if the file cannot be written.
-pub fn write(path: &Path, config: &NetworkConfig, weights: &[LayerWeights]) -> Result<()> {
+pub fn write(path: &Path, config: &PublicNetworkConfig, weights: &[LayerWeights]) -> Result<()> {
     let fail = |problem: String| Error::File { file: path.into(), problem };
     let mut tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
     for (layer, given) in config.layers.iter().zip(weights) {
@@ -122,7 +122,7 @@ impl From<Error> for Problem {
     }
 }
 
-fn parse(bytes: &[u8]) -> Result<(NetworkConfig, Vec<LayerWeights>), Problem> {
+fn parse(bytes: &[u8]) -> Result<(PublicNetworkConfig, Vec<LayerWeights>), Problem> {
     let no_file = |error| format!("no whole safetensors file: {error}");
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(no_file)?;
     let tensors = SafeTensors::deserialize(bytes).map_err(no_file)?;
@@ -130,7 +130,7 @@ fn parse(bytes: &[u8]) -> Result<(NetworkConfig, Vec<LayerWeights>), Problem> {
     let json = json.ok_or_else(|| {
         format!("no entry {NETWORK:?} in the metadata: expected the network's layers as JSON")
     })?;
-    let config: NetworkConfig =
+    let config: PublicNetworkConfig =
         serde_json::from_str(json).map_err(|error| format!("metadata {NETWORK:?}: {error}"))?;
     let windows = config.windows()?;
     let mut names = Names { tensors: &tensors, used: Vec::new() };
@@ -147,8 +147,8 @@ fn parse(bytes: &[u8]) -> Result<(NetworkConfig, Vec<LayerWeights>), Problem> {
                 of_output.iter().map(|&w| i32::try_from(w)).collect();
             weights.push(small.map_err(|_| format!("{name}: expected integers of 32 bits"))?);
         }
-        let joined = layer.shortcut.is_some()
-            || config.layers.iter().any(|l| l.shortcut.as_ref() == Some(&layer.name));
+        let joined = layer.residual.is_some()
+            || config.layers.iter().any(|l| l.residual.as_ref() == Some(&layer.name));
         let thresholds = match layer.activation {
             None => names.bias(layer)?,
             Some(levels) => names.thresholds(layer, levels, &mut weights, joined)?,
@@ -219,7 +219,7 @@ impl Names<'_> {
         }
     }
 
-    fn bias(&mut self, layer: &LayerConfig) -> Result<Vec<Vec<i64>>, String> {
+    fn bias(&mut self, layer: &PublicLayerConfig) -> Result<Vec<Vec<i64>>, String> {
         let name = format!("{}.bias", layer.name);
         if !self.has(&name) {
             return Ok(vec![vec![0]; layer.outputs]);
@@ -231,7 +231,7 @@ impl Names<'_> {
     /// beta >= c` is `s >= mean + (c - beta) std / gamma`, or, for a negative gamma, that of the negated filter.
     fn thresholds(
         &mut self,
-        layer: &LayerConfig,
+        layer: &PublicLayerConfig,
         levels: Levels,
         weights: &mut [Vec<i32>],
         joined: bool,
@@ -255,7 +255,7 @@ impl Names<'_> {
             if gamma < 0.0 {
                 if joined {
                     return Err(format!(
-                        "{name}.norm.weight: number {o} is {gamma}: expected none below zero in a layer with a shortcut"
+                        "{name}.norm.weight: number {o} is {gamma}: expected none below zero in a layer with a residual connection"
                     ));
                 }
                 (gamma, mean) = (-gamma, -mean);

@@ -8,9 +8,9 @@ mod pool;
 mod staircase;
 mod summary;
 
-pub use config::{LayerConfig, LayerWeights, NetworkConfig, Pool};
-pub use conv2d::{Conv2d, Window};
+pub use config::{LayerWeights, Pool, PublicLayerConfig, PublicNetworkConfig};
+pub use conv2d::{PublicConv2d, PublicGeometry};
 pub use file::{read, write};
-pub use network::Network;
+pub use network::PublicNetwork;
 pub use staircase::{Levels, Staircase};
-pub use summary::{LayerSummary, Summary};
+pub use summary::{PublicLayerSummary, PublicSummary};

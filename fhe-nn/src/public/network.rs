@@ -2,18 +2,18 @@
 
 use fhe_core::{Engine, to_torus};
 
-use super::config::{LayerConfig, LayerWeights, NetworkConfig, Pool};
-use super::conv2d::{Conv2d, Window};
+use super::config::{LayerWeights, Pool, PublicLayerConfig, PublicNetworkConfig};
+use super::conv2d::{PublicConv2d, PublicGeometry};
 use super::pool;
 use super::staircase::{Levels, Staircase};
 use crate::{Error, Result, Shape};
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Layer {
-    pub(super) conv: Conv2d,
+    pub(super) conv: PublicConv2d,
     after: After,
     /// Index of the layer whose pre-activation is added.
-    shortcut: Option<usize>,
+    residual: Option<usize>,
     pool: Option<Pool>,
     /// Distance from a centre that pre-activations can reach.
     pub(super) furthest: i64,
@@ -31,21 +31,21 @@ enum After {
 
 /// A network with public weights.
 ///
-/// Layer i computes, for each output channel, `s_i = w_i * a_(i-1) + s_j` (the last term if it has a shortcut from layer
+/// Layer i computes, for each output channel, `s_i = w_i * a_(i-1) + s_j` (the last term if it has a residual connection from layer
 /// j) and `a_i = pool(first + step * #{thresholds that s_i reaches})`; the last layer, `s_i + bias`. Everything is an
 /// integer, so the clear twin is exact.
 ///
 /// An integer s is the torus element `s * unit`. The unit of a layer is as large as its range allows: half the torus
-/// over `range + 1` for signs, a quarter for other activations; layers joined by a shortcut share theirs.
+/// over `range + 1` for signs, a quarter for other activations; layers joined by a residual connection share theirs.
 ///
 /// # Examples
 /// ```
 /// use fhe_core::{Clear, Params, from_torus, to_torus};
-/// use fhe_nn::public::{LayerWeights, Network, NetworkConfig};
+/// use fhe_nn::public::{LayerWeights, PublicNetwork, PublicNetworkConfig};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// // Whether two signs differ: 1 if they do, -1 if not.
-/// let config: NetworkConfig = serde_json::from_str(
+/// let config: PublicNetworkConfig = serde_json::from_str(
 ///     r#"{
 ///         "input": { "channels": 2, "height": 1, "width": 1 },
 ///         "levels": [-1, 1],
@@ -61,7 +61,7 @@ enum After {
 ///     LayerWeights { weights: vec![vec![-1, -1]], thresholds: vec![vec![-1]] },
 /// ];
 /// let params = Params::secure128_bnn()?;
-/// let network = Network::new(&config, weights, params.row_size)?;
+/// let network = PublicNetwork::new(&config, weights, params.row_size)?;
 /// assert_eq!(network.classify_exactly(&[1, -1]), [1]);
 /// assert_eq!(network.classify_exactly(&[1, 1]), [-1]);
 ///
@@ -73,8 +73,8 @@ enum After {
 /// # }
 /// ```
 #[derive(Clone, Debug, PartialEq)]
-pub struct Network {
-    config: NetworkConfig,
+pub struct PublicNetwork {
+    config: PublicNetworkConfig,
     pub(super) layers: Vec<Layer>,
 }
 
@@ -85,13 +85,17 @@ fn fail<T>(layer: &str, problem: String) -> Result<T> {
     Err(Error::Layer { layer: layer.into(), problem })
 }
 
-impl Network {
+impl PublicNetwork {
     /// Checks a network and computes the range of every accumulator, for lookups that read `slots` slots of the
     /// half torus.
     ///
     /// # Errors
     /// [`Error::Layer`] names the first layer that does not fit.
-    pub fn new(config: &NetworkConfig, weights: Vec<LayerWeights>, slots: usize) -> Result<Self> {
+    pub fn new(
+        config: &PublicNetworkConfig,
+        weights: Vec<LayerWeights>,
+        slots: usize,
+    ) -> Result<Self> {
         let (got, expected) = (weights.len(), config.layers.len());
         if got != expected || expected == 0 || config.levels.0 >= config.levels.1 {
             let problem =
@@ -104,7 +108,7 @@ impl Network {
         let mut reached: Vec<Vec<Bounds>> = Vec::new();
         for (i, (layer, given)) in config.layers.iter().zip(weights).enumerate() {
             let name = &layer.name;
-            let conv = Conv2d::new(name, windows[i], given.weights)?;
+            let conv = PublicConv2d::new(name, windows[i], given.weights)?;
             conv.check_weights(name, layer.largest_weight)?;
             if given.thresholds.len() != layer.outputs {
                 let got = given.thresholds.len();
@@ -114,8 +118,8 @@ impl Network {
                 );
             }
             let mut bounds = conv.bounds(levels);
-            let shortcut = config.shortcut(i);
-            if let Some(j) = shortcut {
+            let residual = config.residual(i);
+            if let Some(j) = residual {
                 for ((least, most), (low, high)) in bounds.iter_mut().zip(&reached[j]) {
                     (*least, *most) = (*least + low, *most + high);
                 }
@@ -142,7 +146,7 @@ impl Network {
                 return fail(name, problem);
             }
             let unit = 0.25 * halves as f64 / (range + 1) as f64;
-            layers.push(Layer { conv, after, shortcut, pool: layer.pool, furthest, range, unit });
+            layers.push(Layer { conv, after, residual, pool: layer.pool, furthest, range, unit });
         }
         share_units(&mut layers);
         Ok(Self { config: config.clone(), layers })
@@ -150,7 +154,7 @@ impl Network {
 
     /// Returns the configuration.
     #[must_use]
-    pub fn config(&self) -> &NetworkConfig {
+    pub fn config(&self) -> &PublicNetworkConfig {
         &self.config
     }
 
@@ -193,7 +197,7 @@ impl Network {
                     x.iter().zip(weights).map(|(x, &w)| x * i64::from(w)).sum::<i64>()
                 }));
             }
-            if let Some(source) = layer.shortcut {
+            if let Some(source) = layer.residual {
                 s.iter_mut().zip(&sums[source]).for_each(|(s, a)| *s += a);
             }
             let channels = window.output.channels;
@@ -224,7 +228,7 @@ impl Network {
     }
 
     /// Returns the scores of `samples` images, class by class, image after image. Values of an image are its integers
-    /// times [`Network::input_unit`], channels of a position together.
+    /// times [`PublicNetwork::input_unit`], channels of a position together.
     ///
     /// # Cost
     /// A lookup for each pre-activation with an activation, and one for each maximum; twice that with mirror images.
@@ -240,14 +244,14 @@ impl Network {
         self.forward_watched(engine, images, samples, |_| ())
     }
 
-    /// [`Network::forward`] for those who watch its progress: calls `done(i)` after layer i, in each of the
-    /// [`NetworkConfig::passes`].
+    /// [`PublicNetwork::forward`] for those who watch its progress: calls `done(i)` after layer i, in each of the
+    /// [`PublicNetworkConfig::passes`].
     ///
     /// # Cost
-    /// That of [`Network::forward`].
+    /// That of [`PublicNetwork::forward`].
     ///
     /// # Errors
-    /// Those of [`Network::forward`].
+    /// Those of [`PublicNetwork::forward`].
     pub fn forward_watched<E: Engine>(
         &self,
         engine: &E,
@@ -288,7 +292,7 @@ impl Network {
 
 /// A network on its way through the layers.
 pub(super) struct Run<'a, E: Engine> {
-    pub(super) network: &'a Network,
+    pub(super) network: &'a PublicNetwork,
     pub(super) engine: &'a E,
     pub(super) samples: usize,
     /// Of each layer so far, the pre-activations if a later one adds them.
@@ -300,10 +304,10 @@ impl<E: Engine> Run<'_, E> {
     pub(super) fn pre_activations(&mut self, i: usize, x: &E::Values) -> Result<E::Values> {
         let layers = &self.network.layers;
         let mut s = layers[i].conv.forward(self.engine, x, self.samples)?;
-        if let Some(earlier) = layers[i].shortcut.and_then(|j| self.kept[j].as_ref()) {
+        if let Some(earlier) = layers[i].residual.and_then(|j| self.kept[j].as_ref()) {
             self.engine.add_scaled_values(&mut s, earlier, 1)?;
         }
-        let needed = layers.iter().any(|later| later.shortcut == Some(i));
+        let needed = layers.iter().any(|later| later.residual == Some(i));
         self.kept.push(if needed { Some(self.engine.scaled_values(&s, 1)?) } else { None });
         Ok(s)
     }
@@ -361,7 +365,7 @@ impl After {
 
 /// Returns what follows a convolution, and how far from their centres pre-activations can be.
 fn after(
-    layer: &LayerConfig,
+    layer: &PublicLayerConfig,
     thresholds: Vec<Vec<i64>>,
     bounds: &[Bounds],
 ) -> Result<(After, i64)> {
@@ -393,13 +397,13 @@ fn mirror(input: Shape) -> Vec<usize> {
     (0..input.len()).map(place).collect()
 }
 
-/// Gives layers that are joined by a shortcut the smallest of their units.
+/// Gives layers that are joined by a residual connection the smallest of their units.
 fn share_units(layers: &mut [Layer]) {
     let mut settled = false;
     while !settled {
         settled = true;
         for i in 0..layers.len() {
-            if let Some(source) = layers[i].shortcut {
+            if let Some(source) = layers[i].residual {
                 let least = layers[i].unit.min(layers[source].unit);
                 settled &= layers[i].unit == least && layers[source].unit == least;
                 (layers[i].unit, layers[source].unit) = (least, least);
@@ -408,11 +412,11 @@ fn share_units(layers: &mut [Layer]) {
     }
 }
 
-impl NetworkConfig {
+impl PublicNetworkConfig {
     /// Returns the index of the layer whose pre-activation layer i adds.
     #[must_use]
-    pub fn shortcut(&self, i: usize) -> Option<usize> {
-        let name = self.layers[i].shortcut.as_ref()?;
+    pub fn residual(&self, i: usize) -> Option<usize> {
+        let name = self.layers[i].residual.as_ref()?;
         self.layers[..i].iter().position(|layer| layer.name == *name)
     }
 
@@ -426,9 +430,9 @@ impl NetworkConfig {
     ///
     /// # Errors
     /// [`Error::Layer`] names the first layer whose shape does not fit.
-    pub fn windows(&self) -> Result<Vec<Window>> {
+    pub fn windows(&self) -> Result<Vec<PublicGeometry>> {
         let mut input = self.input;
-        let mut windows: Vec<Window> = Vec::new();
+        let mut windows: Vec<PublicGeometry> = Vec::new();
         for (i, layer) in self.layers.iter().enumerate() {
             let name = &layer.name;
             if self.layers[..i].iter().any(|earlier| earlier.name == *name) {
@@ -441,13 +445,13 @@ impl NetworkConfig {
                 return fail(name, "every layer but the last has an activation".into());
             }
             let sizes = (layer.kernel, layer.stride, layer.padding);
-            let window = Window::new(name, input, layer.outputs, sizes)?;
+            let window = PublicGeometry::new(name, input, layer.outputs, sizes)?;
             let output = window.output;
-            if let Some(source) = &layer.shortcut
-                && self.shortcut(i).is_none_or(|j| windows[j].output != output)
+            if let Some(source) = &layer.residual
+                && self.residual(i).is_none_or(|j| windows[j].output != output)
             {
                 let problem = format!(
-                    "shortcut from {source:?}: expected an earlier layer with pre-activations of {output}"
+                    "residual from {source:?}: expected an earlier layer with pre-activations of {output}"
                 );
                 return fail(name, problem);
             }

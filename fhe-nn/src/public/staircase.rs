@@ -23,7 +23,7 @@ pub struct Levels {
     /// Number of thresholds.
     pub thresholds: usize,
     /// Whether each threshold has an activation of its own, in place of one that counts them: several binary activations
-    /// of a pre-activation (Lin et al., "Towards Accurate Binary Convolutional Neural Network", NeurIPS 2017, equation
+    /// of a pre-activation (Lin et al., "Towards Accurate Binary Convolutional Neural PublicNetwork", NeurIPS 2017, equation
     /// 10), for signs alone. A pre-activation's follow each other, and take one lookup.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub apart: bool,

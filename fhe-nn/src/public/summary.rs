@@ -6,12 +6,12 @@ use fhe_core::engine::meter::{Metered, PriceList};
 use fhe_core::noise::Noise;
 use fhe_core::{Meter, Params};
 
-use super::network::{Network, Run};
+use super::network::{PublicNetwork, Run};
 use crate::{Result, Shape};
 
-/// One layer of a [`Summary`].
+/// One layer of a [`PublicSummary`].
 #[derive(Clone, Debug, PartialEq)]
-pub struct LayerSummary {
+pub struct PublicLayerSummary {
     /// Name.
     pub name: String,
     /// Shape of the pre-activations.
@@ -29,7 +29,7 @@ pub struct LayerSummary {
     pub noise: f64,
 }
 
-impl LayerSummary {
+impl PublicLayerSummary {
     /// Returns the probability that a pre-activation half an integer from a threshold, which is the nearest there is, is
     /// taken for one on the other side: `erfc(1 / (2 sqrt(2) noise)) / 2`.
     #[must_use]
@@ -56,14 +56,14 @@ impl LayerSummary {
 
 /// Shapes, ranges, noise and price of the inference of one image.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Summary {
+pub struct PublicSummary {
     /// The layers.
-    pub layers: Vec<LayerSummary>,
+    pub layers: Vec<PublicLayerSummary>,
     /// Everything that a [`Meter`] counts.
     pub list: PriceList,
 }
 
-impl Summary {
+impl PublicSummary {
     /// Returns a bound on the probability that an exact layer's lookup goes wrong, and the number of lookups that are
     /// read with noise, for which there is no bound but the network's own tolerance.
     #[must_use]
@@ -76,12 +76,12 @@ impl Summary {
     }
 }
 
-impl Network {
+impl PublicNetwork {
     /// Returns the summary of the inference of one image with a parameter set.
     ///
     /// # Errors
-    /// Those of [`Network::forward`].
-    pub fn summary(&self, params: &Params) -> Result<Summary> {
+    /// Those of [`PublicNetwork::forward`].
+    pub fn summary(&self, params: &Params) -> Result<PublicSummary> {
         let meter = Meter::new(params);
         let reading = Noise::new(params).lookup_input(1);
         // Thresholds that are apart are rounded to slots.
@@ -102,7 +102,7 @@ impl Network {
             if last {
                 variance *= samples as f64;
             }
-            layers.push(LayerSummary {
+            layers.push(PublicLayerSummary {
                 name: self.config().layers[i].name.clone(),
                 output: layer.conv.window().output,
                 weights: layer.conv.weights().iter().map(Vec::len).sum(),
@@ -112,11 +112,11 @@ impl Network {
                 noise: variance.sqrt() / layer.unit,
             });
         }
-        Ok(Summary { layers, list: meter.list() })
+        Ok(PublicSummary { layers, list: meter.list() })
     }
 }
 
-impl fmt::Display for Summary {
+impl fmt::Display for PublicSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use candle_core::{Device, Result, Tensor, Var};
 use fhe_nn::Shape;
-use fhe_nn::public::{LayerConfig, LayerWeights, NetworkConfig, Pool};
+use fhe_nn::public::{LayerWeights, Pool, PublicLayerConfig, PublicNetworkConfig};
 use rand::prelude::*;
 use rand_chacha::ChaCha8Rng;
 
@@ -20,7 +20,7 @@ struct Layer {
     offset: Var,
     weights: Steps,
     activation: Option<Steps>,
-    shortcut: Option<usize>,
+    residual: Option<usize>,
     pool: Option<Pool>,
     windows: Arc<Windows>,
     /// Channels of a position.
@@ -30,7 +30,7 @@ struct Layer {
 }
 
 pub(crate) struct Model {
-    config: NetworkConfig,
+    config: PublicNetworkConfig,
     layers: Vec<Layer>,
     /// What integer scores are multiplied by before the softmax.
     scale: Var,
@@ -38,7 +38,7 @@ pub(crate) struct Model {
 
 impl Model {
     /// A model with random latent weights.
-    pub(crate) fn new(config: &NetworkConfig, seed: u64) -> anyhow::Result<Self> {
+    pub(crate) fn new(config: &PublicNetworkConfig, seed: u64) -> anyhow::Result<Self> {
         let device = Device::Cpu;
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let windows = config.windows()?;
@@ -55,7 +55,7 @@ impl Model {
                 offset: Var::from_tensor(&Tensor::new(&offsets(layer)[..], &device)?)?,
                 weights: Steps::weights(layer.largest_weight),
                 activation: layer.activation.map(Steps::activation),
-                shortcut: config.shortcut(i),
+                residual: config.residual(i),
                 pool: layer.pool,
                 windows: Arc::new(Windows::new(window)),
                 channels: window.input.channels,
@@ -149,7 +149,7 @@ impl Model {
     }
 
     /// Returns the logits of images, (images x integers), and the moments that normalised each layer: the batch's own, or
-    /// given ones. Noise disturbs what is read of a layer, not what a shortcut carries on.
+    /// given ones. Noise disturbs what is read of a layer, not what a residual connection carries on.
     pub(crate) fn forward(
         &self,
         images: &Tensor,
@@ -161,7 +161,7 @@ impl Model {
         for (i, layer) in self.layers.iter().enumerate() {
             let convolution = Convolution { windows: layer.windows.clone(), first: i == 0 };
             let mut s = x.apply_op2(&layer.latent.apply_op1(layer.weights)?, convolution)?;
-            if let Some(j) = layer.shortcut {
+            if let Some(j) = layer.residual {
                 s = (s + &kept[j])?;
             }
             let read = noise.map_or_else(|| Ok(s.clone()), |noise| noise.disturb(i, &s))?;
@@ -185,7 +185,7 @@ impl Model {
         weights: &[LayerWeights],
         moments: &[Moments],
         stds: f32,
-    ) -> NetworkConfig {
+    ) -> PublicNetworkConfig {
         let mut config = self.config.clone();
         for ((layer, given), of) in config.layers.iter_mut().zip(weights).zip(moments) {
             let columns = given.thresholds.iter().zip(&of.means).zip(&of.stds);
@@ -251,7 +251,7 @@ impl Model {
 }
 
 /// Returns a layer's first offsets: zero, or quantiles of the normal distribution for thresholds that are apart.
-fn offsets(layer: &LayerConfig) -> Vec<f32> {
+fn offsets(layer: &PublicLayerConfig) -> Vec<f32> {
     let copies = layer.channels() / layer.outputs;
     // Near enough to the quantiles of (k + 1) / (copies + 1); training moves them.
     let one = |k: usize| 1.35 * (2.0 * (k + 1) as f32 / (copies + 1) as f32 - 1.0);

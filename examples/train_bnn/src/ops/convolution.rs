@@ -5,7 +5,7 @@ use std::sync::Arc;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
-use fhe_nn::public::Window;
+use fhe_nn::public::PublicGeometry;
 use rayon::prelude::*;
 
 use super::{floats, on_floats};
@@ -28,7 +28,7 @@ pub(crate) struct Windows {
 }
 
 impl Windows {
-    pub(crate) fn new(window: &Window) -> Self {
+    pub(crate) fn new(window: &PublicGeometry) -> Self {
         let (channels, area, len) = (window.input.channels, window.kernel.pow(2), window.len());
         let places = window.places(1);
         let mut runs: Vec<(usize, usize, usize)> = Vec::new();
@@ -209,9 +209,9 @@ mod tests {
         (a * b).unwrap().sum_all().unwrap().to_scalar().unwrap()
     }
 
-    fn window() -> Window {
+    fn window() -> PublicGeometry {
         let input = Shape { channels: 3, height: 7, width: 6 };
-        Window::new("conv", input, 5, (4, 2, 1)).unwrap()
+        PublicGeometry::new("conv", input, 5, (4, 2, 1)).unwrap()
     }
 
     #[test]

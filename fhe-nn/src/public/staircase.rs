@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use fhe_core::{Engine, List, Reads, Table, to_torus};
+use fhe_core::{Engine, List, Table, TestPolynomial, to_torus};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
@@ -174,18 +174,18 @@ impl Staircase {
                 f64::from(self.levels.first + self.levels.step * reached as i32) * next
             })
         };
-        let reads = |steps: &Vec<i64>| {
+        let function = |steps: &Vec<i64>| {
             if !self.levels.apart {
-                return Reads::once(table(steps));
+                return Ok(TestPolynomial::new(table(steps)));
             }
             // The highest threshold is at the value itself, lower ones are reached that much earlier.
             let beyond = |step: &i64| (-step) as f64 * unit * slots as f64;
             let at = steps.iter().map(|step| (beyond(step).round() as usize).min(slots - 1));
-            Reads { table: table(&[0]), at: at.collect() }
+            TestPolynomial::at_offsets(table(&[0]), at.collect())
         };
-        let reads: Vec<Reads> = steps.iter().map(reads).collect();
+        let functions: Vec<_> = steps.iter().map(function).collect::<fhe_core::Result<_>>()?;
         let of: Vec<usize> = (0..len).map(|i| of_channel[i % channels]).collect();
-        Ok(engine.lookup_each(&s, &reads, &of)?)
+        Ok(engine.lookup_each(&s, &functions, &of)?)
     }
 
     /// Moves thresholds that every pre-activation of a channel reaches, or none does, to the nearest end of `bounds`: the

@@ -18,7 +18,7 @@ use tfhe::core_crypto::prelude::*;
 use crate::engine::{Engine, List, Slot, Term, check};
 use crate::params::Gadget;
 use crate::server::{EvaluationKeys, SeededRows};
-use crate::{Error, Params, Reads, Result, Table};
+use crate::{Error, Params, Result, TestPolynomial};
 use fourier::Transform;
 
 /// A list of LWE ciphertexts: masks and bodies in turn.
@@ -360,16 +360,15 @@ impl Engine for Cpu {
         Ok(out)
     }
 
-    fn lookup(&self, x: &Values, tables: &[Table]) -> Result<Values> {
+    fn lookup_each(
+        &self,
+        x: &Values,
+        functions: &[TestPolynomial],
+        of: &[usize],
+    ) -> Result<Values> {
         self.fits("lookup", x.dimension)?;
-        check::tables(tables, self.params.row_size)?;
-        Ok(lookup::apply(self, x, tables))
-    }
-
-    fn lookup_each(&self, x: &Values, reads: &[Reads], of: &[usize]) -> Result<Values> {
-        self.fits("lookup_each", x.dimension)?;
-        let each = check::reads(reads, of, x.len(), self.params.row_size)?;
-        Ok(lookup::apply_each(self, x, reads, of, each))
+        let counts = check::functions(functions, of, x.len(), self.params.row_size)?;
+        Ok(lookup::apply(self, x, functions, of, counts))
     }
 
     fn pack(&self, x: &Values, lists: &[Vec<Slot>]) -> Result<Rows> {

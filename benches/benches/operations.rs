@@ -68,8 +68,8 @@ fn less(cpu: &Cpu, x: &Values, y: &Values) -> Values {
     cpu.add_scaled_values(&mut signs, y, -1).unwrap();
     let sign = table(DIGIT, |x| x.signum() as f64 * DIGIT);
     signs = cpu.lookup(&signs, std::slice::from_ref(&sign)).unwrap();
-    while cpu.values_len(&signs) > 1 {
-        let windows: Vec<Vec<Option<usize>>> = (0..cpu.values_len(&signs))
+    while signs.len() > 1 {
+        let windows: Vec<Vec<Option<usize>>> = (0..signs.len())
             .collect::<Vec<_>>()
             .chunks(3)
             .map(|three| {
@@ -77,7 +77,7 @@ fn less(cpu: &Cpu, x: &Values, y: &Values) -> Values {
                 missing.chain(three.iter().map(|&i| Some(i))).collect()
             })
             .collect();
-        let sums = cpu.weigh(&signs, &windows, &[vec![4, 2, 1]]).unwrap();
+        let sums = cpu.weighted_sums(&signs, &windows, &[vec![4, 2, 1]]).unwrap();
         signs = cpu.lookup(&sums, std::slice::from_ref(&sign)).unwrap();
     }
     signs
@@ -106,10 +106,10 @@ fn comparison(c: &mut Criterion) {
 
 /// A rectifier on a number whose first digit is its sign: the sign turns every other digit to zero, or leaves it.
 fn relu(cpu: &Cpu, x: &Values) -> Values {
-    let len = cpu.values_len(x);
-    let eight = cpu.scaled_values(&cpu.gather(&[x], &[(0, 0)]).unwrap(), 8).unwrap();
-    let mut rest = cpu.gather(&[x], &(1..len).map(|i| (0, i)).collect::<Vec<_>>()).unwrap();
-    let signs = cpu.gather(&[&eight], &vec![(0, 0); len - 1]).unwrap();
+    let len = x.len();
+    let eight = cpu.scaled_values(&cpu.take(x, [0]).unwrap(), 8).unwrap();
+    let mut rest = cpu.take(x, 1..len).unwrap();
+    let signs = cpu.take(&eight, vec![0; len - 1]).unwrap();
     cpu.add_scaled_values(&mut rest, &signs, 1).unwrap();
     // 0..=7 for a positive number, 8..=15 for a negative one, moved to the half torus around zero.
     let shift = cpu.public_values(&vec![to_torus(-8.0 * DIGIT); len - 1]);

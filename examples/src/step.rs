@@ -6,7 +6,7 @@ use anyhow::Result;
 use fhe_core::engine::clear;
 use fhe_core::engine::cpu;
 use fhe_core::store::Dataset;
-use fhe_core::{Clear, Cpu, Engine, Params, from_torus};
+use fhe_core::{Clear, Cpu, Engine, List, Params, from_torus};
 use fhe_nn::Conv2d;
 use fhe_train::{ClearSource, Deep, DeepRecipe, Recipe, Source, Work};
 use serde::{Deserialize, Serialize};
@@ -42,7 +42,7 @@ impl Source<Audit<'_>> for AuditSource<'_> {
         let index = step % self.dataset.batches();
         let (x, labels) = self.dataset.batch(engine.server(), index)?;
         let first = index * self.batch_size();
-        let rows = first..first + engine.server().selectors_len(&x);
+        let rows = first..first + x.len();
         let x = engine.selectors(x, rows.map(|i| self.train.row(i)).collect());
         Ok((x, engine.values(labels)?))
     }

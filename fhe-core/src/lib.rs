@@ -10,11 +10,13 @@ pub mod store;
 mod error;
 mod seed;
 mod table;
+mod test_polynomial;
 mod torus;
 
-pub use engine::{Clear, Cpu, Engine, Meter, Slot, Term};
+pub use engine::{Clear, Cpu, Engine, List, Meter, Slot, Term};
 pub use error::{Error, Result};
 pub use params::{Params, ParamsSpec};
 pub use seed::Seed;
-pub use table::{Reads, Table};
+pub use table::Table;
+pub use test_polynomial::TestPolynomial;
 pub use torus::{from_torus, to_torus};

@@ -9,7 +9,8 @@
 use fhe_core::client::ClientKey;
 use fhe_core::noise::Noise;
 use fhe_core::{
-    Clear, Cpu, Engine, Error, Meter, Params, Reads, Seed, Slot, Table, Term, from_torus, to_torus,
+    Clear, Cpu, Engine, Error, Meter, Params, Seed, Slot, Table, Term, TestPolynomial, from_torus,
+    to_torus,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -244,7 +245,7 @@ fn all_moves(params: &Params, tolerance: f64) {
 
     // Reads of one bootstrap have noises of their own: that of their sum is that of as many lookups.
     let sign = Table::new(n, |x| if x < 0.0 { -0.0625 } else { 0.0625 });
-    let reads = [Reads { table: sign, at: vec![0, n / 8, n / 4] }];
+    let reads = [TestPolynomial::at_offsets(sign, vec![0, n / 8, n / 4]).unwrap()];
     let inputs: Vec<u64> =
         (0..256).map(|i| to_torus(if i % 2 == 0 { 0.0625 } else { -0.1875 })).collect();
     let encrypted = b.cpu.open_values(&[b.key.encrypt_list_of_values(&inputs, "test reads", 0)]);
@@ -285,8 +286,8 @@ fn public_weights_give_exact_sums_on_every_engine() {
         .collect();
     let weights: Vec<Vec<i32>> =
         (0..37).map(|_| (0..9).map(|_| b.rng.random_range(-3..=3)).collect()).collect();
-    let got = b.cpu.weigh(&x, &windows, &weights).unwrap();
-    let want = b.clear.weigh(&decrypted, &windows, &weights).unwrap();
+    let got = b.cpu.weighted_sums(&x, &windows, &weights).unwrap();
+    let want = b.clear.weighted_sums(&decrypted, &windows, &weights).unwrap();
     assert_eq!(b.key.decrypt_values(&got).unwrap(), want, "bit for bit");
     let (p, o) = (3, 20);
     let by_hand = (0..9).fold(0u64, |sum, j| {
@@ -296,7 +297,7 @@ fn public_weights_give_exact_sums_on_every_engine() {
     assert_eq!(want[p * 37 + o], by_hand);
 
     let meter = Meter::new(b.key.params());
-    let metered = meter.weigh(&meter.fresh(count), &windows, &weights).unwrap();
+    let metered = meter.weighted_sums(&meter.fresh(count), &windows, &weights).unwrap();
     assert_eq!((metered.len, meter.price().weighted), (5 * 37, 5 * 37 * 9));
     assert!(metered.variance > 9.0 * b.noise.fresh());
 }
@@ -314,10 +315,8 @@ fn values_get_a_table_each_on_every_engine() {
     }
     let rows = b.cpu_rows(&phases);
     let x = b.cpu.extract(&rows, &(0..count).map(|i| (0, i)).collect::<Vec<_>>()).unwrap();
-    let sized = |size: f64| Reads {
-        table: Table::new(n, move |x| if x < 0.0 { -size } else { size }),
-        at: vec![0, n / 4, n / 2],
-    };
+    let sign = |size: f64| Table::new(n, move |x| if x < 0.0 { -size } else { size });
+    let sized = |size| TestPolynomial::at_offsets(sign(size), vec![0, n / 4, n / 2]).unwrap();
     let reads = [sized(0.125), sized(0.0625), sized(0.03125)];
     let of: Vec<usize> = (0..count).map(|i| i % 3).collect();
     let got = b.key.decrypt_values(&b.cpu.lookup_each(&x, &reads, &of).unwrap()).unwrap();
@@ -335,15 +334,16 @@ fn values_get_a_table_each_on_every_engine() {
     let meter = Meter::new(b.key.params());
     let metered = meter.lookup_each(&meter.fresh(count), &reads, &of).unwrap();
     assert_eq!((metered.len, meter.price().lookups), (3 * count, count as u64));
-    let far = [Reads { at: vec![n], ..sized(0.125) }];
-    let uneven = [sized(0.125), Reads { at: vec![0], ..sized(0.125) }, sized(0.125)];
-    for (reads, of) in [(&reads[..], &of[1..]), (&reads[..2], &of), (&far, &of), (&uneven, &of)] {
+    let far = TestPolynomial::at_offsets(sign(0.125), vec![0, n]).unwrap_err().to_string();
+    assert_eq!(far, format!("lookup: index {n} is outside a list of {n}"));
+    let uneven = [sized(0.125), TestPolynomial::new(sign(0.125)), sized(0.125)];
+    for (reads, of) in [(&reads[..], &of[1..]), (&reads[..2], &of), (&uneven, &of)] {
         let refused = b.cpu.lookup_each(&x, reads, of).unwrap_err().to_string();
         assert_eq!(
             refused,
             meter.lookup_each(&meter.fresh(count), reads, of).unwrap_err().to_string()
         );
-        assert!(refused.contains("lookup_each"), "{refused}");
+        assert!(refused.contains("lookup"), "{refused}");
     }
 }
 
@@ -449,13 +449,13 @@ fn engines_refuse_the_same_programs() {
     );
     let window = [vec![Some(1)]];
     same(
-        b.cpu.weigh(&values, &window, &[vec![1]]).unwrap_err(),
-        b.clear.weigh(&vec![0], &window, &[vec![1]]).unwrap_err(),
+        b.cpu.weighted_sums(&values, &window, &[vec![1]]).unwrap_err(),
+        b.clear.weighted_sums(&vec![0], &window, &[vec![1]]).unwrap_err(),
     );
     let (window, two) = ([vec![Some(0)]], [vec![1], vec![1, 2]]);
     same(
-        b.cpu.weigh(&values, &window, &two).unwrap_err(),
-        b.clear.weigh(&vec![0], &window, &two).unwrap_err(),
+        b.cpu.weighted_sums(&values, &window, &two).unwrap_err(),
+        b.clear.weighted_sums(&vec![0], &window, &two).unwrap_err(),
     );
     let three = vec![Table::new(n, |_| 0.0); 3];
     same(b.cpu.lookup(&values, &three).unwrap_err(), b.clear.lookup(&vec![0], &three).unwrap_err());

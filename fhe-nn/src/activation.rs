@@ -1,7 +1,7 @@
 //! Activations and their gates: what a lookup does between two layers.
 
 use fhe_core::params::Gadget;
-use fhe_core::{Engine, Table};
+use fhe_core::{Engine, List, Table};
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -153,7 +153,7 @@ impl ErrorGate {
         gates: &E::Values,
     ) -> Result<E::Values> {
         let slots = engine.params().row_size / TABLES;
-        let mut u = engine.gather(&[gates], &all(engine.values_len(gates)))?;
+        let mut u = engine.take(gates, 0..gates.len())?;
         engine.add_scaled_values(&mut u, errors, self.scale)?;
         engine.shift_values(&mut u, |_| fhe_core::to_torus(-0.125));
         let mut tables = levels(engine, slots, |x| self.at(x))?;
@@ -173,13 +173,8 @@ impl ErrorGate {
 /// # Errors
 /// None for values of a lookup with four tables.
 pub fn table<E: Engine>(engine: &E, values: &E::Values, t: usize) -> Result<E::Values> {
-    let count = engine.values_len(values) / TABLES;
-    let picks: Vec<_> = (0..count).map(|i| (0, TABLES * i + t)).collect();
-    Ok(engine.gather(&[values], &picks)?)
-}
-
-fn all(len: usize) -> Vec<(usize, usize)> {
-    (0..len).map(|i| (0, i)).collect()
+    let count = values.len() / TABLES;
+    Ok(engine.take(values, (0..count).map(|i| TABLES * i + t))?)
 }
 
 /// The gadget of promotions; three levels, so that four tables are enough.

@@ -2,7 +2,7 @@ use std::ops::Range;
 
 mod update;
 
-use fhe_core::{Engine, Slot, Term};
+use fhe_core::{Engine, List, Slot, Term};
 
 use crate::geometry::{Geometry, Weight};
 use crate::{Error, Result};
@@ -119,15 +119,10 @@ impl<E: Engine> Conv2d<E> {
     ///
     /// # Errors
     /// [`Error::Layer`] if their sizes are others.
-    pub fn from_parts(
-        engine: &E,
-        geometry: Geometry,
-        weights: Vec<E::Rows>,
-        bias: E::Values,
-    ) -> Result<Self> {
+    pub fn from_parts(geometry: Geometry, weights: Vec<E::Rows>, bias: E::Values) -> Result<Self> {
         let fits = weights.len() == geometry.blocks()
-            && weights.iter().all(|rows| engine.rows_len(rows) == geometry.groups())
-            && engine.values_len(&bias) == geometry.output.channels;
+            && weights.iter().all(|rows| rows.len() == geometry.groups())
+            && bias.len() == geometry.output.channels;
         if fits {
             Ok(Self { geometry, weights, bias })
         } else {
@@ -213,8 +208,8 @@ impl<E: Engine> Conv2d<E> {
             .collect();
         let mut z = engine.gather(&blocks.iter().collect::<Vec<_>>(), &picks)?;
         drop(blocks);
-        let biases: Vec<_> = positions(samples, g.output).map(|(_, o, ..)| (0, o)).collect();
-        engine.add_scaled_values(&mut z, &engine.gather(&[&self.bias], &biases)?, 1)?;
+        let biases = positions(samples, g.output).map(|(_, o, ..)| o);
+        engine.add_scaled_values(&mut z, &engine.take(&self.bias, biases)?, 1)?;
         Ok(z)
     }
 
@@ -362,11 +357,9 @@ impl<E: Engine> Conv2d<E> {
         let g = &self.geometry;
         let samples = range.len();
         let outputs = g.outputs_of(block);
-        let picks: Vec<_> = outputs
-            .clone()
-            .flat_map(|o| (0..samples).map(move |s| (0, s * g.output.channels + o)))
-            .collect();
-        let rows = engine.pack_constants(&engine.gather(&[errors], &picks)?)?;
+        let picks =
+            outputs.clone().flat_map(|o| (0..samples).map(move |s| s * g.output.channels + o));
+        let rows = engine.pack_constants(&engine.take(errors, picks)?)?;
         let terms: Vec<_> = (0..outputs.len())
             .flat_map(|f| (0..g.groups()).map(move |group| (f, group)))
             .map(|(f, group)| over_samples(g, &range, group, f * samples))

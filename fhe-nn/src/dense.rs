@@ -1,4 +1,4 @@
-use fhe_core::{Engine, Result, Term};
+use fhe_core::{Engine, List, Result, Term};
 
 /// A fully connected layer with secret weights: `z_k = <w_k, x>`.
 ///
@@ -85,8 +85,8 @@ impl<E: Engine> Dense<E> {
         x: &E::Selectors,
         errors: &E::Values,
     ) -> Result<E::Rows> {
-        let outputs = engine.rows_len(&self.weights);
-        let samples = engine.selectors_len(x);
+        let outputs = self.weights.len();
+        let samples = x.len();
         let terms: Vec<Vec<Term>> = (0..outputs)
             .map(|k| (0..samples).map(|i| Term { selector: i, row: i * outputs + k }).collect())
             .collect();

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use fhe_core::Engine;
+use fhe_core::{Engine, List};
 use serde::{Deserialize, Serialize};
 
 use crate::activation::{Activation, ErrorGate, TABLES, gadget, table};
@@ -407,17 +407,15 @@ fn pool<E: Engine>(engine: &E, a: E::Values, shape: Shape, side: usize) -> Resul
         return Ok(a);
     }
     let (height, width) = (shape.height / side, shape.width / side);
-    let maps = engine.values_len(&a) / (TABLES * shape.height * shape.width);
+    let maps = a.len() / (TABLES * shape.height * shape.width);
     let mut sum = engine.public_values(&vec![0; TABLES * maps * height * width]);
     for (dy, dx) in (0..side).flat_map(|dy| (0..side).map(move |dx| (dy, dx))) {
-        let picks: Vec<_> = (0..maps * height * width)
-            .flat_map(|i| {
-                let (map, y, x) = (i / (height * width), i / width % height, i % width);
-                let at = (map * shape.height + y * side + dy) * shape.width + x * side + dx;
-                (0..TABLES).map(move |t| (0, TABLES * at + t))
-            })
-            .collect();
-        engine.add_scaled_values(&mut sum, &engine.gather(&[&a], &picks)?, 1)?;
+        let picks = (0..maps * height * width).flat_map(|i| {
+            let (map, y, x) = (i / (height * width), i / width % height, i % width);
+            let at = (map * shape.height + y * side + dy) * shape.width + x * side + dx;
+            TABLES * at..TABLES * (at + 1)
+        });
+        engine.add_scaled_values(&mut sum, &engine.take(&a, picks)?, 1)?;
     }
     Ok(sum)
 }
@@ -433,13 +431,11 @@ fn unpool<E: Engine>(
         return Ok(errors);
     }
     let (height, width) = (shape.height / side, shape.width / side);
-    let maps = engine.values_len(&errors) / (height * width);
-    let picks: Vec<_> = (0..maps * shape.height * shape.width)
-        .map(|i| {
-            let (map, y, x) =
-                (i / (shape.height * shape.width), i / shape.width % shape.height, i % shape.width);
-            (0, (map * height + y / side) * width + x / side)
-        })
-        .collect();
-    Ok(engine.gather(&[&errors], &picks)?)
+    let maps = errors.len() / (height * width);
+    let picks = (0..maps * shape.height * shape.width).map(|i| {
+        let (map, y, x) =
+            (i / (shape.height * shape.width), i / shape.width % shape.height, i % shape.width);
+        (map * height + y / side) * width + x / side
+    });
+    Ok(engine.take(&errors, picks)?)
 }

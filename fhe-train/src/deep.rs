@@ -2,7 +2,7 @@
 
 use fhe_core::noise::gaussian;
 use fhe_core::params::Gadget;
-use fhe_core::{Engine, Error as CoreError, Table, to_torus};
+use fhe_core::{Engine, Error as CoreError, List, Table, to_torus};
 use fhe_nn::activation::{ErrorGate, table};
 use fhe_nn::{Conv2d, Network, WeightGradient};
 use rand::SeedableRng;
@@ -98,10 +98,9 @@ impl<E: Engine> Deep<E> {
                 weights.push(engine.gather_rows(rows, &picks)?);
                 row += geometry.groups();
             }
-            let picks: Vec<_> = (value..value + geometry.output.channels).map(|i| (0, i)).collect();
+            let bias = engine.take(values, value..value + geometry.output.channels)?;
             value += geometry.output.channels;
-            let bias = engine.gather(&[values], &picks)?;
-            layers.push(Conv2d::from_parts(engine, geometry, weights, bias)?);
+            layers.push(Conv2d::from_parts(geometry, weights, bias)?);
         }
         let network = Network::new(engine, &recipe.network, layers)?;
         Ok(Self { recipe: recipe.clone(), network, step })
@@ -167,7 +166,7 @@ impl<E: Engine> Deep<E> {
     pub fn train_step(&mut self, engine: &E, source: &impl Source<E>) -> Result<Work> {
         let (batches, first_batch) = (source.batches(), self.recipe.first_batch);
         let (x, labels) = source.batch(engine, self.step)?;
-        let samples = engine.selectors_len(&x);
+        let samples = x.len();
         let batch = source.batch_size();
         // Steps of the first layer: all mini-batches count as full, so that a schedule depends on no data.
         let per_batch = batch.div_ceil(first_batch);
@@ -186,9 +185,7 @@ impl<E: Engine> Deep<E> {
             let network = used.as_ref().unwrap_or(&self.network);
             let trace = network.forward(engine, &x, range.clone())?;
             let classes = self.recipe.classes();
-            let of_range: Vec<_> =
-                (range.start * classes..range.end * classes).map(|i| (0, i)).collect();
-            let y = engine.gather(&[&labels], &of_range)?;
+            let y = engine.take(&labels, range.start * classes..range.end * classes)?;
             let loss = OneVsAll { logit_range: self.recipe.network.z_range };
             let amplitude = self.recipe.amplitude(layers - 1, schedule, batch);
             let errors = loss.integer_error(engine, &trace.scores, &y, amplitude)?;
@@ -201,8 +198,8 @@ impl<E: Engine> Deep<E> {
                 .collect();
             let count = range.len();
             let errors = network.backward(engine, &trace, &transposed, errors, &gates, count)?;
-            lookups += errors.iter().map(|e| engine.values_len(e) / 4).sum::<usize>()
-                + trace.gates.iter().map(|gates| engine.values_len(gates)).sum::<usize>();
+            lookups += errors.iter().map(|e| e.len() / 4).sum::<usize>()
+                + trace.gates.iter().map(|gates| gates.len()).sum::<usize>();
 
             self.update_biases(engine, &errors, count, schedule)?;
             for (layer, errors) in errors.iter().enumerate() {
@@ -299,15 +296,15 @@ impl<E: Engine> Deep<E> {
 /// Takes the mean of each filter's `window` updates out of them: the sum, `k` times as large, is read by a
 /// lookup, which divides it.
 fn centre<E: Engine>(engine: &E, update: &mut E::Values, window: usize, k: i64) -> Result<()> {
-    let filters = engine.values_len(update) / window;
+    let filters = update.len() / window;
     let mut sums = engine.public_values(&vec![0; filters]);
     for w in 0..window {
-        let picks: Vec<_> = (0..filters).map(|filter| (0, filter * window + w)).collect();
-        engine.add_scaled_values(&mut sums, &engine.gather(&[&*update], &picks)?, k)?;
+        let picks = (0..filters).map(|filter| filter * window + w);
+        engine.add_scaled_values(&mut sums, &engine.take(update, picks)?, k)?;
     }
     let divisor = k as f64 * window as f64;
     let mean = Table::new(engine.params().row_size, |x| x / divisor);
     let means = engine.lookup(&sums, &[mean])?;
-    let picks: Vec<_> = (0..filters * window).map(|i| (0, i / window)).collect();
-    Ok(engine.add_scaled_values(update, &engine.gather(&[&means], &picks)?, -1)?)
+    let picks = (0..filters * window).map(|i| i / window);
+    Ok(engine.add_scaled_values(update, &engine.take(&means, picks)?, -1)?)
 }

@@ -1,6 +1,6 @@
 //! The trained head: features -> dense -> one-vs-all logistic loss.
 
-use fhe_core::Engine;
+use fhe_core::{Engine, List};
 use fhe_nn::Dense;
 
 use crate::{HeadRecipe, OneVsAll, Result, Source, Work};
@@ -68,6 +68,6 @@ impl<E: Engine> Head<E> {
         let update = self.layer.weight_gradient(engine, &x, &errors)?;
         self.layer.subtract(engine, &update)?;
         self.step += 1;
-        Ok(Work { samples: engine.selectors_len(&x), lookups: engine.values_len(&errors) })
+        Ok(Work { samples: x.len(), lookups: errors.len() })
     }
 }

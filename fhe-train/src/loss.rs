@@ -1,6 +1,6 @@
 //! One-vs-all logistic loss.
 
-use fhe_core::{Engine, Result, Table, to_torus};
+use fhe_core::{Engine, List, Result, Table, to_torus};
 use fhe_nn::activation::{self, TABLES};
 
 /// Largest integer of an error of the last layer: half a promotion's digit holds it.
@@ -96,8 +96,7 @@ impl OneVsAll {
             engine.add_scaled_values(&mut errors, labels, -k)?;
             by_table.push(errors);
         }
-        let picks: Vec<_> =
-            (0..engine.values_len(z)).flat_map(|i| (0..TABLES).map(move |t| (t, i))).collect();
+        let picks: Vec<_> = (0..z.len()).flat_map(|i| (0..TABLES).map(move |t| (t, i))).collect();
         Ok(engine.gather(&by_table.iter().collect::<Vec<_>>(), &picks)?)
     }
 }

@@ -1,6 +1,6 @@
 //! Whatever is being trained.
 
-use fhe_core::Engine;
+use fhe_core::{Engine, List};
 
 use crate::{Deep, Head, Recipe, Result, Source};
 
@@ -103,7 +103,7 @@ impl<E: Engine> Model<E> {
         match self {
             Self::Head(head) => Ok(head.layer().forward(engine, x)?),
             Self::Deep(deep) => {
-                let samples = 0..engine.selectors_len(x);
+                let samples = 0..x.len();
                 Ok(deep.network().forward(engine, x, samples)?.scores)
             }
         }

@@ -5,9 +5,9 @@ use std::sync::Mutex;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use crate::engine::{Engine, Slot, Term, check};
+use crate::engine::{Engine, List, Slot, Term, check};
 use crate::noise::{Noise, SelectorKind, gaussian};
-use crate::{Params, Reads, Result, Table, from_torus, to_torus};
+use crate::{Params, Result, TestPolynomial, from_torus, to_torus};
 
 /// The engine in the clear: exact, or with Gaussian noise of the predicted variance.
 ///
@@ -58,6 +58,12 @@ pub struct Selectors {
     /// The coefficients of each.
     pub integers: Vec<Vec<i32>>,
     kind: SelectorKind,
+}
+
+impl List for Selectors {
+    fn len(&self) -> usize {
+        self.integers.len()
+    }
 }
 
 impl Selectors {
@@ -170,18 +176,6 @@ impl Engine for Clear {
         &self.params
     }
 
-    fn values_len(&self, x: &Values) -> usize {
-        x.len()
-    }
-
-    fn rows_len(&self, x: &Vec<Row>) -> usize {
-        x.len()
-    }
-
-    fn selectors_len(&self, x: &Selectors) -> usize {
-        x.integers.len()
-    }
-
     fn zero_rows(&self, count: usize) -> Vec<Row> {
         vec![Row::Full(vec![0; self.params.row_size]); count]
     }
@@ -268,22 +262,17 @@ impl Engine for Clear {
         Ok(picks.iter().map(|&(list, i)| lists[list][i]).collect())
     }
 
-    fn lookup(&self, x: &Values, tables: &[Table]) -> Result<Values> {
-        check::tables(tables, self.params.row_size)?;
+    fn lookup_each(
+        &self,
+        x: &Values,
+        functions: &[TestPolynomial],
+        of: &[usize],
+    ) -> Result<Values> {
+        let (tables, _) = check::functions(functions, of, x.len(), self.params.row_size)?;
         let mut input = x.clone();
-        self.disturb(&mut input, |noise| noise.lookup_input(tables.len()));
-        let mut out: Vec<u64> =
-            input.iter().flat_map(|&x| tables.iter().map(move |t| t.at(x))).collect();
-        self.disturb(&mut out, Noise::lookup);
-        Ok(out)
-    }
-
-    fn lookup_each(&self, x: &Values, reads: &[Reads], of: &[usize]) -> Result<Values> {
-        check::reads(reads, of, x.len(), self.params.row_size)?;
-        let mut input = x.clone();
-        self.disturb(&mut input, |noise| noise.lookup_input(1));
+        self.disturb(&mut input, |noise| noise.lookup_input(tables));
         let pairs = input.iter().zip(of);
-        let mut out: Vec<u64> = pairs.flat_map(|(&x, &i)| reads[i].values(x)).collect();
+        let mut out: Vec<u64> = pairs.flat_map(|(&x, &i)| functions[i].at(x)).collect();
         self.disturb(&mut out, Noise::lookup);
         Ok(out)
     }
@@ -337,7 +326,7 @@ impl Engine for Clear {
         Ok(x.into_iter().map(Row::Constant).collect())
     }
 
-    fn weigh(
+    fn weighted_sums(
         &self,
         x: &Values,
         windows: &[Vec<Option<usize>>],

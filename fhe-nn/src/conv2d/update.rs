@@ -1,6 +1,6 @@
 //! Weights and biases of a convolution as single values: to be read, changed and put back.
 
-use fhe_core::{Engine, Slot, Table};
+use fhe_core::{Engine, List, Slot, Table};
 
 use super::{Conv2d, WeightGradient};
 use crate::Result;
@@ -14,10 +14,9 @@ impl<E: Engine> Conv2d<E> {
         let all = |len: usize| -> Vec<usize> { (0..len).collect() };
         let weights = self.weights.iter();
         let weights = weights
-            .map(|rows| engine.gather_rows(rows, &all(engine.rows_len(rows))))
+            .map(|rows| engine.gather_rows(rows, &all(rows.len())))
             .collect::<fhe_core::Result<_>>()?;
-        let picks: Vec<_> = (0..self.geometry.output.channels).map(|o| (0, o)).collect();
-        let bias = engine.gather(&[&self.bias], &picks)?;
+        let bias = engine.take(&self.bias, 0..self.geometry.output.channels)?;
         Ok(Self { geometry: self.geometry.clone(), weights, bias })
     }
 
@@ -105,14 +104,9 @@ impl<E: Engine> Conv2d<E> {
         let area = g.output.len() / g.output.channels;
         for i in 0..samples * area {
             let (s, p) = (i / area, i % area);
-            let of_channels: Vec<_> = (0..g.output.channels)
-                .map(|o| (0, (s * g.output.channels + o) * area + p))
-                .collect();
-            engine.add_scaled_values(
-                &mut self.bias,
-                &engine.gather(&[errors], &of_channels)?,
-                k,
-            )?;
+            let of_channels =
+                (0..g.output.channels).map(|o| (s * g.output.channels + o) * area + p);
+            engine.add_scaled_values(&mut self.bias, &engine.take(errors, of_channels)?, k)?;
         }
         Ok(())
     }

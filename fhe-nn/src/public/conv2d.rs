@@ -103,7 +103,7 @@ impl PublicConv2d {
         x: &E::Values,
         samples: usize,
     ) -> Result<E::Values> {
-        Ok(engine.weigh(x, &self.geometry.places(samples), &self.weights)?)
+        Ok(engine.weighted_sums(x, &self.geometry.places(samples), &self.weights)?)
     }
 
     /// Returns the furthest from zero that any sum of an output's terms can come, in any order, for

@@ -1,6 +1,6 @@
 //! A network of integer convolutions and activations of few levels.
 
-use fhe_core::Engine;
+use fhe_core::{Engine, List};
 
 use super::config::{LayerWeights, Pool, PublicLayerConfig, PublicNetworkConfig};
 use super::conv2d::PublicConv2d;
@@ -192,7 +192,7 @@ impl PublicNetwork {
         samples: usize,
         done: impl Fn(usize),
     ) -> Result<E::Values> {
-        let (got, len) = (engine.values_len(images), self.config.input.len());
+        let (got, len) = (images.len(), self.config.input.len());
         if Some(got) != samples.checked_mul(len) {
             let expected = format!("{len} for each of {samples} images");
             return Err(PublicError::images("number of values", got, expected));
@@ -200,9 +200,8 @@ impl PublicNetwork {
         let mut scores = self.scores(engine, images, samples, &done)?;
         if self.config.mirrored {
             let mirror = mirror(self.config.input);
-            let of_image = |s: usize| mirror.iter().map(move |i| (0, s * len + i));
-            let picks: Vec<(usize, usize)> = (0..samples).flat_map(of_image).collect();
-            let images = engine.gather(&[images], &picks)?;
+            let of_image = |s: usize| mirror.iter().map(move |i| s * len + i);
+            let images = engine.take(images, (0..samples).flat_map(of_image))?;
             let more = self.scores(engine, &images, samples, &done)?;
             engine.add_scaled_values(&mut scores, &more, 1)?;
         }

@@ -15,7 +15,7 @@ pub(super) fn sums<E: Engine>(
 ) -> Result<E::Values> {
     let places: Vec<Vec<Option<usize>>> =
         windows(shape, samples, side).map(|window| window.map(Some).collect()).collect();
-    Ok(engine.weigh(x, &places, &[vec![1; side * side]])?)
+    Ok(engine.weighted_sums(x, &places, &[vec![1; side * side]])?)
 }
 
 /// Torus fraction of one in the bits whose maxima are taken: sums of them stay in the half torus.

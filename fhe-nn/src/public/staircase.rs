@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use fhe_core::{Engine, Reads, Table, to_torus};
+use fhe_core::{Engine, List, Table, TestPolynomial, to_torus};
 
 use super::levels::{Counting, Levels};
 use super::{PublicError, Result};
@@ -113,7 +113,7 @@ impl Staircase {
         unit: f64,
         next: f64,
     ) -> Result<E::Values> {
-        let (channels, len) = (self.channels(), engine.values_len(&s));
+        let (channels, len) = (self.channels(), s.len());
         let centre = |i: usize| -0.5 * self.doubled_centre(i % channels) as f64 * unit;
         engine.shift_values(&mut s, |i| to_torus(centre(i)));
         let steps: BTreeSet<Vec<i64>> = (0..channels).map(|c| self.doubled_steps(c)).collect();
@@ -127,19 +127,19 @@ impl Staircase {
                 self.levels.level(reached) as f64 * next
             })
         };
-        let reads = |steps: &Vec<i64>| {
+        let function = |steps: &Vec<i64>| {
             if self.levels.counting == Counting::Joint {
-                return Reads::once(table(steps));
+                return Ok(TestPolynomial::new(table(steps)));
             }
             // The highest threshold is at the value itself. Lower ones are reached earlier, by as
             // much as they are lower.
             let beyond = |step: &i64| (-step) as f64 * unit * slots as f64;
             let at = steps.iter().map(|step| (beyond(step).round() as usize).min(slots - 1));
-            Reads { table: table(&[0]), at: at.collect() }
+            TestPolynomial::at_offsets(table(&[0]), at.collect())
         };
-        let reads: Vec<Reads> = steps.iter().map(reads).collect();
+        let functions: Vec<_> = steps.iter().map(function).collect::<fhe_core::Result<_>>()?;
         let of: Vec<usize> = (0..len).map(|i| of_channel[i % channels]).collect();
-        Ok(engine.lookup_each(&s, &reads, &of)?)
+        Ok(engine.lookup_each(&s, &functions, &of)?)
     }
 
     /// Moves thresholds that every pre-activation of a channel reaches, or none does, to the nearest

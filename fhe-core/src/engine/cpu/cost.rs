@@ -67,7 +67,7 @@ impl Cpu {
                 let windows: Vec<Vec<Option<usize>>> = vec![(0..20).map(Some).collect(); threads];
                 let weights: Vec<Vec<i32>> =
                     (0..32).map(|o| (0..20).map(|j| 1 - 2 * ((o * j) & 1)).collect()).collect();
-                let run = || self.weigh(&values, &windows, &weights).map(drop);
+                let run = || self.weighted_sums(&values, &windows, &weights).map(drop);
                 seconds(threads * 20 * 32, &run)?
             },
             reflection: seconds(rows.len(), &|| self.reflect(&rows).map(drop))?,

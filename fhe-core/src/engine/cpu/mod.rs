@@ -15,10 +15,10 @@ use tfhe::core_crypto::commons::math::random::Seed as Seed128;
 use tfhe::core_crypto::fft_impl::fft64::c64;
 use tfhe::core_crypto::prelude::*;
 
-use crate::engine::{Engine, Slot, Term, check};
+use crate::engine::{Engine, List, Slot, Term, check};
 use crate::params::Gadget;
 use crate::server::{EvaluationKeys, SeededRows};
-use crate::{Error, Params, Reads, Result, Table};
+use crate::{Error, Params, Result, TestPolynomial};
 use fourier::Transform;
 
 /// A list of LWE ciphertexts: masks and bodies in turn.
@@ -142,6 +142,24 @@ pub struct Selectors {
     data: Vec<c64>,
     /// Complex numbers of one selector.
     stride: usize,
+}
+
+impl List for Values {
+    fn len(&self) -> usize {
+        self.len()
+    }
+}
+
+impl List for Rows {
+    fn len(&self) -> usize {
+        self.len()
+    }
+}
+
+impl List for Selectors {
+    fn len(&self) -> usize {
+        self.data.len() / self.stride
+    }
 }
 
 impl Selectors {
@@ -269,25 +287,13 @@ impl Engine for Cpu {
         &self.params
     }
 
-    fn values_len(&self, x: &Values) -> usize {
-        x.len()
-    }
-
-    fn rows_len(&self, x: &Rows) -> usize {
-        x.len()
-    }
-
-    fn selectors_len(&self, x: &Selectors) -> usize {
-        x.data.len() / x.stride
-    }
-
     fn zero_rows(&self, count: usize) -> Rows {
         Rows::new(self.params.row_size, count)
     }
 
     fn products(&self, selectors: &Selectors, rows: &Rows, terms: &[Vec<Term>]) -> Result<Rows> {
         self.fits("products", rows.size)?;
-        check::terms(terms, self.selectors_len(selectors), rows.len())?;
+        check::terms(terms, selectors.len(), rows.len())?;
         Ok(product::sums(self, selectors, rows, terms))
     }
 
@@ -354,16 +360,15 @@ impl Engine for Cpu {
         Ok(out)
     }
 
-    fn lookup(&self, x: &Values, tables: &[Table]) -> Result<Values> {
+    fn lookup_each(
+        &self,
+        x: &Values,
+        functions: &[TestPolynomial],
+        of: &[usize],
+    ) -> Result<Values> {
         self.fits("lookup", x.dimension)?;
-        check::tables(tables, self.params.row_size)?;
-        Ok(lookup::apply(self, x, tables))
-    }
-
-    fn lookup_each(&self, x: &Values, reads: &[Reads], of: &[usize]) -> Result<Values> {
-        self.fits("lookup_each", x.dimension)?;
-        let each = check::reads(reads, of, x.len(), self.params.row_size)?;
-        Ok(lookup::apply_each(self, x, reads, of, each))
+        let counts = check::functions(functions, of, x.len(), self.params.row_size)?;
+        Ok(lookup::apply(self, x, functions, of, counts))
     }
 
     fn pack(&self, x: &Values, lists: &[Vec<Slot>]) -> Result<Rows> {
@@ -385,13 +390,13 @@ impl Engine for Cpu {
         Ok(constants::pack(self, x))
     }
 
-    fn weigh(
+    fn weighted_sums(
         &self,
         x: &Values,
         windows: &[Vec<Option<usize>>],
         weights: &[Vec<i32>],
     ) -> Result<Values> {
-        self.fits("weigh", x.dimension)?;
+        self.fits("weighted_sums", x.dimension)?;
         check::windows(windows, weights, x.len())?;
         Ok(weigh::sums(x, windows, weights))
     }

@@ -6,9 +6,8 @@ use tfhe::core_crypto::commons::math::random::Seed as Seed128;
 use tfhe::core_crypto::prelude::*;
 use zeroize::Zeroizing;
 
-use crate::engine::cpu::fourier::Layout;
 use crate::params::Gadget;
-use crate::server::{EvaluationKeys, SeededRows};
+use crate::server::{EvaluationKeys, KEY_CHUNK, SeededRows};
 use crate::{Error, Params, Result, Seed};
 
 type Noise = DynamicDistribution<u64>;
@@ -265,7 +264,7 @@ impl ClientKey {
             .collect();
 
         // Level j of key bit i: the constant row s_i q / B^j.
-        let chunk = Layout::KEY_CHUNK.min(n);
+        let chunk = KEY_CHUNK.min(n);
         let pack = (0..n / chunk)
             .into_par_iter()
             .map(|part| {
@@ -284,7 +283,7 @@ impl ClientKey {
 
         // S(1/X) = s_0 - s_{N-1} X - ... - s_1 X^{N-1}.
         let mut reflected = self.row_key.clone();
-        crate::engine::clear::reflect(&mut reflected);
+        crate::polynomial::reflect(&mut reflected);
         let mut messages = Zeroizing::new(Vec::with_capacity(p.reflect.levels as usize * n));
         for level in 1..=p.reflect.levels {
             let shift = 64 - p.reflect.base_log * level;
@@ -306,10 +305,10 @@ impl ClientKey {
     }
 
     /// For bit i and level j the row of `s_i q / B^j`, and that of `s_i S q / B^j`: see
-    /// `engine::cpu::lists`.
+    /// `engine::cpu::list_packing`.
     fn list_keys(&self, gadget: Gadget) -> [Vec<SeededRows>; 2] {
         let n = self.params.row_size;
-        let chunk = Layout::KEY_CHUNK.min(n);
+        let chunk = KEY_CHUNK.min(n);
         let keys = |purpose: &str, polynomial: &[u64]| {
             self.row_key
                 .par_chunks_exact(chunk)

@@ -89,7 +89,7 @@ impl EvaluationKeys {
             serde_json::from_value(header.meta).map_err(|_| bad("lengths"))?;
         let n = params.row_size;
         let levels = |g: crate::params::Gadget| g.levels as usize;
-        let chunk = crate::engine::cpu::fourier::Layout::KEY_CHUNK.min(n);
+        let chunk = crate::server::KEY_CHUNK.min(n);
         let mut expected = vec![n * levels(params.key_switch), levels(params.reflect) * n];
         let patterns = (1 << params.lookup_group) - 1;
         let groups = params.short_dimension / params.lookup_group;

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use fhe_core::Engine;
-use fhe_core::server::SeededRows;
+use fhe_core::store::EncryptedValues;
 use fhe_data::ImageSet;
 use fhe_examples::bnn::integers;
 use fhe_examples::bnn::results::{BnnResults, EncryptedImage};
@@ -76,11 +76,11 @@ pub(crate) fn run(
         let together: Vec<usize> = (first..count.min(first + batch)).collect();
         let clear: Vec<Vec<i64>> =
             together.iter().map(|&i| integers(server.network.config(), images.image(i))).collect();
-        let queries: Vec<SeededRows> = clear
+        let queries: Vec<EncryptedValues> = clear
             .iter()
             .zip(&together)
             .map(|(image, i)| client.encrypt(image, &format!("test image {i}")))
-            .collect();
+            .collect::<Result<_>>()?;
         let raw_seconds = server.engine.raw_seconds(2);
         let start = Instant::now();
         let scores = server.scores(&queries, |_| ())?;

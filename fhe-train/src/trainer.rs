@@ -92,8 +92,7 @@ impl Checkpoint {
     pub fn save(&self, path: &Path, engine: &Cpu) -> Result<()> {
         let meta = serde_json::json!(self.state);
         let header = Header::new(KIND, engine.params(), engine.key_id(), meta);
-        let elements = self.rows.elements().iter().chain(self.values.elements());
-        let payload: Vec<u8> = elements.flat_map(|x| x.to_le_bytes()).collect();
+        let payload = [self.rows.to_le_bytes(), self.values.to_le_bytes()].concat();
         Ok(write_file(path, header, Secrecy::Public, &payload)?)
     }
 
@@ -111,20 +110,13 @@ impl Checkpoint {
         };
         let state: State = serde_json::from_value(reader.header().meta.clone())
             .map_err(|_| bad("training state"))?;
-        let mut elements: Vec<u64> = reader
-            .read_all()?
-            .chunks_exact(8)
-            .map(|b| b.iter().rev().fold(0, |x, &b| x << 8 | u64::from(b)))
-            .collect();
+        let payload = reader.read_all()?;
         let n = params.row_size;
         let (rows, values) = state.recipe.sizes(n)?;
-        let of_rows = 2 * n * rows;
-        if elements.len() < of_rows {
-            return Err(bad("weights").into());
-        }
-        let of_values = elements.split_off(of_rows);
-        let rows = Rows::from_elements(n, elements).ok_or_else(|| bad("weights"))?;
-        let values = Values::from_elements(n, of_values)
+        let (of_rows, of_values) =
+            payload.split_at_checked(8 * 2 * n * rows).ok_or_else(|| bad("weights"))?;
+        let rows = Rows::from_le_bytes(n, of_rows).ok_or_else(|| bad("weights"))?;
+        let values = Values::from_le_bytes(n, of_values)
             .filter(|x| x.len() == values)
             .ok_or_else(|| bad("biases"))?;
         Ok(Self { rows, values, state })
@@ -315,7 +307,7 @@ impl<'a> Trainer<'a> {
         state.parts.push(part.clone());
         let n = self.engine.params().row_size;
         let (rows, values) = self.model.parts();
-        let (rows, values) = (Rows::concat(n, &rows), Values::concat(n, &values));
+        let (rows, values) = (Rows::concat(n, &rows)?, Values::concat(n, &values)?);
         let checkpoint = Checkpoint { rows, values, state };
         checkpoint.save(&self.folder.join("model.ckpt"), self.engine)?;
         if snapshot {

@@ -13,8 +13,8 @@ const STRETCH: usize = 128;
 const FILTERS: usize = 16;
 
 pub(super) fn sums(x: &Values, windows: &[Vec<Option<usize>>], weights: &[Vec<i32>]) -> Values {
-    let size = x.dimension + 1;
-    let mut out = Values::new(x.dimension, windows.len() * weights.len());
+    let size = x.n + 1;
+    let mut out = Values::new(x.n, windows.len() * weights.len());
     if weights.is_empty() {
         return out;
     }

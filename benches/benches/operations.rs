@@ -52,7 +52,7 @@ impl Setup {
 
 /// A table on integers of a unit, read half an integer around each.
 fn table(unit: f64, f: impl Fn(i64) -> f64) -> Table {
-    Table::new(2048, |x| f((x / unit).round() as i64))
+    Table::new(2048, |x| f((x / unit).round() as i64)).unwrap()
 }
 
 /// Digits of three bits, the highest first.
@@ -208,7 +208,7 @@ fn convolution(c: &mut Criterion) {
     }
     let row = setup.key.encrypt_list_of_rows(&polynomial, "image", 0);
     let selector = setup.key.encrypt_selector_of(&filter_polynomial, "filter", 0);
-    let selector = setup.cpu.open_selectors(&[selector]);
+    let selector = setup.cpu.open_selectors(&[selector]).unwrap();
     let terms = [vec![Term { selector: 0, row: 0 }]];
     let product = setup.cpu.products(&selector, &row, &terms).unwrap();
     let product = setup.key.decrypt_rows(&product).unwrap();

@@ -34,12 +34,13 @@ fn t_uniform(bits: u32) -> f64 {
 
 /// Variance of one digit of a balanced decomposition.
 fn digit(g: Gadget) -> f64 {
-    (4f64.powi(g.base_log as i32) + 2.0) / 12.0
+    (4f64.powi(g.base_log.min(512) as i32) + 2.0) / 12.0
 }
 
 /// Variance of what a gadget does not see: uniform rounding to `b l` bits.
 fn rounding(g: Gadget) -> f64 {
-    4f64.powi(-((g.base_log * g.levels) as i32)) / 12.0
+    // More bits than a torus element has leave nothing to round.
+    4f64.powi(-(g.base_log.saturating_mul(g.levels).min(512) as i32)) / 12.0
 }
 
 /// Draws from the standard normal distribution (Box and Muller 1958), two numbers of `rng` each time.

@@ -36,8 +36,8 @@ impl TestPolynomial {
     /// ```
     /// use fhe_core::{Table, TestPolynomial};
     /// # fn main() -> fhe_core::Result<()> {
-    /// let sign = Table::new(1024, |x| if x < 0.0 { -0.125 } else { 0.125 });
-    /// let half = Table::new(1024, |x| x / 2.0);
+    /// let sign = Table::new(1024, |x| if x < 0.0 { -0.125 } else { 0.125 })?;
+    /// let half = Table::new(1024, |x| x / 2.0)?;
     /// let both = TestPolynomial::interleaved(vec![sign.clone(), half])?;
     /// assert_eq!((both.size(), both.extracted()), (2048, &[0, 1][..]));
     /// assert!(TestPolynomial::interleaved(vec![sign; 3]).is_err());
@@ -69,7 +69,7 @@ impl TestPolynomial {
     /// use fhe_core::{Table, TestPolynomial};
     /// # fn main() -> fhe_core::Result<()> {
     /// // Whether a value is above 0, and whether it is above -1/8.
-    /// let sign = Table::new(2048, |x| if x < 0.0 { -0.125 } else { 0.125 });
+    /// let sign = Table::new(2048, |x| if x < 0.0 { -0.125 } else { 0.125 })?;
     /// let both = TestPolynomial::at_offsets(sign, vec![0, 512])?;
     /// assert_eq!(both.extracted(), [0, 512]);
     /// # Ok(())

@@ -85,7 +85,7 @@ fn lookups_of(key: &ClientKey, cpu: &Cpu, values: u32, round: u64) -> Result<(f6
     let phases: Vec<u64> = (0..values).map(phase).collect();
     // Encrypted, as the exponents of a blind rotation must be random.
     let x = cpu.open_values(&[key.encrypt_list_of_values(&phases, "parameter search", round)]);
-    let table = [Table::new(key.params().row_size, |_| OUTPUT)];
+    let table = [Table::new(key.params().row_size, |_| OUTPUT)?];
     let start = Instant::now();
     let y = cpu.lookup(&x, &table)?;
     let seconds = start.elapsed().as_secs_f64();

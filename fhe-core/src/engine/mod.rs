@@ -284,6 +284,12 @@ pub(crate) mod check {
         if index < len { Ok(()) } else { Err(Error::Index { op, index, len }) }
     }
 
+    /// Refuses lists that were made under a parameter set with another row size.
+    pub(crate) fn row_size(op: &'static str, got: usize, expected: usize) -> Result<()> {
+        let what = "coefficients (N)";
+        if got == expected { Ok(()) } else { Err(Error::Shape { op, what, got, expected }) }
+    }
+
     pub(crate) fn same(op: &'static str, got: usize, expected: usize) -> Result<()> {
         let what = "elements";
         if got == expected { Ok(()) } else { Err(Error::Shape { op, what, got, expected }) }

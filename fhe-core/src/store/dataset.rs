@@ -239,6 +239,6 @@ impl Dataset {
             .par_chunks_exact(self.record)
             .map(|r| (seeded(&r[..split], BODY_BYTES), seeded(&r[split..], 8)))
             .unzip();
-        Ok((cpu.open_selectors(&selectors), cpu.open_values(&values)))
+        Ok((cpu.open_selectors(&selectors)?, cpu.open_values(&values)))
     }
 }

@@ -112,9 +112,16 @@ impl Cpu {
     }
 
     /// Expands stored selectors and transforms them.
-    #[must_use]
-    pub fn open_selectors(&self, stored: &[SeededRows]) -> Selectors {
-        product::open(self, stored)
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if a stored list has another length than a selector of this parameter set.
+    pub fn open_selectors(&self, stored: &[SeededRows]) -> Result<Selectors> {
+        let (op, what) = ("open_selectors", "elements of a selector");
+        let expected = 2 * self.params.selector.levels as usize * self.params.row_size;
+        match stored.iter().map(|stored| stored.bodies.len()).find(|&got| got != expected) {
+            Some(got) => Err(Error::Shape { op, what, got, expected }),
+            None => Ok(product::open(self, stored)),
+        }
     }
 
     /// Expands stored values.
@@ -148,12 +155,14 @@ impl Engine for Cpu {
     }
 
     fn products(&self, selectors: &Selectors, rows: &Rows, terms: &[Vec<Term>]) -> Result<Rows> {
+        self.fits("products", selectors.size())?;
         self.fits("products", rows.n)?;
         check::terms(terms, selectors.len(), rows.len())?;
         Ok(product::sums(self, selectors, rows, terms))
     }
 
     fn dots(&self, selectors: &Selectors, rows: &Rows) -> Result<Values> {
+        self.fits("dots", selectors.size())?;
         self.fits("dots", rows.n)?;
         Ok(product::dots(self, selectors, rows))
     }
@@ -164,6 +173,7 @@ impl Engine for Cpu {
     }
 
     fn extract(&self, rows: &Rows, positions: &[(usize, usize)]) -> Result<Values> {
+        self.fits("extract", rows.n)?;
         check::positions(positions, rows.len(), rows.n)?;
         let mut out = Values::new(rows.n, positions.len());
         let chunks = out.data.chunks_exact_mut(rows.n + 1);
@@ -258,12 +268,16 @@ impl Engine for Cpu {
     }
 
     fn add_scaled_values(&self, x: &mut Values, y: &Values, k: i64) -> Result<()> {
+        self.fits("add_scaled_values", x.n)?;
+        self.fits("add_scaled_values", y.n)?;
         check::same("add_scaled_values", y.len(), x.len())?;
         add_scaled(&mut x.data, &y.data, k);
         Ok(())
     }
 
     fn add_scaled_rows(&self, x: &mut Rows, y: &Rows, k: i64) -> Result<()> {
+        self.fits("add_scaled_rows", x.n)?;
+        self.fits("add_scaled_rows", y.n)?;
         check::same("add_scaled_rows", y.len(), x.len())?;
         add_scaled(&mut x.data, &y.data, k);
         Ok(())
@@ -276,6 +290,7 @@ impl Engine for Cpu {
     }
 
     fn rotate_rows(&self, x: &mut Rows, degree: usize) -> Result<()> {
+        self.fits("rotate_rows", x.n)?;
         check::index("rotate_rows", degree, 2 * x.n)?;
         for polynomial in x.data.chunks_exact_mut(x.n) {
             crate::polynomial::rotate(polynomial, degree);
@@ -287,9 +302,7 @@ impl Engine for Cpu {
 impl Cpu {
     /// Refuses lists that were made under a parameter set with another row size.
     fn fits(&self, op: &'static str, got: usize) -> Result<()> {
-        let expected = self.params.row_size;
-        let what = "coefficients (N)";
-        if got == expected { Ok(()) } else { Err(Error::Shape { op, what, got, expected }) }
+        check::row_size(op, got, self.params.row_size)
     }
 }
 

@@ -53,7 +53,7 @@ impl List for MeteredSelectors {
 /// let meter = Meter::new(&Params::secure128()?);
 /// // Signs of 100 fresh values: their range is cut into two plateaus of a quarter of the torus.
 /// let x = meter.fresh(100);
-/// let sign = Table::new(2048, |x| if x < 0.0 { -0.125 } else { 0.125 });
+/// let sign = Table::new(2048, |x| if x < 0.0 { -0.125 } else { 0.125 })?;
 /// meter.lookup(&x, &[sign])?;
 /// let list = meter.list();
 /// assert_eq!(list.price.lookups, 100);
@@ -109,14 +109,14 @@ impl Meter {
     /// Notes a move and what comes out of it.
     fn values(&self, name: &'static str, len: usize, variance: f64) -> Metered {
         let mut list = self.lock();
-        list.price.bytes += (len * (self.params.row_size + 1) * 8) as u64;
+        list.price.write(len, 8 * (self.params.row_size + 1));
         list.note(name, variance);
         Metered { len, variance }
     }
 
     fn rows(&self, name: &'static str, len: usize, variance: f64) -> Metered {
         let mut list = self.lock();
-        list.price.bytes += (len * self.params.row_size * 16) as u64;
+        list.price.write(len, 16 * self.params.row_size);
         list.note(name, variance);
         Metered { len, variance }
     }
@@ -151,7 +151,7 @@ impl Engine for Meter {
     }
 
     fn dots(&self, selectors: &MeteredSelectors, rows: &Metered) -> Result<Metered> {
-        let len = selectors.len * rows.len;
+        let len = selectors.len.saturating_mul(rows.len);
         self.lock().price.products += len as u64;
         let norm = selectors.squared_norm;
         let added = self.noise.products(selectors.kind, 1, norm);
@@ -205,7 +205,7 @@ impl Engine for Meter {
             list.price.lookups += lookups;
             list.read(Reading { lookups, slots, std, plateau });
         }
-        Ok(self.values("lookup", x.len * reads, self.noise.lookup()))
+        Ok(self.values("lookup", x.len.saturating_mul(reads), self.noise.lookup()))
     }
 
     fn pack(&self, x: &Metered, lists: &[Vec<Slot>]) -> Result<Metered> {
@@ -227,8 +227,7 @@ impl Engine for Meter {
             .ok_or_else(|| check::no_lists("promote", &self.params))?;
         let mut list = self.lock();
         list.price.promoted_levels += lists.len() as u64 * u64::from(gadget.levels);
-        let row = 4 * gadget.levels as usize * self.params.row_size * 8;
-        list.price.bytes += (lists.len() * row) as u64;
+        list.price.write(lists.len(), 32 * gadget.levels as usize * self.params.row_size);
         list.note("promote", kind.rows);
         let half_digit = 2f64.powi(gadget.base_log as i32 - 2);
         let squared_norm = longest as f64 * half_digit * half_digit / 3.0;

@@ -49,7 +49,13 @@ pub struct UnitCosts {
 }
 
 impl Price {
-    /// Returns the predicted seconds on so many threads.
+    /// Notes ciphertexts of so many bytes each.
+    pub(super) fn write(&mut self, count: usize, bytes: usize) {
+        let bytes = (count as u64).saturating_mul(bytes as u64);
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    /// Returns the predicted seconds on so many threads, at least one.
     #[must_use]
     pub fn seconds(&self, costs: &UnitCosts, threads: usize) -> f64 {
         let core = self.lookups as f64 * costs.lookup
@@ -59,7 +65,7 @@ impl Price {
             + self.promoted_levels as f64 * costs.promoted_level
             + self.weighted as f64 * costs.weighted
             + self.reflections as f64 * costs.reflection;
-        core / threads as f64
+        core / threads.max(1) as f64
     }
 }
 

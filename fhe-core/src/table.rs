@@ -84,8 +84,9 @@ impl Table {
         &self.entries
     }
 
-    /// Returns the width of the narrowest run of equal entries, as a fraction of the torus. Runs at the two
-    /// ends count as they stand, unless the table goes on with the same value by the negacyclic rule.
+    /// Returns the width of the narrowest run of equal entries, as a fraction of the torus. Runs at
+    /// the two ends count as they stand, unless the table goes on with the same value by the
+    /// negacyclic rule.
     #[must_use]
     pub fn plateau(&self) -> f64 {
         let mut runs: Vec<usize> = self.entries.chunk_by(|x, y| x == y).map(<[u64]>::len).collect();
@@ -139,7 +140,8 @@ mod tests {
     #[test]
     fn the_smallest_table_has_one_slot() {
         let table = Table::new(1, |_| 0.125).unwrap();
-        let at = [0.0, 0.2, 0.5, -0.3].map(|x| table.at(to_torus(x)));
+        // Its middle is at -1/4.
+        let at = [-0.4, -0.1, 0.1, 0.4].map(|x| table.at(to_torus(x)));
         let eighth = to_torus(0.125);
         assert_eq!(at, [eighth, eighth, eighth.wrapping_neg(), eighth.wrapping_neg()]);
         assert_eq!((table.slot(), table.plateau()), (1 << 63, 0.5));

@@ -5,8 +5,8 @@ use crate::{Error, Result, Table};
 ///
 /// A polynomial holds r tables of N / r slots each, interleaved: coefficient `i r + t` is slot i of
 /// table t. The rotation takes the value's slot to coefficient 0, so that coefficient `i r + t` of
-/// the rotated polynomial is table t read i slots beyond the value. All that is extracted shares the
-/// noise with which the value is read.
+/// the rotated polynomial is table t read i slots beyond the value. All that is extracted shares
+/// the noise with which the value is read.
 ///
 /// - [`TestPolynomial::new`]: one table, read at the value.
 /// - [`TestPolynomial::interleaved`]: several tables, each read at the value, which is read r times
@@ -31,7 +31,8 @@ impl TestPolynomial {
     /// Several tables, each read at the value.
     ///
     /// # Errors
-    /// [`Error::Shape`] if their number is no power of two, or one has not as many slots as the first.
+    /// [`Error::Shape`] if their number is no power of two, or one has not as many slots as the
+    /// first.
     ///
     /// ```
     /// use fhe_core::{Table, TestPolynomial};

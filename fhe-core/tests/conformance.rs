@@ -4,8 +4,8 @@
 //! has a probability below 1e-11 for all comparisons together, and none at all as long as the seeds
 //! stay. The measured variances are compared with the predicted ones.
 //!
-//! A move is one function, and `conformance!` names those that each parameter set runs. A new engine
-//! joins by its own table of names.
+//! A move is one function, and `conformance!` names those that each parameter set runs. A new
+//! engine joins by its own table of names.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -44,7 +44,8 @@ impl std::ops::Deref for Case {
 }
 
 impl Case {
-    /// Keys take seconds and up to a gigabyte: those that were used last are kept for the next test.
+    /// Keys take seconds and up to a gigabyte: those that were used last are kept for the next
+    /// test.
     fn new(params: &Params) -> Self {
         static LAST: Mutex<Option<Arc<Bench>>> = Mutex::new(None);
         let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
@@ -313,7 +314,8 @@ mod moves {
         }
     }
 
-    /// Reads of one bootstrap have noises of their own: that of their sum is that of as many lookups.
+    /// Reads of one bootstrap have noises of their own: that of their sum is that of as many
+    /// lookups.
     pub(super) fn lookup_at_offsets(b: &mut Case) {
         let n = b.n();
         let sign = Table::new(n, |x| if x < 0.0 { -0.0625 } else { 0.0625 }).unwrap();
@@ -403,8 +405,8 @@ fn public_weights_give_exact_sums_on_every_engine() {
 fn values_get_a_table_each_on_every_engine() {
     let mut b = Case::new(&Params::toy_insecure().unwrap());
     let (n, count) = (b.n(), 50);
-    // Signs times an eighth or a sixteenth, of values in the middle of the two halves; and signs of the values an eighth
-    // and a quarter of the torus further on: exact.
+    // Signs times an eighth or a sixteenth, of values in the middle of the two halves; and signs of
+    // the values an eighth and a quarter of the torus further on: exact.
     let signs: Vec<bool> = (0..count).map(|_| b.rng.random_range(0..2) == 1).collect();
     let mut phases = vec![0; n];
     for (phase, sign) in phases.iter_mut().zip(&signs) {

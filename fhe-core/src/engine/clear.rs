@@ -26,7 +26,7 @@ impl std::fmt::Debug for Clear {
     }
 }
 
-/// Phases.
+/// Single values in the clear: their phases.
 pub type Values = Vec<u64>;
 
 /// A polynomial of phases; packed constants are kept as such, which makes their products quick.
@@ -76,13 +76,13 @@ impl Selectors {
 }
 
 impl Clear {
-    /// The exact engine.
+    /// Returns the exact engine.
     #[must_use]
     pub fn exact(params: &Params) -> Self {
         Self { params: params.clone(), noise: Noise::new(params), rng: None }
     }
 
-    /// The engine with noise: every move adds Gaussian noise of the variance that
+    /// Returns the engine with noise: every move adds Gaussian noise of the variance that
     /// [`crate::noise`] predicts, drawn from a ChaCha seed.
     #[must_use]
     pub fn noisy(params: &Params, seed: u64) -> Self {
@@ -90,7 +90,8 @@ impl Clear {
         Self { rng: Some(rng), ..Self::exact(params) }
     }
 
-    /// Returns selectors as a client encrypts them. A move refuses those that have not N integers each.
+    /// Returns selectors as a client encrypts them. A move refuses those that have not N integers
+    /// each.
     #[must_use]
     pub fn selectors(&self, integers: Vec<Vec<i32>>) -> Selectors {
         Selectors { integers, kind: self.noise.fresh_selectors() }
@@ -190,7 +191,8 @@ impl Engine for Clear {
                     add_product(&mut out, &m[t.selector], &rows[t.row]);
                 }
                 let norms: f64 = terms.iter().map(|t| squared_norm(&m[t.selector])).sum();
-                // A constant row carries the packing's noise in the coefficients that it leaves out.
+                // A constant row carries the packing's noise in the coefficients that it leaves
+                // out.
                 let constant = |t: &&Term| matches!(rows[t.row], Row::Constant(_));
                 let packed: f64 =
                     terms.iter().filter(constant).map(|t| squared_norm(&m[t.selector])).sum();

@@ -55,8 +55,8 @@ impl<K: Kind> Ciphertexts<K> {
         Self { n, data: vec![0; K::elements(n) * count], kind: PhantomData }
     }
 
-    /// Takes ciphertexts of row size `n` as they lie in memory; `None` if the elements do not fill the
-    /// last one, or `n` is 0.
+    /// Takes ciphertexts of row size `n` as they lie in memory; `None` if the elements do not fill
+    /// the last one, or `n` is 0.
     #[must_use]
     pub fn from_elements(n: usize, data: Vec<u64>) -> Option<Self> {
         let whole = n > 0 && data.len().is_multiple_of(K::elements(n));

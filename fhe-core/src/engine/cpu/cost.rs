@@ -8,8 +8,8 @@ use crate::engine::{Engine, Slot, Term};
 use crate::{Result, Table};
 
 impl Cpu {
-    /// Returns the seconds of one of tfhe's own key switches and bootstraps on one thread while every
-    /// thread does the same: the mean of `runs` on each, at least one.
+    /// Returns the seconds of one of tfhe's own key switches and bootstraps on one thread while
+    /// every thread does the same: the mean of `runs` on each, at least one.
     #[must_use]
     pub fn raw_seconds(&self, runs: usize) -> f64 {
         let runs = runs.max(1);
@@ -24,8 +24,8 @@ impl Cpu {
         seconds.iter().sum::<f64>() / seconds.len() as f64
     }
 
-    /// Measures one move of each kind on all threads, in about two seconds. The time of a move does not
-    /// depend on the numbers, so it takes trivial ones.
+    /// Measures one move of each kind on all threads, in about two seconds. The time of a move does
+    /// not depend on the numbers, so it takes trivial ones.
     ///
     /// # Errors
     /// None in practice: the lists fit together.

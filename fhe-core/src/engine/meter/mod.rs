@@ -70,7 +70,7 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// A meter at zero.
+    /// Returns a meter at zero.
     #[must_use]
     pub fn new(params: &Params) -> Self {
         let (noise, params) = (Noise::new(params), params.clone());

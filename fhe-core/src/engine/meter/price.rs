@@ -76,15 +76,16 @@ pub struct Reading {
     pub lookups: u64,
     /// Slots of the half torus.
     pub slots: usize,
-    /// Standard deviation of the input's noise and the reading's together, as a fraction of the torus.
+    /// Standard deviation of the input's noise and the reading's together, as a fraction of the
+    /// torus.
     pub std: f64,
     /// Width of the narrowest run of equal entries, as a fraction of the torus.
     pub plateau: f64,
 }
 
 impl Reading {
-    /// Returns the probability that a value in the middle of the narrowest plateau is read outside it,
-    /// `erfc(plateau / (2 sqrt(2) std))`.
+    /// Returns the probability that a value in the middle of the narrowest plateau is read outside
+    /// it, `erfc(plateau / (2 sqrt(2) std))`.
     #[must_use]
     pub fn failure(&self) -> f64 {
         if self.std == 0.0 { 0.0 } else { libm::erfc(self.plateau / (8f64.sqrt() * self.std)) }

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use fhe_core::client::ClientKey;
 use fhe_core::engine::clear::Row;
 use fhe_core::engine::cpu;
+use fhe_core::engine::meter::{Price, UnitCosts};
 use fhe_core::noise::Noise;
 use fhe_core::{
     Clear, Cpu, Engine, Error, List, Meter, Params, Seed, Slot, Table, Term, TestPolynomial,
@@ -628,6 +629,24 @@ fn stored_values_are_no_selectors() {
     assert_eq!(refused, "open_selectors: got 5 elements of a selector, expected 2048");
     assert_eq!(b.cpu.open_selectors(&[]).unwrap().len(), 0);
     assert_eq!(b.cpu.open_values(&[]).len(), 0);
+}
+
+/// A meter's lists hold nothing, so that any length fits: counts stop at their largest number.
+#[test]
+fn a_meter_counts_to_the_end() {
+    let meter = Meter::new(&Params::toy_insecure().unwrap());
+    let (x, m) = (meter.fresh(usize::MAX), meter.fresh_selectors(usize::MAX, f64::MAX));
+    for _ in 0..2 {
+        meter.dots(&m, &x).unwrap();
+        meter.reflect(&x).unwrap();
+        meter.pack_constants(&x).unwrap();
+        let price = meter.price();
+        assert_eq!((price.products, price.reflections), (u64::MAX, u64::MAX));
+        assert_eq!((price.packed_constants, price.bytes), (u64::MAX, u64::MAX));
+    }
+    let costs = UnitCosts { lookup: 1.0, ..UnitCosts::default() };
+    let price = Price { lookups: 3, ..Price::default() };
+    assert_eq!([0, 1, 2].map(|threads| price.seconds(&costs, threads)), [3.0, 3.0, 1.5]);
 }
 
 /// Nothing to do is no mistake.

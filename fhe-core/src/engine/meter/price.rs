@@ -29,7 +29,7 @@ pub struct Price {
 }
 
 /// Seconds of one core for one move of each kind, measured on a machine.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct UnitCosts {
     /// A lookup among others.
     pub lookup: f64,
@@ -123,7 +123,7 @@ impl PriceList {
         let alike = |old: &&mut Reading| (old.slots, old.plateau) == (new.slots, new.plateau);
         match self.readings.iter_mut().find(alike) {
             Some(old) => {
-                old.lookups += new.lookups;
+                old.lookups = old.lookups.saturating_add(new.lookups);
                 old.std = old.std.max(new.std);
             }
             None => self.readings.push(new),

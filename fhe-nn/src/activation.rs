@@ -120,7 +120,7 @@ impl Activation {
         let slots = engine.params().row_size / TABLES;
         let scale = 4.0 * z_range;
         let mut tables = levels(engine, slots, |x| self.at(x * scale))?;
-        tables.push(Table::new(slots, |x| if self.gate(x * scale) { 0.25 } else { 0.0 }));
+        tables.push(Table::new(slots, |x| if self.gate(x * scale) { 0.25 } else { 0.0 })?);
         Ok(engine.lookup(z, &tables)?)
     }
 }
@@ -157,7 +157,7 @@ impl ErrorGate {
         engine.add_scaled_values(&mut u, errors, self.scale)?;
         engine.shift_values(&mut u, |_| fhe_core::to_torus(-0.125));
         let mut tables = levels(engine, slots, |x| self.at(x))?;
-        tables.push(Table::new(slots, |x| f64::from(self.at(x)) * self.amplitude));
+        tables.push(Table::new(slots, |x| f64::from(self.at(x)) * self.amplitude)?);
         Ok(engine.lookup(&u, &tables)?)
     }
 
@@ -194,5 +194,5 @@ pub(crate) fn gadget<E: Engine>(engine: &E) -> Result<Gadget> {
 
 /// Tables of the levels of an integer.
 pub fn levels<E: Engine>(engine: &E, slots: usize, f: impl Fn(f64) -> i32) -> Result<Vec<Table>> {
-    Ok(Table::levels(slots, gadget(engine)?, f))
+    Ok(Table::levels(slots, gadget(engine)?, f)?)
 }

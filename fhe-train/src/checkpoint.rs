@@ -124,8 +124,8 @@ impl Message for Checkpoint {
     }
 
     fn payload(&self) -> Vec<u8> {
-        let mut bytes = crate::shim::bytes(self.rows.elements());
-        bytes.extend(crate::shim::bytes(self.values.elements()));
+        let mut bytes = self.rows.to_le_bytes();
+        bytes.extend(self.values.to_le_bytes());
         bytes
     }
 
@@ -143,10 +143,8 @@ impl Message for Checkpoint {
         let of_rows = rows.checked_mul(16 * n).ok_or_else(|| bad("weights"))?;
         let (weights, biases) =
             from.payload.split_at_checked(of_rows).ok_or_else(|| bad("weights"))?;
-        let weights =
-            Rows::from_elements(n, crate::shim::words(weights)).ok_or_else(|| bad("weights"))?;
-        let biases =
-            Values::from_elements(n, crate::shim::words(biases)).ok_or_else(|| bad("biases"))?;
+        let weights = Rows::from_le_bytes(n, weights).ok_or_else(|| bad("weights"))?;
+        let biases = Values::from_le_bytes(n, biases).ok_or_else(|| bad("biases"))?;
         if biases.len() != values {
             return Err(bad("biases"));
         }

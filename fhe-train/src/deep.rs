@@ -146,7 +146,7 @@ impl<E: Engine> Deep<E> {
                 Some(binary) => {
                     let (k, scale) = self.recipe.signs(i, binary);
                     let slots = engine.params().row_size;
-                    let table = Table::new(slots, |x| if x < 0.0 { -scale } else { scale });
+                    let table = Table::new(slots, |x| if x < 0.0 { -scale } else { scale })?;
                     lookups += layer.geometry().weights();
                     layer.look_up_weights(engine, k, &table)?
                 }
@@ -268,7 +268,7 @@ impl<E: Engine> Deep<E> {
         let step = schedule * training.rate * self.recipe.network.unit() / spacing;
         let clip = training.clip;
         let down =
-            Table::new(engine.params().row_size, |u| -step * (u / per_unit).clamp(-clip, clip));
+            Table::new(engine.params().row_size, |u| -step * (u / per_unit).clamp(-clip, clip))?;
         let down = [down];
         let decay = self.recipe.decay_scale(layer, batch);
         let window = self.network.layers()[layer].geometry().window();
@@ -303,7 +303,7 @@ fn centre<E: Engine>(engine: &E, update: &mut E::Values, window: usize, k: i64) 
         engine.add_scaled_values(&mut sums, &engine.take(update, picks)?, k)?;
     }
     let divisor = k as f64 * window as f64;
-    let mean = Table::new(engine.params().row_size, |x| x / divisor);
+    let mean = Table::new(engine.params().row_size, |x| x / divisor)?;
     let means = engine.lookup(&sums, &[mean])?;
     let picks = (0..filters * window).map(|i| i / window);
     Ok(engine.add_scaled_values(update, &engine.take(&means, picks)?, -1)?)

@@ -57,7 +57,7 @@ impl OneVsAll {
     ) -> Result<E::Values> {
         let half = amplitude as f64 * UNITS;
         let scale = 4.0 * self.logit_range;
-        let table = Table::new(engine.params().row_size, |x| half * (x * scale / 2.0).tanh());
+        let table = Table::new(engine.params().row_size, |x| half * (x * scale / 2.0).tanh())?;
         let mut errors = engine.lookup(z, std::slice::from_ref(&table))?;
         engine.add_scaled_values(&mut errors, labels, -amplitude)?;
         Ok(errors)
@@ -84,7 +84,7 @@ impl OneVsAll {
         let limit = f64::from(ERROR_LIMIT);
         let integer = |x: f64| (limit * (x * scale / 2.0).tanh()).round() as i32;
         let mut tables = activation::levels(engine, slots, integer)?;
-        tables.push(Table::new(slots, |x| f64::from(integer(x)) * amplitude));
+        tables.push(Table::new(slots, |x| f64::from(integer(x)) * amplitude)?);
         let gadget = engine.params().lists.map_or(0, |lists| lists.selector.base_log) as i32;
         let looked_up = engine.lookup(z, &tables)?;
         let mut by_table = Vec::with_capacity(TABLES);

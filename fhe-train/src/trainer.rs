@@ -200,7 +200,7 @@ impl<'a> Trainer<'a> {
         state.parts.push(part.clone());
         let n = self.engine.params().row_size;
         let (rows, values) = self.model.parts();
-        let (rows, values) = (Rows::concat(n, &rows), Values::concat(n, &values));
+        let (rows, values) = (Rows::concat(n, &rows)?, Values::concat(n, &values)?);
         let checkpoint = Checkpoint::new(self.engine, rows, values, state);
         checkpoint.save(&self.model_path())?;
         if snapshot {

@@ -313,6 +313,6 @@ impl Dataset {
                 (stored::read(&r[..split], stored::CUT), stored::read(&r[split..], stored::WHOLE))
             })
             .unzip();
-        Ok((cpu.open_selectors(&selectors), cpu.open_values(&values)))
+        Ok((cpu.open_selectors(&selectors)?, cpu.open_values(&values)))
     }
 }

@@ -52,7 +52,7 @@ mod tests {
     #[test]
     fn readings_are_those_of_a_table() {
         let f = |x: f64| 0.1 * (7.0 * x).sin() + 0.01;
-        let (table, reading) = (Table::new(64, f), Reading::new(64, f));
+        let (table, reading) = (Table::new(64, f).unwrap(), Reading::new(64, f));
         for i in -3000..3000 {
             let x = f64::from(i) / 2048.0 + 1e-5;
             let expected = from_torus(table.at(to_torus(x)));

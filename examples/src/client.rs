@@ -343,7 +343,7 @@ impl ClearModel {
         let values = key.decrypt_values(&checkpoint.values)?;
         let engine = Clear::exact(key.params());
         let state = &checkpoint.state;
-        let model = Model::resume(&engine, &state.recipe, (rows, &values), state.step)?;
+        let model = Model::resume(&engine, &state.recipe, (rows, &values), state.step, 0)?;
         Ok(Self { model: model.finished(&engine)?, engine })
     }
 

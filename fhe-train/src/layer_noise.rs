@@ -5,7 +5,7 @@
 //! that is misread (4e-8 beside a rounding limit of 4e-3).
 
 use fhe_core::noise::{Noise, SelectorKind};
-use fhe_nn::activation::TABLES;
+use fhe_nn::promotable::TABLES;
 use fhe_nn::{CONSTANTS, Geometry};
 
 /// The variances of a layer.

@@ -104,14 +104,15 @@ impl Recipe {
         }
     }
 
-    /// Returns the numbers of rows and of values of a model.
+    /// Returns the numbers of rows and of values of a model, between two steps or after `part` parts
+    /// of one.
     ///
     /// # Errors
-    /// [`Error::Network`].
-    pub fn sizes(&self, n: usize) -> Result<(usize, usize)> {
+    /// [`Error::Recipe`], [`Error::Network`].
+    pub fn sizes(&self, params: &Params, part: usize) -> Result<(usize, usize)> {
         match self {
             Self::Head(recipe) => Ok((recipe.classes, 0)),
-            Self::Deep(recipe) => recipe.sizes(n),
+            Self::Deep(recipe) => recipe.sizes(params, part),
         }
     }
 }

@@ -112,7 +112,7 @@ impl Checkpoint {
             .map_err(|_| bad("training state"))?;
         let payload = reader.read_all()?;
         let n = params.row_size;
-        let (rows, values) = state.recipe.sizes(n)?;
+        let (rows, values) = state.recipe.sizes(params, 0)?;
         let (of_rows, of_values) =
             payload.split_at_checked(8 * 2 * n * rows).ok_or_else(|| bad("weights"))?;
         let rows = Rows::from_le_bytes(n, of_rows).ok_or_else(|| bad("weights"))?;
@@ -127,7 +127,7 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::Recipe`], [`Error::Network`].
     pub fn model(self, engine: &Cpu) -> Result<Model<Cpu>> {
-        Model::resume(engine, &self.state.recipe, (self.rows, &self.values), self.state.step)
+        Model::resume(engine, &self.state.recipe, (self.rows, &self.values), self.state.step, 0)
     }
 }
 

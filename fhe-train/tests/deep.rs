@@ -27,7 +27,7 @@ fn recipe() -> DeepRecipe {
         squared_norm: 400.0,
         passes: 1,
         seed: 4,
-        first_batch: 4,
+        sub_batch: 4,
         least_rate: 0.1,
         network: NetworkConfig {
             input: Shape { channels: 2, height: 3, width: 3 },
@@ -211,17 +211,17 @@ fn activation(recipe: &mut DeepRecipe) -> &mut Activation {
 fn recipes_that_cannot_be_are_refused_with_one_clear_error() {
     type Change = fn(&mut DeepRecipe);
     let cases: [(&str, Change); 24] = [
-        ("first_batch", |r| r.first_batch = 0),
+        ("first_batch", |r| r.sub_batch = 0),
         ("training", |r| r.training.truncate(2)),
         ("clip", |r| r.training[1].clip = 0.0),
         ("spacing", |r| r.training[0].error_gain = 1e-3),
         ("layer conv", |r| r.network.layers[0].kernel = 9),
-        ("an input of 4096", |r| r.network.input.channels = 4096),
+        ("layer network: input is 4096", |r| r.network.input.channels = 4096),
         ("layer scores", |r| r.network.layers[2].activation = r.network.layers[0].activation),
         ("layer conv: pool is 3", |r| r.network.layers[0].pool = 3),
         ("layer dense: residual", |r| r.network.layers[1].residual = Some("conv".into())),
         ("layer dense: residual", |r| r.network.layers[1].residual = Some("nowhere".into())),
-        ("layer conv: activation of -1 levels", |r| activation(r).levels = -1),
+        ("layer conv: activation.levels is -1", |r| activation(r).levels = -1),
         ("layer conv: activation", |r| activation(r).spacing = 1 << 30),
         ("layer conv: activation", |r| activation(r).offset = i32::MIN),
         ("layer conv: activation", |r| activation(r).range = f64::NAN),

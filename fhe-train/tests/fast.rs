@@ -6,7 +6,7 @@ use fhe_core::engine::clear::Values;
 use fhe_core::{Clear, Engine, Params, from_torus};
 use fhe_nn::activation::{Activation, Kind};
 use fhe_nn::{LayerConfig, NetworkConfig, Shape};
-use fhe_train::{Binary, ClearSource, Deep, DeepRecipe, FastTwin, LayerTraining, Plan};
+use fhe_train::{Binary, ClearSource, Deep, DeepRecipe, FastTwin, LayerTraining, MiniBatches};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -28,7 +28,7 @@ fn recipe(input: Shape, layers: Vec<LayerConfig>, init: [f64; 3]) -> DeepRecipe 
         squared_norm: 400.0,
         passes: 2,
         seed: 3,
-        first_batch: 4,
+        sub_batch: 4,
         least_rate: 0.1,
         network,
         training,
@@ -145,8 +145,8 @@ fn train_fast(
 ) -> (FastTwin, usize) {
     let samples = bytes(source);
     let batches = samples.len().div_ceil(source.batch);
-    let plan = Plan { batches, batch: source.batch };
-    let mut twin = FastTwin::new(params, recipe, plan, noise).unwrap();
+    let data = MiniBatches { batches, batch: source.batch };
+    let mut twin = FastTwin::new(params, recipe, data, noise).unwrap();
     let mut lookups = 0;
     for step in 0..steps {
         let first = step % batches * source.batch;
@@ -252,7 +252,7 @@ fn its_noise_is_that_of_the_specification() {
 fn results_do_not_depend_on_threads() {
     let params = Params::toy_insecure().unwrap();
     let mut recipe = conv();
-    recipe.first_batch = 40;
+    recipe.sub_batch = 40;
     let mut source = data(&recipe, params.row_size, 80);
     source.batch = 80;
     let with = |threads: usize| {

@@ -6,13 +6,14 @@
 use std::path::Path;
 
 use fhe_core::client::ClientKey;
+use fhe_core::engine::{clear, cpu};
 use fhe_core::store::{Dataset, DatasetShape, DatasetWriter};
-use fhe_core::{Clear, Cpu, Meter, Params, Seed, from_torus};
+use fhe_core::{Clear, Cpu, Engine, List, Meter, Params, Seed, from_torus};
 use fhe_nn::activation::{Activation, Kind};
 use fhe_nn::{LayerConfig, NetworkConfig, Shape};
 use fhe_train::{
-    Binary, Checkpoint, ClearSource, DeepRecipe, LayerTraining, Model, Recipe, ShapeSource,
-    Trainer, TrainerOptions,
+    Binary, Checkpoint, ClearSource, DeepRecipe, LayerTraining, Model, Recipe, ShapeSource, Source,
+    Trainer, TrainerOptions, Work,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -266,4 +267,109 @@ fn recipes_that_cannot_be_are_refused_with_one_clear_error() {
     let dataset = Dataset::open(&path, &params, &key.id()).unwrap();
     let error = Trainer::open(folder.path(), &cpu, &dataset, &recipe, options(None)).unwrap_err();
     assert!(error.to_string().contains("another kind"), "{error}");
+}
+
+/// Makes steps part by part, and after every few parts saves the model and loads it again.
+fn in_parts<E: Engine>(
+    engine: &E,
+    recipe: &Recipe,
+    source: &impl Source<E>,
+    every: usize,
+    saved: impl Fn(&Model<E>) -> (E::Rows, E::Values),
+) -> (Model<E>, Work) {
+    let mut model = Model::new(engine, recipe).unwrap();
+    let (mut work, mut parts) = (Work::default(), 0);
+    while model.step() < 2 {
+        work += model.train_part(engine, source).unwrap();
+        parts += 1;
+        if parts % every == 0 {
+            let (step, part) = (model.step(), model.part());
+            assert_eq!((step, part), (parts / 3, parts % 3));
+            let (rows, values) = saved(&model);
+            let sizes = recipe.sizes(engine.params(), part).unwrap();
+            assert_eq!((rows.len(), values.len()), sizes, "after {parts} parts");
+            model = Model::resume(engine, recipe, (rows, &values), step, part).unwrap();
+        }
+    }
+    (model, work)
+}
+
+fn saved_in_the_clear(model: &Model<Clear>) -> (Vec<clear::Row>, Vec<u64>) {
+    let (rows, values) = model.parts();
+    (rows.into_iter().flatten().cloned().collect(), values.into_iter().flatten().copied().collect())
+}
+
+#[test]
+fn a_step_that_is_stopped_between_its_parts_ends_with_the_same_model() {
+    let params = Params::toy_insecure().unwrap();
+    let n = params.row_size;
+    let source = data(n);
+    let key = ClientKey::new(&params, Seed::from_number(3));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data");
+    encrypt(&path, &key, &source);
+    let (exact, cpu) = (Clear::exact(&params), Cpu::new(&key.evaluation_keys()));
+    let dataset = Dataset::open(&path, &params, &key.id()).unwrap();
+    let saved = |model: &Model<Cpu>| {
+        let (rows, values) = model.parts();
+        (cpu::Rows::concat(n, &rows).unwrap(), cpu::Values::concat(n, &values).unwrap())
+    };
+    for recipe in [recipe(), binarized()] {
+        // Parts of 3, 3 and 2 samples.
+        let recipe = Recipe::Deep(DeepRecipe { sub_batch: 3, ..recipe });
+        let mut whole = Model::new(&exact, &recipe).unwrap();
+        let mut work = Work::default();
+        (0..2).for_each(|_| work += whole.train_step(&exact, &source).unwrap());
+        for every in [1, 2, 4, 5] {
+            let (model, of_parts) = in_parts(&exact, &recipe, &source, every, saved_in_the_clear);
+            assert!(flat(&model, n) == flat(&whole, n), "every {every} parts");
+            assert_eq!(of_parts, work);
+        }
+        let mut whole = Model::new(&cpu, &recipe).unwrap();
+        (0..2).for_each(|_| assert!(whole.train_step(&cpu, &dataset).unwrap().samples == BATCH));
+        for every in [1, 5] {
+            let (model, _) = in_parts(&cpu, &recipe, &dataset, every, saved);
+            assert!(saved(&model) == saved(&whole), "every {every} parts");
+        }
+    }
+}
+
+/// A source whose data cannot be read.
+struct Broken;
+
+impl Source<Clear> for Broken {
+    fn batches(&self) -> usize {
+        1
+    }
+
+    fn batch_size(&self) -> usize {
+        BATCH
+    }
+
+    fn batch(&self, _: &Clear, _: usize) -> fhe_train::Result<(clear::Selectors, Vec<u64>)> {
+        Err(fhe_train::Error::Lost { step: 7 })
+    }
+}
+
+#[test]
+fn a_step_goes_on_from_what_fits_it_only() {
+    let params = Params::toy_insecure().unwrap();
+    let engine = Clear::exact(&params);
+    let recipe = Recipe::Deep(binarized());
+    let source = data(params.row_size);
+    let mut model = Model::new(&engine, &recipe).unwrap();
+    let between = saved_in_the_clear(&model);
+    model.train_part(&engine, &source).unwrap();
+    let inside = saved_in_the_clear(&model);
+    // Inside a step more is saved.
+    assert!(Model::resume(&engine, &recipe, (between.0, &between.1), 0, 1).is_err());
+    // The mini-batch has two parts.
+    let mut beyond = Model::resume(&engine, &recipe, (inside.0, &inside.1), 0, 2).unwrap();
+    let error = beyond.train_part(&engine, &source).unwrap_err().to_string();
+    assert!(error.contains("train_part"), "{error}");
+    // After an error the step cannot be gone on with: some weights have changed, others have not.
+    let mut model = Model::new(&engine, &recipe).unwrap();
+    assert!(model.train_part(&engine, &Broken).is_err());
+    let error = model.train_part(&engine, &source).unwrap_err().to_string();
+    assert_eq!(error, "step 0 was ended by an error: load the model again to go on");
 }

@@ -14,15 +14,16 @@ pub enum Kind {
     Relu,
     /// `clamp(round(levels z / range), -levels, levels)`; open where `|z| < range`.
     ClippedIdentity,
-    /// `levels` where `z >= 0`, else `-levels`; open where `|z| < range`. This is the straight-through
-    /// estimator of Hubara et al., "Binarized Neural Networks", NeurIPS 2016, equation 4.
+    /// `levels` where `z >= 0`, else `-levels`; open where `|z| < range`. This is the
+    /// straight-through estimator of Hubara et al., "Binarized Neural Networks", NeurIPS 2016,
+    /// equation 4.
     Sign,
 }
 
 /// An activation with few levels: `a = spacing (level(z) - offset)`.
 ///
-/// The integers are spaced so that weights, whose phase is `1 / (4 z_range spacing)` a unit, stay small
-/// beside the errors' range on the way back. The offset centres them.
+/// The integers are spaced so that weights, whose phase is `1 / (4 z_range spacing)` a unit, stay
+/// small beside the errors' range on the way back. The offset centres them.
 ///
 /// The gate, 1 where it is open and 0 elsewhere, is the derivative (straight through the rounding).
 ///

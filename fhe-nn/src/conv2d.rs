@@ -12,12 +12,13 @@ pub const CONSTANTS: usize = 16;
 
 /// A convolution with secret weights and biases; a dense layer is one on maps of one position.
 ///
-/// `z(o, oy, ox) = b(o) + sum_{c, dy, dx} w(o, c, dy, dx) a(c, s oy + dy, s ox + dx)`, a being zero in the
-/// padding. Inputs are selectors, small integers; weights are rows in the layout of [`Geometry`].
+/// `z(o, oy, ox) = b(o) + sum_{c, dy, dx} w(o, c, dy, dx) a(c, s oy + dy, s ox + dx)`, a being zero
+/// in the padding. Inputs are selectors, small integers; weights are rows in the layout of
+/// [`Geometry`].
 ///
 /// # Shapes
-/// Inputs: [`Geometry::groups`] selectors a sample, from [`Conv2d::input_slots`]. Pre-activations and
-/// errors: values in the order sample, channel, row, column.
+/// Inputs: [`Geometry::groups`] selectors a sample, from [`Conv2d::input_slots`]. Pre-activations
+/// and errors: values in the order sample, channel, row, column.
 ///
 /// # Examples
 /// ```
@@ -54,8 +55,8 @@ impl<E: Engine> std::fmt::Debug for Conv2d<E> {
     }
 }
 
-/// The weights as the way back needs them: for each block of input channels, a row for each group of
-/// outputs.
+/// The weights as the way back needs them: for each block of input channels, a row for each group
+/// of outputs.
 pub struct Transposed<E: Engine>(Vec<E::Rows>);
 
 impl<E: Engine> std::fmt::Debug for Transposed<E> {
@@ -265,8 +266,8 @@ impl<E: Engine> Conv2d<E> {
         Ok(Transposed(rows))
     }
 
-    /// Returns `dL/da(c, y, x)` from selectors of the errors, [`Conv2d::error_slots`], in the order of the
-    /// inputs.
+    /// Returns `dL/da(c, y, x)` from selectors of the errors, [`Conv2d::error_slots`], in the order
+    /// of the inputs.
     ///
     /// # Cost
     /// No lookup; `samples * error_groups * transposed_blocks` products.
@@ -359,8 +360,8 @@ impl<E: Engine> Conv2d<E> {
         Ok(engine.products(x, &rows, &terms)?)
     }
 
-    /// The same for a dense layer, whose errors stand alone: a constant row times the input, moved to the
-    /// filter's slot.
+    /// The same for a dense layer, whose errors stand alone: a constant row times the input, moved
+    /// to the filter's slot.
     fn gradient_from_constants(
         &self,
         engine: &E,

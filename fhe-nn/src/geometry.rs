@@ -1,22 +1,24 @@
 //! Where the numbers of a convolution lie in polynomials: index arithmetic, all of it public.
 //!
-//! The layout is that of Huang, Lu, Hong, Ding ("Cheetah", USENIX Security 2022, section 4), with several
-//! filters to a row. With padded height H, width W and area A = H W:
+//! The layout is that of Huang, Lu, Hong, Ding ("Cheetah", USENIX Security 2022, section 4), with
+//! several filters to a row. With padded height H, width W and area A = H W:
 //!
-//! | polynomial | number | coefficient |
+//! | polynomial | number | at coefficient |
 //! |---|---|---|
 //! | input, G channels | a(c, y, x) | `c A + y W + x` |
-//! | weights, F filters in slots of S = G A | w(f, c, dy, dx) | `f S + (G-1-c) A + (k-1-dy) W + (k-1-dx)` |
+//! | weights, F filters, S = G A | w(f, c, dy, dx) | `f S + (G-1-c) A + (k-1-dy) W + (k-1-dx)` |
 //! | their product | z(f, oy, ox) | `f S + (G-1) A + (k-1)(W+1) + p(oy, ox)` |
 //! | errors, F filters | e(f, oy, ox) | `f S + P - p(oy, ox)` |
 //! | product with the input | dL/dw(f, c, dy, dx) | `f S + P + c A + dy W + dx` |
 //! | errors, G' outputs | e(o, oy, ox) | `o A + p(oy, ox)` |
-//! | transposed weights, F' channels in slots of S' = G' A | w(o, f, dy, dx) | `f S' + (G'-1-o) A + dy W + dx` |
+//! | transposed weights, S' = G' A | w(o, f, dy, dx) | `f S' + (G'-1-o) A + dy W + dx` |
 //! | their product | dL/da(f, y, x) | `f S' + (G'-1) A + y W + x` |
 //!
-//! with `p(oy, ox) = s (oy W + ox)`, stride s, and P the largest p. Every coefficient that is read is the
-//! wanted sum and nothing else, also modulo X^N + 1: `docs/src/layers.md` has the proof, and a test compares
-//! with the definition.
+//! with `p(oy, ox) = s (oy W + ox)`, stride s, and P the largest p. A filter has a slot of S
+//! coefficients; in the transposed weights an input channel has one of S'.
+//!
+//! Every coefficient that is read is the wanted sum and nothing else, also modulo X^N + 1. The proof
+//! is in `docs/src/layers.md`, and a test compares with the definition.
 
 use serde::{Deserialize, Serialize};
 
@@ -104,7 +106,8 @@ pub struct Weight {
 }
 
 impl Geometry {
-    /// A convolution for polynomials of `n` coefficients; an input polynomial holds `group` channels.
+    /// A convolution for polynomials of `n` coefficients; an input polynomial holds `group`
+    /// channels.
     ///
     /// # Errors
     /// [`Error::Setting`] names the layer and what does not fit.
@@ -146,8 +149,9 @@ impl Geometry {
         Ok(Self { input, output, kernel, stride, padding, n, group })
     }
 
-    /// The largest group of channels that makes few packed lists of a sample's activations and errors:
-    /// a promotion costs `levels` lists a group, and errors a list for each row of filters.
+    /// Returns the largest group of channels that makes few packed lists of a sample's activations
+    /// and errors. A promotion costs `levels` lists a group, and errors a list for each row of
+    /// filters.
     #[must_use]
     pub fn best_group(
         n: usize,
@@ -295,7 +299,8 @@ impl Geometry {
         (o / group, o % group * self.area() + self.position(oy, ox))
     }
 
-    /// Returns error group and coefficient of a transposed weight, in the block that has its channel.
+    /// Returns error group and coefficient of a transposed weight, in the block that has its
+    /// channel.
     #[must_use]
     pub fn transposed_at(&self, w: Weight) -> (usize, usize) {
         let group = self.error_group();

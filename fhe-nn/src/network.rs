@@ -76,7 +76,8 @@ impl<E: Engine> Network<E> {
     /// Runs some samples of a list through the network.
     ///
     /// # Cost
-    /// A lookup for each value of every layer but the last; residual connections and pooling are additions.
+    /// A lookup for each value of every layer but the last; residual connections and pooling are
+    /// additions.
     ///
     /// # Errors
     /// [`fhe_core::Error::Index`] if there are fewer selectors than samples.

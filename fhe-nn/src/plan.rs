@@ -136,9 +136,9 @@ impl NetworkPlan {
     /// way past the layers between it and its residual source.
     ///
     /// Errors of layer l are integers, `8 limit scale U / t` times what came back, where the
-    /// derivative is the slope `levels / range` of the activation times it. The quotient is the unit
-    /// of layer l's errors. The connection goes past these units, and takes their product, rounded
-    /// to an integer.
+    /// derivative is the slope `levels / range` of the activation times it. The quotient is the
+    /// unit of layer l's errors. The connection goes past these units, and takes their product,
+    /// rounded to an integer.
     ///
     /// # Values
     /// 1 and more; `gates` are those of every layer but the last, and a gate that is missing counts

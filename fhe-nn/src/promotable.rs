@@ -74,7 +74,7 @@ impl<E: Engine> Promotable<E> {
     /// Returns the value beside the levels of each integer.
     ///
     /// # Errors
-    /// None in practice.
+    /// None: the table is there.
     pub fn extra(&self, engine: &E) -> Result<E::Values> {
         self.table(engine, EXTRA)
     }
@@ -82,7 +82,7 @@ impl<E: Engine> Promotable<E> {
     /// Returns the finest level of each integer, `m / B^3`.
     ///
     /// # Errors
-    /// None in practice.
+    /// None: the table is there.
     pub fn finest(&self, engine: &E) -> Result<E::Values> {
         self.table(engine, LEVELS - 1)
     }

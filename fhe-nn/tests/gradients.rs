@@ -1,7 +1,9 @@
-//! Forward and backward on the clear engine against PyTorch, and PyTorch against finite differences.
+//! Forward and backward on the clear engine against PyTorch, and PyTorch against finite
+//! differences.
 //!
-//! The engine rounds activations to levels and errors to integers; PyTorch does not. So scores agree to
-//! the size of a rounding, and gradients in direction: the cosine between them is near one.
+//! The engine rounds activations to levels and errors to integers; PyTorch does not. So scores
+//! agree to the size of a rounding, and gradients in direction: the cosine between them is near
+//! one.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -109,8 +111,8 @@ impl Case {
             .collect()
     }
 
-    /// Inputs and pre-activations of every layer, by the definitions of convolution, residual addition and
-    /// pooling; with activations rounded to levels or not.
+    /// Inputs and pre-activations of every layer, by the definitions of convolution, residual
+    /// addition and pooling; with activations rounded to levels or not.
     fn forward(&self, sample: usize, rounded: bool) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
         let first = self.inputs[sample].iter().map(|&x| f64::from(x)).collect();
         let (mut inputs, mut all): (Vec<Vec<f64>>, _) = (vec![first], Vec::new());
@@ -142,7 +144,8 @@ impl Case {
         self.forward(sample, false).1.pop().unwrap()
     }
 
-    /// The way back by the chain rule, in real numbers; activations rounded or not, straight through.
+    /// The way back by the chain rule, in real numbers; activations rounded or not, straight
+    /// through.
     fn chain_rule(&self, rounded: bool) -> Vec<Vec<f64>> {
         let plan = self.plan();
         let geometries = plan.geometries();
@@ -317,7 +320,8 @@ fn scores_and_gradients_are_those_of_pytorch() {
 #[test]
 fn gradients_through_residual_connections_and_pooling_are_finite_differences() {
     let mut rng = ChaCha8Rng::seed_from_u64(6);
-    // The connection brings errors back undiminished, so gains must be near 1: a wide spacing, few levels.
+    // The connection brings errors back undiminished, so gains must be near 1: a wide spacing, few
+    // levels.
     let activation =
         |kind, range, offset| Activation { kind, levels: 3, range, offset, spacing: 3 };
     let config = NetworkConfig {

@@ -16,9 +16,9 @@ use update::OnEngine;
 /// A network in training.
 ///
 /// A step is one mini-batch. Its samples are taken in parts: forward, errors, backward; then the
-/// first layer, whose inputs are fresh, and the biases are updated without a lookup. Gradients of the
-/// other layers are summed over the mini-batch, and after the last part one lookup a weight scales
-/// and clips them.
+/// first layer, whose inputs are fresh, and the biases are updated without a lookup. Gradients of
+/// the other layers are summed over the mini-batch, and after the last part one lookup a weight
+/// scales and clips them.
 pub struct Deep<E: Engine> {
     plan: TrainingPlan,
     network: Network<E>,
@@ -147,8 +147,8 @@ impl<E: Engine> Deep<E> {
         &self.network
     }
 
-    /// Returns the model as it is used: with binary weights where the recipe wants them. It cannot be
-    /// trained on.
+    /// Returns the model as it is used: with binary weights where the recipe wants them. It cannot
+    /// be trained on.
     ///
     /// # Cost
     /// A lookup for each binary weight.

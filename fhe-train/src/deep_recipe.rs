@@ -13,17 +13,19 @@ use serde::{Deserialize, Serialize};
 pub struct DeepRecipe {
     /// Passes over the data.
     pub passes: usize,
-    /// Mean sum of squares of a sample's integers, for which rates and first weights are made. It is
-    /// public: the encoder aims at it. The summary and the price take it from here.
+    /// Mean sum of squares of a sample's integers, for which rates and first weights are made. It
+    /// is public: the encoder aims at it. The summary and the price take it from here.
     #[serde(default = "squared_norm")]
     pub squared_norm: f64,
-    /// Every second pass is over mirror images, encrypted beside the images: more storage, no lookup.
+    /// Every second pass is over mirror images, encrypted beside the images: more storage, no
+    /// lookup.
     #[serde(default)]
     pub mirrored: bool,
     /// Seed of the first weights.
     pub seed: u64,
-    /// Samples of a sub-batch, after which the first layer and the biases are updated. A mini-batch,
-    /// after which the other layers are updated, is made of sub-batches; the last may be smaller.
+    /// Samples of a sub-batch, after which the first layer and the biases are updated. A
+    /// mini-batch, after which the other layers are updated, is made of sub-batches; the last may
+    /// be smaller.
     #[serde(rename = "first_batch")]
     pub sub_batch: usize,
     /// Rates fall from 1 along half a cosine, and not below this.
@@ -55,7 +57,8 @@ pub struct LayerTraining {
     #[serde(default)]
     pub error_gain: f64,
     /// All layers but the first: weight decay. The mean gradient gets this times the weight, before
-    /// the clip. It is rounded to a multiple of what a weight's phase is in it, and takes no lookup.
+    /// the clip. It is rounded to a multiple of what a weight's phase is in it, and takes no
+    /// lookup.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub decay: f64,
     /// All layers but the first: filters have mean zero. The mean of each filter's update is taken

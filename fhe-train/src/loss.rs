@@ -11,8 +11,8 @@ pub(crate) const AMPLITUDE_STEP: f64 = 1.0 / 67_108_864.0;
 /// log2 of the torus fraction of a label of a head, whose amplitude is a step of the learning
 /// rate.
 pub(crate) const HEAD_LABEL_LOG2: i32 = -31;
-/// The same of a deep network, whose errors are integers: multiples of it are large, so it has little
-/// noise to spare.
+/// The same of a deep network, whose errors are integers: multiples of it are large, so it has
+/// little noise to spare.
 pub(crate) const DEEP_LABEL_LOG2: i32 = -22;
 /// One unit of amplitude.
 pub(crate) const UNITS: f64 = 1.0 / 2_147_483_648.0;
@@ -65,8 +65,8 @@ impl OneVsAll {
     }
 
     /// Returns the errors as integers `round(L tanh(z/2)) - L y`, [`ERROR_LIMIT`] being L, which is
-    /// 2 L times the logistic error. Beside the levels of each is it times `amplitude`, a multiple of
-    /// `2^-26`.
+    /// 2 L times the logistic error. Beside the levels of each is it times `amplitude`, a multiple
+    /// of `2^-26`.
     ///
     /// # Shapes
     /// As many labels as pre-activations, as many errors.

@@ -25,8 +25,8 @@ impl<E: Engine> Model<E> {
         })
     }
 
-    /// Goes on from the rows and values of [`Model::parts`], each kind in one list, as they were after
-    /// `step` steps and `part` parts of the next one.
+    /// Goes on from the rows and values of [`Model::parts`], each kind in one list, as they were
+    /// after `step` steps and `part` parts of the next one.
     ///
     /// # Errors
     /// [`crate::Error::Recipe`], [`crate::Error::Network`]; [`fhe_core::Error::Index`] if there are
@@ -85,8 +85,8 @@ impl<E: Engine> Model<E> {
         }
     }
 
-    /// Trains on the next part of a mini-batch: a sub-batch of a network, all of it for a head. After
-    /// each part the training can be saved, and resumed without a difference in the result.
+    /// Trains on the next part of a mini-batch: a sub-batch of a network, all of it for a head.
+    /// After each part the training can be saved, and resumed without a difference in the result.
     ///
     /// # Errors
     /// Those of [`Head::train_step`] and of [`Deep::train_part`].
@@ -108,8 +108,8 @@ impl<E: Engine> Model<E> {
         }
     }
 
-    /// Returns the scores of samples, a value a class, sample after sample. A model in training is to be
-    /// [finished](Model::finished) before.
+    /// Returns the scores of samples, a value a class, sample after sample. A model in training is
+    /// to be [finished](Model::finished) before.
     ///
     /// # Errors
     /// Those of the engine.

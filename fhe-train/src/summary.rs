@@ -1,7 +1,7 @@
 //! What a recipe will do, before any work: shapes, ranges, noise and lookups of every layer.
 //!
-//! Figures are those of the first weights: pre-activations are taken as normal, and the integers of an output as
-//! independent. Training widens them; the fast twin counts what leaves its range.
+//! Figures are those of the first weights: pre-activations are taken as normal, and the integers of
+//! an output as independent. Training widens them; the fast twin counts what leaves its range.
 
 use std::fmt;
 
@@ -205,7 +205,8 @@ impl fmt::Display for Summary {
         }
         write!(
             f,
-            "  {} parameters; {} lookups a sample and {} a mini-batch; integers to {} fit; lists of a step {:.1} GB",
+            "  {} parameters; {} lookups a sample and {} a mini-batch; integers to {} fit; \
+             lists of a step {:.1} GB",
             self.parameters(),
             self.lookups_a_sample(),
             self.lookups_a_batch(),
@@ -225,7 +226,8 @@ mod tests {
         let sign = Activation { kind: Kind::Sign, levels: 1, range: 1.0, offset: 0, spacing: 3 };
         let m = Moments::after(&sign, 0.0, 2.0);
         assert!(m.mean.abs() < 0.05 && (m.square() - 9.0).abs() < 1e-9);
-        // Half of the mass at 0, the mean of the rest std sqrt(2/pi): a fine rectifier that never clips.
+        // Half of the mass at 0, the mean of the rest std sqrt(2/pi): a fine rectifier that never
+        // clips.
         let relu =
             Activation { kind: Kind::Relu, levels: 1000, range: 100.0, offset: 0, spacing: 1 };
         let m = Moments::after(&relu, 0.0, 5.0);

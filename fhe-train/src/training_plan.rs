@@ -41,8 +41,8 @@ impl DeepRecipe {
     /// Checks the values, for a parameter set.
     ///
     /// # Errors
-    /// [`crate::Error::Recipe`] names the first field at fault, [`crate::Error::Network`] the layer;
-    /// also if the set cannot promote.
+    /// [`crate::Error::Recipe`] names the first field at fault, [`crate::Error::Network`] the
+    /// layer; also if the set cannot promote.
     pub fn check(&self, params: &Params) -> Result<()> {
         TrainingPlan::new(self, params).map(|_| ())
     }

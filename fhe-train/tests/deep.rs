@@ -1,5 +1,5 @@
-//! Training of a small convolutional network on encrypted data (toy keys): equal to its twin within the
-//! noise, and the same model whether or not it was interrupted.
+//! Training of a small convolutional network on encrypted data (toy keys): equal to its twin within
+//! the noise, and the same model whether or not it was interrupted.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -51,7 +51,8 @@ fn training(init: f64, rate: f64, clip: f64, error_gain: f64) -> LayerTraining {
     LayerTraining { init, rate, bias_rate: 0.01, clip, error_gain, ..LayerTraining::default() }
 }
 
-/// With sign activations and binary weights, a residual connection, pooling, weight decay and centred updates.
+/// With sign activations and binary weights, a residual connection, pooling, weight decay and
+/// centred updates.
 fn binarized() -> DeepRecipe {
     let sign = Activation { kind: Kind::Sign, levels: 1, range: 2.0, offset: 0, spacing: 2 };
     let mut recipe = recipe();
@@ -124,7 +125,8 @@ fn flat(model: &Model<Clear>, n: usize) -> Vec<f64> {
 
 #[test]
 fn encrypted_training_equals_its_twin_and_survives_interruptions() {
-    // A sample: 4 x 2 x 2 and 3 hidden values twice, 2 scores; a mini-batch: 3 x 16 + 2 x 3 weights.
+    // A sample: 4 x 2 x 2 and 3 hidden values twice, 2 scores; a mini-batch: 3 x 16 + 2 x 3
+    // weights.
     let lookups = SAMPLES * (2 * (16 + 3) + 2) + SAMPLES / BATCH * (48 + 6);
     equals_its_twin(recipe(), lookups);
 }
@@ -139,8 +141,8 @@ fn every_second_pass_takes_the_second_copy() {
 
 #[test]
 fn a_binarized_residual_network_equals_its_twin() {
-    // A sample: 2 x 4 x 3 x 3 hidden values twice, 2 scores; a mini-batch: 4 x 4 x 9 + 2 x 4 weights, 4 filters and
-    // 4 x 4 x 9 binary weights.
+    // A sample: 2 x 4 x 3 x 3 hidden values twice, 2 scores; a mini-batch: 4 x 4 x 9 + 2 x 4
+    // weights, 4 filters and 4 x 4 x 9 binary weights.
     let lookups = SAMPLES * (2 * 72 + 2) + SAMPLES / BATCH * (144 + 8 + 4 + 144);
     equals_its_twin(binarized(), lookups);
 }
@@ -196,8 +198,8 @@ fn equals_its_twin(recipe: DeepRecipe, lookups: usize) {
     let got: Vec<f64> = rows.into_iter().chain(values).map(from_torus).collect();
     let distance =
         |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| (x - y).powi(2)).sum::<f64>().sqrt();
-    // The noisy twin is as far from the exact one as the encrypted model is: about as far as two steps of
-    // 8 samples reach at all.
+    // The noisy twin is as far from the exact one as the encrypted model is: about as far as two
+    // steps of 8 samples reach at all.
     let (learned, off) = (distance(&want, &start), distance(&got, &want));
     let noisy = distance(&train(&Clear::noisy(&params, 1), steps), &want);
     let figures = format!("learned {learned:.4}, off by {off:.4}, the noisy twin by {noisy:.4}");

@@ -55,8 +55,8 @@ fn conv() -> DeepRecipe {
     recipe(input, layers, [0.1, 0.08, 0.1])
 }
 
-/// Everything at once: all kinds of activation, padding, a residual connection, pooling, binary weights, weight
-/// decay, centred updates.
+/// Everything at once: all kinds of activation, padding, a residual connection, pooling, binary
+/// weights, weight decay, centred updates.
 fn wired() -> DeepRecipe {
     let input = Shape { channels: 2, height: 8, width: 8 };
     let activation = |kind, levels| Activation { kind, levels, range: 3.0, offset: 0, spacing: 2 };
@@ -215,7 +215,8 @@ fn without_noise_it_is_the_exact_training() {
 
 #[test]
 fn its_noise_is_that_of_the_specification() {
-    // The noisier set: where a reading is rarely wrong, the few that are make the spread of few seeds uncertain.
+    // The noisier set: where a reading is rarely wrong, the few that are make the spread of few
+    // seeds uncertain.
     let params = Params::secure128_deep_v1().unwrap();
     for recipe in [dense(), conv(), wired()] {
         let source = data(&recipe, params.row_size, 24);
@@ -267,7 +268,8 @@ fn a_summary_foretells_pre_activations_and_what_wraps() {
     let params = Params::secure128_deep().unwrap();
     let engine = Clear::exact(&params);
     for mut recipe in [conv(), wired()] {
-        // Many scores, so that their spread is that of the first weights; wide enough to wrap sometimes.
+        // Many scores, so that their spread is that of the first weights; wide enough to wrap
+        // sometimes.
         let last = recipe.network.layers.len() - 1;
         recipe.network.layers[last].outputs = 200;
         recipe.training[last].init *= 3.0;

@@ -46,7 +46,8 @@ impl<E: Engine> Conv2d<E> {
         Ok(out)
     }
 
-    /// Returns the gradient of a block's weights as values, in the order output, channel, row, column.
+    /// Returns the gradient of a block's weights as values, in the order output, channel, row,
+    /// column.
     ///
     /// # Cost
     /// None: coefficients are copied.

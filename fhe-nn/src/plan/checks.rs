@@ -122,7 +122,7 @@ pub(super) fn residual_error(layer: &LayerConfig, output: Shape) -> Error {
         what: "residual",
         got: format!("{:?}", layer.residual.as_deref().unwrap_or_default()),
         expected: format!(
-            "an earlier layer with an output of {output} and the same spacing, before the last layer"
+            "an earlier layer with an output of {output} and the same spacing, before the last"
         ),
     }
 }

@@ -1,8 +1,8 @@
 //! A convolution as matrix products.
 //!
-//! Maps of S samples are stored channel by channel, `[c][s][y][x]`; pre-activations and errors likewise,
-//! `[o][s][oy][ox]`. Windows are the rows `(c, dy, dx)` and columns `(s, oy, ox)` of a matrix X; with the
-//! weights as a matrix W of rows o,
+//! Maps of S samples are stored channel by channel, `[c][s][y][x]`; pre-activations and errors
+//! likewise, `[o][s][oy][ox]`. Windows are the rows `(c, dy, dx)` and columns `(s, oy, ox)` of a
+//! matrix X; with the weights as a matrix W of rows o,
 //!
 //! `z = W X + b`, `dL/dX = W^T e`, `dL/dW = e X^T`.
 

@@ -31,7 +31,8 @@ use reading::Reading;
 use tables::Tables;
 use update::{InFloats, Numbers};
 
-/// Samples that one thread takes at a time; fixed, so that sums do not depend on the number of threads.
+/// Samples that one thread takes at a time; fixed, so that sums do not depend on the number of
+/// threads.
 const CHUNK: usize = 16;
 
 /// What did not fit its range so far.
@@ -40,8 +41,8 @@ pub struct Wraps {
     /// Of each layer: pre-activations that were read outside the half torus, as the negative of
     /// something else.
     pub pre_activations: Vec<u64>,
-    /// Of each layer but the last: errors beyond their largest integer where the gate was open, read
-    /// as zero or with the other sign.
+    /// Of each layer but the last: errors beyond their largest integer where the gate was open,
+    /// read as zero or with the other sign.
     pub errors: Vec<u64>,
 }
 
@@ -179,8 +180,8 @@ impl FastTwin {
         Ok(Work { samples: samples.len(), lookups })
     }
 
-    /// Returns the classes of samples, as the decrypted model sees them: without the noise of moves,
-    /// but with the noise that training left in rows.
+    /// Returns the classes of samples, as the decrypted model sees them: without the noise of
+    /// moves, but with the noise that training left in rows.
     ///
     /// # Errors
     /// [`Error::Recipe`] if the samples are of another size.

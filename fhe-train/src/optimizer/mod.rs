@@ -2,6 +2,9 @@
 //!
 //! A rule is a file here. It is written once, over [`Arithmetic`], and is followed on ciphertexts
 //! and in floating point alike. Its numbers are public, and come from [`crate::step_plan`].
+//!
+//! A rule with a state, such as a momentum, takes the state of a block as one more list and
+//! returns it changed. Who follows it keeps the state beside the weights, and saves it with them.
 
 mod sgd;
 

@@ -3,8 +3,8 @@
 use super::Arithmetic;
 use crate::Result;
 
-/// Stochastic gradient descent: `w -= rate clip(mean gradient + decay w)`, each weight's update less
-/// the mean of its filter's, if the layer is centred.
+/// Stochastic gradient descent: `w -= rate clip(mean gradient + decay w)`, each weight's update
+/// less the mean of its filter's, if the layer is centred.
 ///
 /// The rule has no state: nothing but the weights goes from one step to the next.
 #[derive(Clone, Copy, Debug, PartialEq)]

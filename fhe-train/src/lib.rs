@@ -10,6 +10,7 @@ mod layer_noise;
 mod loss;
 mod model;
 mod optimizer;
+mod price;
 mod provenance;
 mod recipe;
 mod source;

@@ -22,6 +22,26 @@ const EXTRA: usize = LEVELS;
 ///
 /// # Shapes
 /// A list of k integers has 4 k values: value `4 i + j` is table j of integer i.
+///
+/// # Examples
+/// ```
+/// use fhe_core::{Clear, Params, Slot, from_torus, to_torus};
+/// use fhe_nn::Promotable;
+///
+/// # fn main() -> fhe_nn::Result<()> {
+/// let params = Params::secure128_deep()?;
+/// let engine = Clear::exact(&params);
+/// // The integer round(40 x), and half of x beside it.
+/// let x = vec![to_torus(0.1), to_torus(-0.2)];
+/// let list = Promotable::lookup(&engine, &x, |x| (40.0 * x).round() as i32, |x| x / 2.0)?;
+/// let slots = (0..2).map(|i| Slot { value: i, coefficient: i }).collect();
+/// let selectors = list.promote(&engine, &[slots])?;
+/// assert_eq!(selectors.integers[0][..2], [4, -8]);
+/// let halves = list.extra(&engine)?;
+/// assert!((from_torus(halves[1]) + 0.1).abs() < 1e-3);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Promotable<E: Engine>(E::Values);
 
 impl<E: Engine> std::fmt::Debug for Promotable<E> {

@@ -63,7 +63,7 @@ impl<'a> StepPlan<'a> {
         let recipe = self.plan.recipe();
         let per_batch = self.data.batch.div_ceil(recipe.sub_batch);
         let parts = self.data.batches * recipe.passes * per_batch;
-        recipe.schedule(self.step * per_batch + part, parts)
+        recipe.schedule(self.step.saturating_mul(per_batch).saturating_add(part), parts)
     }
 
     /// Returns the numbers of a part.

@@ -290,3 +290,28 @@ fn a_summary_foretells_pre_activations_and_what_wraps() {
         );
     }
 }
+
+#[test]
+fn mini_batches_that_cannot_be_are_refused() {
+    let params = Params::toy_insecure().unwrap();
+    let refused = |batches, batch| {
+        let data = MiniBatches { batches, batch };
+        FastTwin::new(&params, &dense(), data, None).unwrap_err().to_string()
+    };
+    assert!(refused(0, 4).contains("mini-batches is 0 of 4 samples"));
+    assert!(refused(4, 0).contains("mini-batches is 4 of 0 samples"));
+    let data = MiniBatches { batches: 1, batch: 4 };
+    let mut twin = FastTwin::new(&params, &dense(), data, Some(1)).unwrap();
+    let error = twin.train_step(&[], &[]).unwrap_err().to_string();
+    assert!(error.contains("mini-batch is of no samples"), "{error}");
+    let x = [1i8; 100];
+    for (samples, labels, words) in [
+        (&[&x[..]][..], &[3u8][..], "labels"),
+        (&[&x[..]], &[0, 0], "labels"),
+        (&[&x[..99]], &[0], "input"),
+    ] {
+        let error = twin.train_step(samples, labels).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
+    assert_eq!(twin.step(), 0);
+}

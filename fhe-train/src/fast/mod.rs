@@ -148,10 +148,14 @@ impl FastTwin {
     /// Trains on a mini-batch; `samples` are the integers of a selector each.
     ///
     /// # Errors
-    /// [`Error::Recipe`] if the samples are of another size, or a label is no class.
+    /// [`Error::Recipe`] if there are no samples, they are of another size, or a label is no class.
     pub fn train_step(&mut self, samples: &[&[i8]], labels: &[u8]) -> Result<Work> {
         self.check(samples)?;
         self.check_labels(samples.len(), labels)?;
+        if samples.is_empty() {
+            let (got, rule) = ("of no samples".into(), "expected at least 1");
+            return Err(Error::Recipe { field: "mini-batch", got, rule });
+        }
         let step = StepPlan::new(&self.plan, self.data, self.step, samples.len());
         let (parts, rules): (Vec<_>, _) =
             ((0..step.parts()).map(|i| step.part(i)).collect(), step.rules());

@@ -13,6 +13,7 @@ use fhe_examples::client::{self, ClearModel, ClientFolder, Labelled};
 use fhe_examples::results::{Inference, Results};
 use fhe_examples::server::{self, ServerFolder};
 use fhe_examples::{failure, file, progress};
+use fhe_nn::argmax;
 use fhe_train::{Checkpoint, Report};
 
 /// Uses a trained model.
@@ -189,7 +190,7 @@ fn read(run: &Path, scores: &Path) -> Result<()> {
     let setup = client.read_setup()?;
     let scores = server::read_scores(scores, key.params(), &key.id())?;
     let scores: Vec<f64> = key.decrypt_values(&scores)?.into_iter().map(from_torus).collect();
-    let class = client::largest(&scores);
+    let class = argmax(&scores);
     println!("class {class}: {}", setup.classes.get(class).map_or("?", String::as_str));
     Ok(())
 }
@@ -216,7 +217,7 @@ fn check(run: &Path, count: usize, results: Option<&Path>) -> Result<()> {
         slowest = slowest.max(seconds);
         std::fs::remove_file(&query).with_context(|| format!("removing {}", query.display()))?;
         let scores: Vec<f64> = key.decrypt_values(&scores)?.into_iter().map(from_torus).collect();
-        same_class += usize::from(client::largest(&scores) == class);
+        same_class += usize::from(argmax(&scores) == class);
         bar.set_position(i as u64 + 1);
     }
     bar.finish();

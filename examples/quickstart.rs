@@ -12,6 +12,7 @@ use fhe_core::{Cpu, Engine, Seed, from_torus};
 use fhe_examples::client::{self, ClearModel, Labelled};
 use fhe_examples::preset::Preset;
 use fhe_examples::{failure, progress, server};
+use fhe_nn::argmax;
 use fhe_train::{Checkpoint, Trainer, TrainerOptions};
 
 fn main() -> ExitCode {
@@ -76,7 +77,7 @@ fn run() -> Result<()> {
     println!(
         "encrypted inference  test image 0 is a {}, scored as {}",
         name(test.labels[0].into()),
-        name(client::largest(&scores))
+        name(argmax(&scores))
     );
     println!("all in all           {:.0} s", start.elapsed().as_secs_f64());
     std::fs::remove_dir_all(&folder).with_context(|| format!("removing {}", folder.display()))

@@ -49,7 +49,7 @@ impl Server<'_> {
         let opened: Vec<Values> =
             images.iter().map(|image| image.open(&self.engine)).collect::<Result<_, _>>()?;
         let dimension = self.engine.params().row_size;
-        let values = Values::concat(dimension, &opened.iter().collect::<Vec<_>>());
+        let values = Values::concat(dimension, &opened.iter().collect::<Vec<_>>())?;
         Ok(self.network.forward_watched(&self.engine, &values, images.len(), done)?)
     }
 }

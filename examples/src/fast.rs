@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use fhe_core::Params;
 use fhe_data::Encoded;
-use fhe_train::{DeepRecipe, FastTwin, Plan, Provenance, Wraps};
+use fhe_train::{DeepRecipe, FastTwin, MiniBatches, Provenance, Wraps};
 use serde::{Deserialize, Serialize};
 
 use crate::client::{Labelled, check_copies};
@@ -90,15 +90,15 @@ pub fn train(
     let start = Instant::now();
     let (count, copies) = (data.train.labels.len(), 1 + usize::from(recipe.mirrored));
     check_copies(count / copies, copies, batch)?;
-    let plan = Plan { batches: count.div_ceil(batch) / copies, batch };
-    let mut twin = FastTwin::new(params, recipe, plan, noise)?;
-    let steps = plan.batches * recipe.passes;
+    let batches = MiniBatches { batches: count.div_ceil(batch) / copies, batch };
+    let mut twin = FastTwin::new(params, recipe, batches, noise)?;
+    let steps = batches.batches * recipe.passes;
     let every = steps.div_ceil(tests.max(1));
     let (mut images, mut lookups, mut curve) = (0, 0, Vec::new());
     let labels: Vec<u32> = data.train.labels.iter().map(|&label| label.into()).collect();
     let bar = progress::bar("fast twin", steps as u64, "steps");
     for step in 0..steps {
-        let index = step % (plan.batches * copies);
+        let index = step % (batches.batches * copies);
         let range = index * batch..((index + 1) * batch).min(count);
         let x: Vec<&[i8]> = range.clone().map(|i| data.train.features.row(i)).collect();
         let work = twin.train_step(&x, &labels[range])?;

@@ -2,8 +2,8 @@
 
 /// A table of a lookup, over the whole torus.
 ///
-/// The same as [`fhe_core::Table`], in floating point: an input is read at the nearest of the slots of the half
-/// torus, and `f(x + 1/2) = -f(x)` outside.
+/// The same as [`fhe_core::Table`], in floating point: an input is read at the nearest of the slots
+/// of the half torus, and `f(x + 1/2) = -f(x)` outside.
 #[derive(Clone, Debug)]
 pub(super) struct Reading {
     /// From -1/4 upwards: the half torus, then its negative.

@@ -73,7 +73,7 @@ pub enum PublicError {
         tensors: Vec<String>,
     },
     /// The file has more bytes than the network that it describes can have.
-    #[error("{what} has {got} bytes, expected at most {expected}")]
+    #[error("the {what} has {got} bytes, expected at most {expected}")]
     TooLarge {
         /// The part of the file.
         what: &'static str,

@@ -35,7 +35,7 @@ fn encrypt(path: &Path, key: &ClientKey) {
         values_log2: -31,
         copies: 1,
     };
-    let mut writer = DatasetWriter::resume(path, key, &shape).unwrap();
+    let mut writer = DatasetWriter::deterministic(path, key, &shape).unwrap();
     writer.write_batch(&samples).unwrap();
     writer.finish().unwrap();
 }

@@ -43,7 +43,8 @@ static SETUP: LazyLock<Setup> = LazyLock::new(|| {
 impl Setup {
     fn encrypt(&self, integers: &[i64], unit: f64) -> Values {
         let phases: Vec<u64> = integers.iter().map(|&x| to_torus(x as f64 * unit)).collect();
-        self.cpu.open_values(&[self.key.encrypt_list_of_values(&phases, "operations", 0)])
+        let key = self.key.deterministic("operations");
+        key.encrypt_values(&phases, 0).unwrap().open(&self.cpu).unwrap()
     }
 
     fn decrypt(&self, values: &Values, unit: f64) -> Vec<i64> {
@@ -210,9 +211,10 @@ fn convolution(c: &mut Criterion) {
     for (j, &w) in filter[0].iter().enumerate() {
         filter_polynomial[(j / 3) * SIDE + j % 3] = w;
     }
-    let row = setup.key.encrypt_list_of_rows(&polynomial, "image", 0);
-    let selector = setup.key.encrypt_selector_of(&filter_polynomial, "filter", 0);
-    let selector = setup.cpu.open_selectors(&[selector]);
+    let row = setup.key.deterministic("image").encrypt_rows(&polynomial, 0).unwrap();
+    let selector =
+        setup.key.deterministic("filter").encrypt_query(&[filter_polynomial], 0).unwrap();
+    let selector = selector.open(&setup.cpu).unwrap();
     let terms = [vec![Term { selector: 0, row: 0 }]];
     let product = setup.cpu.products(&selector, &row, &terms).unwrap();
     let product = setup.key.decrypt_rows(&product).unwrap();

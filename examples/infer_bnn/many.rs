@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use fhe_core::Engine;
-use fhe_core::server::SeededRows;
+use fhe_core::store::EncryptedValues;
 use fhe_data::ImageSet;
 use fhe_examples::bnn::integers;
 use fhe_examples::bnn::results::{BnnResults, EncryptedImage};
@@ -80,11 +80,11 @@ pub(crate) fn run(
                 .into_iter()
                 .map(|image| image.to_vec())
                 .collect();
-        let queries: Vec<SeededRows> = clear
+        let queries: Vec<EncryptedValues> = clear
             .iter()
             .zip(&together)
             .map(|(image, i)| client.encrypt(image, &format!("test image {i}")))
-            .collect();
+            .collect::<Result<_>>()?;
         let raw_seconds = server.engine.raw_seconds(2);
         let start = Instant::now();
         let scores = server.scores(&queries, |_| ())?;

@@ -289,7 +289,7 @@ pub fn encrypt(
         copies,
     };
     check_copies(samples / copies, copies, batch)?;
-    let mut writer = DatasetWriter::resume(path, key, &shape)?;
+    let mut writer = DatasetWriter::deterministic(path, key, &shape)?;
     let bar = progress::bar("encrypting images", samples as u64, "images");
     while writer.next_sample() < samples {
         let first = writer.next_sample();
@@ -314,7 +314,7 @@ pub fn encrypt_query(path: &Path, key: &ClientKey, features: Vec<i32>) -> Result
     let inputs = key.digest(&bytes);
     let shape =
         DatasetShape { name, samples: 1, values: 0, batch: 1, inputs, values_log2: 0, copies: 1 };
-    let mut writer = DatasetWriter::resume(path, key, &shape)?;
+    let mut writer = DatasetWriter::create(path, key, &shape)?;
     if writer.next_sample() == 0 {
         writer.write_batch(&[(features, Vec::new())])?;
     }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use fhe_core::Cpu;
 use fhe_core::engine::cpu::Values;
 use fhe_core::server::EvaluationKeys;
-use fhe_core::store::{ChunkReader, Dataset, Header, Secrecy, write_file};
+use fhe_core::store::{ChunkReader, Dataset, Header, Message, Secrecy, write_file};
 use fhe_core::{Engine, Params};
 use fhe_train::{Checkpoint, Recipe};
 

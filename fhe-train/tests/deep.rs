@@ -98,7 +98,7 @@ fn encrypt(path: &Path, key: &ClientKey, source: &ClearSource) {
         values_log2: source.label_log2,
         copies: source.copies,
     };
-    let mut writer = DatasetWriter::resume(path, key, &shape).unwrap();
+    let mut writer = DatasetWriter::deterministic(path, key, &shape).unwrap();
     for first in (0..SAMPLES).step_by(BATCH) {
         let batch: Vec<_> = (first..first + BATCH)
             .map(|i| {

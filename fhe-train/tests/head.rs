@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use fhe_core::client::ClientKey;
-use fhe_core::store::{Dataset, DatasetShape, DatasetWriter};
+use fhe_core::store::{Dataset, DatasetShape, DatasetWriter, Message};
 use fhe_core::{Clear, Cpu, Engine, Meter, Params, Seed, from_torus};
 use fhe_train::{
     Checkpoint, ClearSource, Head, HeadRecipe, Recipe, ShapeSource, Trainer, TrainerOptions,
@@ -49,7 +49,7 @@ fn encrypt(path: &Path, key: &ClientKey, source: &ClearSource, stop_after: usize
         values_log2: -31,
         copies: 1,
     };
-    let mut writer = DatasetWriter::resume(path, key, &shape).unwrap();
+    let mut writer = DatasetWriter::deterministic(path, key, &shape).unwrap();
     let mut written = 0;
     while writer.next_sample() < samples {
         if written == stop_after {

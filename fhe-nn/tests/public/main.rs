@@ -136,8 +136,8 @@ fn encrypted_images_get_the_scores_of_the_definition() {
     let images = images(&config, 2);
     let key = ClientKey::new(&params, Seed::from_number(5));
     let engine = Cpu::new(&key.evaluation_keys());
-    let stored = key.encrypt_list_of_values(&phases(&network, &images), "images", 0);
-    let scores = network.forward(&engine, &engine.open_values(&[stored]), 2).unwrap();
+    let stored = key.deterministic("images").encrypt_values(&phases(&network, &images), 0).unwrap();
+    let scores = network.forward(&engine, &stored.open(&engine).unwrap(), 2).unwrap();
     let expected: Vec<i64> = images.iter().flat_map(|x| exactly(&network, x)).collect();
     assert_eq!(rounded(&network, &key.decrypt_values(&scores).unwrap()), expected);
 }

@@ -8,6 +8,7 @@ pub mod server;
 pub mod store;
 
 mod error;
+mod polynomial;
 mod seed;
 mod table;
 mod test_polynomial;

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::cpu::blind_rotation::MAX_GROUP;
 use crate::{Error, Result};
+
+/// Most bits of the short key that one step of a blind rotation takes.
+const MAX_GROUP: usize = 4;
 
 /// How a torus element is cut into small signed digits: `levels` digits of `base_log` bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

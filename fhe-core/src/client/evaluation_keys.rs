@@ -6,9 +6,8 @@ use zeroize::Zeroizing;
 
 use super::ClientKey;
 use super::encrypt::{Noise, Once, Use};
-use crate::engine::cpu::fourier::Layout;
 use crate::params::Gadget;
-use crate::server::{EvaluationKeys, SeededRows};
+use crate::server::{EvaluationKeys, KEY_CHUNK, SeededRows};
 
 impl ClientKey {
     /// Makes everything that a server needs, and nothing that decrypts. The same key gives the same
@@ -89,7 +88,7 @@ impl ClientKey {
     fn packing_key(&self) -> Vec<SeededRows> {
         let p = &self.params;
         let n = p.row_size;
-        let chunk = Layout::KEY_CHUNK.min(n);
+        let chunk = KEY_CHUNK.min(n);
         (0..n / chunk)
             .into_par_iter()
             .map(|part| {
@@ -112,7 +111,7 @@ impl ClientKey {
         let p = &self.params;
         let n = p.row_size;
         let mut reflected = self.row_key.clone();
-        crate::engine::clear::reflect(&mut reflected);
+        crate::polynomial::reflect(&mut reflected);
         let mut messages = Zeroizing::new(Vec::with_capacity(p.reflect.levels as usize * n));
         for level in 1..=p.reflect.levels {
             let shift = 64 - p.reflect.base_log * level;
@@ -125,7 +124,7 @@ impl ClientKey {
     /// `engine::cpu::lists`.
     fn list_keys(&self, gadget: Gadget) -> [Vec<SeededRows>; 2] {
         let n = self.params.row_size;
-        let chunk = Layout::KEY_CHUNK.min(n);
+        let chunk = KEY_CHUNK.min(n);
         let keys = |purpose: &str, polynomial: &[u64]| {
             self.row_key
                 .par_chunks_exact(chunk)

@@ -7,6 +7,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::engine::{Engine, List, Slot, Term, check};
 use crate::noise::{Noise, SelectorKind, gaussian};
+use crate::polynomial;
 use crate::{Params, Result, TestPolynomial, from_torus, to_torus};
 
 /// The engine in the clear: exact, or with Gaussian noise of the predicted variance.
@@ -108,25 +109,6 @@ impl Clear {
     }
 }
 
-/// Multiplies a polynomial by X^degree modulo X^N + 1, `degree < 2 N`.
-pub(crate) fn rotate(x: &mut [u64], degree: usize) {
-    let n = x.len();
-    x.rotate_right(degree % n);
-    let (wrapped, rest) = x.split_at_mut(degree % n);
-    let negated = if degree < n { wrapped } else { rest };
-    for c in negated {
-        *c = c.wrapping_neg();
-    }
-}
-
-/// Substitutes 1/X = -X^(N-1) for X.
-pub(crate) fn reflect(x: &mut [u64]) {
-    x[1..].reverse();
-    for c in &mut x[1..] {
-        *c = c.wrapping_neg();
-    }
-}
-
 /// Adds `m * x` modulo X^N + 1.
 fn add_product(out: &mut [u64], m: &[i32], x: &Row) {
     match x {
@@ -218,7 +200,7 @@ impl Engine for Clear {
             .iter()
             .map(|row| {
                 let mut x = row.coefficients(self.params.row_size);
-                reflect(&mut x);
+                polynomial::reflect(&mut x);
                 self.disturb(&mut x, Noise::reflect);
                 Row::Full(x)
             })
@@ -375,7 +357,7 @@ impl Engine for Clear {
         check::index("rotate_rows", degree, 2 * n)?;
         for row in x {
             let mut coefficients = row.coefficients(n);
-            rotate(&mut coefficients, degree);
+            polynomial::rotate(&mut coefficients, degree);
             *row = Row::Full(coefficients);
         }
         Ok(())

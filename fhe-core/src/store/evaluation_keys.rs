@@ -2,9 +2,8 @@
 
 use super::message::{Message, Opened};
 use super::stored;
-use crate::engine::cpu::fourier::Layout;
 use crate::params::Gadget;
-use crate::server::{EvaluationKeys, SeededRows};
+use crate::server::{EvaluationKeys, KEY_CHUNK, SeededRows};
 use crate::{Params, Result};
 
 /// Numbers of bodies of the parts, in the order in which they are stored.
@@ -20,7 +19,7 @@ impl Parts {
     fn of(params: &Params) -> Self {
         let n = params.row_size;
         let levels = |g: Gadget| g.levels as usize;
-        let chunk = Layout::KEY_CHUNK.min(n);
+        let chunk = KEY_CHUNK.min(n);
         let chunks = n / chunk;
         let groups = params.short_dimension / params.lookup_group;
         let patterns = (1 << params.lookup_group) - 1;

@@ -8,10 +8,10 @@ use tfhe::core_crypto::fft_impl::fft64::c64;
 use tfhe::core_crypto::fft_impl::fft64::crypto::bootstrap::blind_rotate_assign_scratch;
 use tfhe::core_crypto::prelude::*;
 
-use super::memory::Pages;
+use super::huge_pages::Pages;
 use super::{Cpu, Values, blind_rotation, product};
 use crate::TestPolynomial;
-use crate::engine::clear::rotate;
+use crate::polynomial::rotate;
 
 /// Largest number of values that one thread takes through a key at a time. With fewer the key's way from
 /// memory shows, with more the values' own.

@@ -10,13 +10,13 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, value_parser};
-use fhe_core::client::ClientKey;
-use fhe_core::{Cpu, Params, Seed};
+use fhe_core::Params;
 use fhe_examples::bnn::{ModelName, integers};
 use fhe_examples::failure;
+use fhe_nn::public::client::decide;
 use fhe_nn::public::{self, PublicNetwork};
 use ndarray::ArrayView2;
-use parties::{Client, Server, exactly, one};
+use parties::Parties;
 use twins::Twins;
 
 /// Classifies an encrypted image with a network whose weights are public.
@@ -104,19 +104,17 @@ fn run(args: &Args) -> Result<()> {
         return Ok(());
     }
     let start = Instant::now();
-    let client = Client { key: ClientKey::new(&params, Seed::random()), network: &network };
-    let server = Server { engine: Cpu::new(&client.key.evaluation_keys()), network: &network };
+    let parties = Parties::new(&params, &network, &summary);
     println!("keys made in {:.1} s", start.elapsed().as_secs_f64());
     let threads = rayon::current_num_threads();
-    let predicted = summary.list.price.seconds(&server.engine.unit_costs()?, threads);
+    let predicted = summary.list.price.seconds(&parties.engine.unit_costs()?, threads);
     println!("predicted: {predicted:.1} s an image on {threads} threads");
     if args.meter {
         return Ok(());
     }
     if let (Some(file), Some(pixels)) = (&args.image, image) {
         let pixels = ArrayView2::from_shape((1, pixels.len()), &pixels)?;
-        let image: Vec<i64> = config.integers(pixels)?.into_iter().collect();
-        let (class, seconds) = one(&client, &server, &summary, &image)?;
+        let (class, seconds) = parties.one(config.integers(pixels)?.view())?;
         let name = args.model.class_names()[class];
         println!("{}: {name} ({seconds:.2} s on the server)", file.display());
         return Ok(());
@@ -125,13 +123,13 @@ fn run(args: &Args) -> Result<()> {
     if let Some(count) = args.count {
         let count = count as usize;
         ensure!(count <= data.test.len(), "--count {count}: the test set has {}", data.test.len());
-        return many::run(args, &path, (&client, &server), &data.test, &summary);
+        return many::run(args, &path, &parties, &data.test);
     }
     let index = args.index;
     ensure!(index < data.test.len(), "--index {index}: the test set has {}", data.test.len());
-    let image: Vec<i64> = integers(&config, &data.test, index..index + 1)?.into_iter().collect();
-    let exact = exactly(&network, &image)?;
-    let (class, seconds) = one(&client, &server, &summary, &image)?;
+    let image = integers(&config, &data.test, index..index + 1)?;
+    let exact = decide(network.exact_scores(image.view())?.view())[0];
+    let (class, seconds) = parties.one(image.view())?;
     let names = args.model.class_names();
     println!(
         "test image {index} is a {}: encrypted {}, in the clear {} ({seconds:.2} s on the server)",

@@ -1,6 +1,6 @@
 //! A network of integer convolutions and activations of few levels.
 
-use fhe_core::{Engine, List};
+use fhe_core::{Engine, List, Params};
 
 use super::config::{LayerWeights, Pool, PublicLayerConfig, PublicNetworkConfig};
 use super::conv2d::PublicConv2d;
@@ -78,6 +78,8 @@ pub(super) enum After {
 #[derive(Clone, Debug, PartialEq)]
 pub struct PublicNetwork {
     config: PublicNetworkConfig,
+    /// Slots of the half torus that a lookup reads.
+    slots: usize,
     pub(super) layers: Vec<Layer>,
 }
 
@@ -132,7 +134,7 @@ impl PublicNetwork {
             reached.push(reach);
         }
         share_units(&mut layers);
-        Ok(Self { config: config.clone(), layers })
+        Ok(Self { config: config.clone(), slots, layers })
     }
 
     /// Returns the configuration.
@@ -145,6 +147,15 @@ impl PublicNetwork {
     #[must_use]
     pub fn classes(&self) -> usize {
         self.layers[self.layers.len() - 1].plan.output.len()
+    }
+
+    /// Checks that lookups of a parameter set read as many slots as the network was made for.
+    pub(super) fn check_slots(&self, params: &Params) -> Result<()> {
+        let (got, expected) = (params.row_size, self.slots);
+        if got == expected {
+            return Ok(());
+        }
+        Err(PublicError::network("number of slots of a lookup", got, expected))
     }
 
     /// Returns the torus fraction by which a client multiplies the integers of an image.
@@ -168,6 +179,8 @@ impl PublicNetwork {
     ///
     /// # Errors
     /// [`PublicError::Images`] if there are not as many values as the images have.
+    /// [`PublicError::Network`] if the engine's parameter set has another number of slots than the
+    /// network was made for.
     pub fn forward<E: Engine>(
         &self,
         engine: &E,
@@ -192,6 +205,7 @@ impl PublicNetwork {
         samples: usize,
         done: impl Fn(usize),
     ) -> Result<E::Values> {
+        self.check_slots(engine.params())?;
         let (got, len) = (images.len(), self.config.input.len());
         if Some(got) != samples.checked_mul(len) {
             let expected = format!("{len} for each of {samples} images");

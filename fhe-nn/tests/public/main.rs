@@ -6,6 +6,7 @@
 mod files;
 mod hostile;
 mod refused;
+mod story;
 
 use std::cell::RefCell;
 

@@ -23,7 +23,10 @@ fn encrypt(path: &Path, key: &ClientKey) {
     let samples: Vec<_> = (0..SAMPLES)
         .map(|_| {
             let features = (0..key.params().row_size).map(|_| rng.random_range(-2..=2)).collect();
-            (features, ClearSource::label_values(rng.random_range(0..CLASSES as u8), CLASSES, -31))
+            (
+                features,
+                ClearSource::label_values(rng.random_range(0..CLASSES as u8).into(), CLASSES, -31),
+            )
         })
         .collect();
     let shape = DatasetShape {

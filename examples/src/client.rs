@@ -294,7 +294,7 @@ pub fn encrypt(
     while writer.next_sample() < samples {
         let first = writer.next_sample();
         let batch: Vec<_> = (first..(first + batch).min(samples))
-            .map(|i| (data.row(i), ClearSource::label_values(data.labels[i], classes, log2)))
+            .map(|i| (data.row(i), ClearSource::label_values(data.labels[i].into(), classes, log2)))
             .collect();
         writer.write_batch(&batch)?;
         bar.set_position(writer.next_sample() as u64);
@@ -367,7 +367,7 @@ impl ClearModel {
             classes: recipe.classes(),
             copies: recipe.copies(),
             features: (0..data.labels.len()).map(|i| data.row(i)).collect(),
-            labels: data.labels.clone(),
+            labels: data.labels.iter().map(|&label| label.into()).collect(),
             label_log2: recipe.label_log2(),
         };
         let mut model = Model::new(&engine, recipe)?;

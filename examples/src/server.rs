@@ -88,7 +88,7 @@ const SCORES: &str = "encrypted scores";
 /// # Errors
 /// Those of the files.
 pub fn score(engine: &Cpu, model: &Path, query: &Path) -> Result<Values> {
-    let saved = Checkpoint::load(model, engine.params(), engine.key_id())?;
+    let saved = Checkpoint::load_for(model, engine.params(), engine.key_id())?;
     let model = saved.model(engine)?.finished(engine)?;
     let query = Dataset::open(query, engine.params(), engine.key_id())?;
     let (x, _) = query.batch(engine, 0)?;

@@ -1,4 +1,5 @@
-//! Encrypted inference with public weights: the client encrypts an image, the server evaluates, the client decrypts.
+//! Encrypted inference with public weights: the client encrypts an image, the server evaluates, the
+//! client decrypts.
 
 mod many;
 mod parties;
@@ -21,8 +22,8 @@ use twins::Twins;
 
 /// Classifies an encrypted image with a network whose weights are public.
 ///
-/// The image is encrypted under the client's key; the server evaluates the network and never sees that key; the scores
-/// come back encrypted. Without --image or --count: one test image.
+/// The image is encrypted under the client's key; the server evaluates the network and never sees
+/// that key; the scores come back encrypted. Without --image or --count: one test image.
 #[derive(Parser)]
 struct Args {
     /// Which network.
@@ -40,7 +41,8 @@ struct Args {
     /// Crop and resize an image file of another size.
     #[arg(long, requires = "image")]
     resize: bool,
-    /// Encrypt nothing: test all test images in the clear, exactly and with the noise of encrypted inference.
+    /// Encrypt nothing: test all test images in the clear, exactly and with the noise of encrypted
+    /// inference.
     #[arg(long)]
     clear: bool,
     /// Encrypt nothing: print shapes, ranges, lookups, predicted time and failure probability.
@@ -52,10 +54,12 @@ struct Args {
     /// Evaluate so many images together; with --count.
     #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..))]
     batch: u32,
-    /// With --count: where to write the results, JSON. A file of an interrupted run is gone on with.
+    /// With --count: where to write the results, JSON. A file of an interrupted run is gone on
+    /// with.
     #[arg(long, requires = "count")]
     results: Option<PathBuf>,
-    /// The data set's folder or archive; default: looked for in data, and fetched if it is not there.
+    /// The data set's folder or archive; default: looked for in data, and fetched if it is not
+    /// there.
     #[arg(long)]
     data: Option<PathBuf>,
     /// Seed of the twin's noise.

@@ -45,8 +45,8 @@ pub struct Training {
     /// Whether pre-activations have the noise with which encrypted ones are read.
     #[serde(default)]
     pub noise: bool,
-    /// Standard deviations of a pre-activation that its range holds on each side. The fewer they are,
-    /// the less noise there is, and the more pre-activations wrap.
+    /// Standard deviations of a pre-activation that its range holds on each side. The fewer they
+    /// are, the less noise there is, and the more pre-activations wrap.
     #[serde(default = "range")]
     pub range: f32,
 }

@@ -10,7 +10,8 @@ use super::{PublicError, Result};
 
 /// Encrypts images as a query, with fresh randomness. A server learns how many images there are.
 ///
-/// [`PublicNetworkConfig::integers`](super::PublicNetworkConfig::integers) makes integers of pixels.
+/// [`PublicNetworkConfig::integers`](super::PublicNetworkConfig::integers) makes integers of
+/// pixels.
 ///
 /// # Shapes
 /// `[images, height * width * channels]`, each number within the network's levels.
@@ -19,8 +20,8 @@ use super::{PublicError, Result};
 /// N multiply-adds a number, and 8 bytes a number to send.
 ///
 /// # Errors
-/// [`PublicError::Images`] if the images are not the network's. [`PublicError::Network`] if the key's
-/// parameter set has another number of slots than the network was made for.
+/// [`PublicError::Images`] if the images are not the network's. [`PublicError::Network`] if the
+/// key's parameter set has another number of slots than the network was made for.
 ///
 /// # Examples
 /// ```
@@ -44,15 +45,17 @@ use super::{PublicError, Result};
 ///         ]
 ///     }"#,
 /// )?;
+/// let both = vec![vec![1, 1], vec![-1, -1]];
 /// let weights = vec![
-///     LayerWeights { weights: vec![vec![1, 1], vec![-1, -1]], thresholds: vec![vec![1], vec![1]] },
-///     LayerWeights { weights: vec![vec![1, 1], vec![-1, -1]], thresholds: vec![vec![0], vec![-2]] },
+///     LayerWeights { weights: both.clone(), thresholds: vec![vec![1], vec![1]] },
+///     LayerWeights { weights: both, thresholds: vec![vec![0], vec![-2]] },
 /// ];
 /// let params = Params::toy_insecure()?;
 /// let network = PublicNetwork::new(&config, weights, params.row_size)?;
 /// let key = ClientKey::new(&params, Seed::random());
 /// let keys: Vec<u8> = key.evaluation_keys().to_bytes()?;
-/// let query: Vec<u8> = client::encrypt(&network, &key, array![[1, -1], [1, 1]].view())?.to_bytes()?;
+/// let images = array![[1, -1], [1, 1]];
+/// let query: Vec<u8> = client::encrypt(&network, &key, images.view())?.to_bytes()?;
 ///
 /// // The server has the network, and bytes from the client.
 /// let engine = Cpu::new(&EvaluationKeys::from_bytes(&keys)?);

@@ -7,7 +7,8 @@ use safetensors::SafeTensorError;
 /// A result of this module.
 pub type Result<T, E = PublicError> = std::result::Result<T, E>;
 
-/// What can go wrong with a network whose weights are public: in its numbers, its file or its images.
+/// What can go wrong with a network whose weights are public: in its numbers, its file or its
+/// images.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublicError {

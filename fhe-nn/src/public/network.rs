@@ -33,13 +33,14 @@ pub(super) enum After {
 
 /// A network with public weights.
 ///
-/// Layer i computes, for each output channel, `s_i = w_i * a_(i-1) + s_j` (the last term if it has a
-/// residual connection from layer j) and `a_i = pool(first + step * #{thresholds that s_i reaches})`.
-/// The last layer computes `s_i + bias`. Everything is an integer, so the clear twin is exact.
+/// Layer i computes, for each output channel, `s_i = w_i * a_(i-1) + s_j` (the last term if it has
+/// a residual connection from layer j) and `a_i = pool(first + step * #{thresholds that s_i
+/// reaches})`. The last layer computes `s_i + bias`. Everything is an integer, so the clear twin is
+/// exact.
 ///
 /// An integer s is the torus element `s * unit`. The unit of a layer is as large as its range
-/// allows: half the torus over `range + 1` for signs, a quarter for other activations. Layers joined
-/// by a residual connection share theirs.
+/// allows: half the torus over `range + 1` for signs, a quarter for other activations. Layers
+/// joined by a residual connection share theirs.
 ///
 /// # Examples
 /// ```
@@ -61,14 +62,18 @@ pub(super) enum After {
 ///     }"#,
 /// )?;
 /// let weights = vec![
-///     LayerWeights { weights: vec![vec![1, 1], vec![-1, -1]], thresholds: vec![vec![1], vec![1]] },
+///     LayerWeights {
+///         weights: vec![vec![1, 1], vec![-1, -1]],
+///         thresholds: vec![vec![1], vec![1]],
+///     },
 ///     LayerWeights { weights: vec![vec![-1, -1]], thresholds: vec![vec![-1]] },
 /// ];
 /// let params = Params::secure128_bnn()?;
 /// let network = PublicNetwork::new(&config, weights, params.row_size)?;
 /// assert_eq!(network.exact_scores(array![[1, -1], [1, 1]].view())?, array![[1], [-1]]);
 ///
-/// // The same with the noise of ciphertexts: two lookups, which miss with a probability below 1e-50.
+/// // The same with the noise of ciphertexts: two lookups, which miss with a probability below
+/// // 1e-50.
 /// let image = [1.0, -1.0].map(|x: f64| to_torus(x * network.input_unit()));
 /// let scores = network.forward(&Clear::noisy(&params, 1), &image.to_vec(), 1)?;
 /// assert_eq!((from_torus(scores[0]) / network.score_unit()).round(), 1.0);
@@ -170,8 +175,8 @@ impl PublicNetwork {
         self.layers[self.layers.len() - 1].unit
     }
 
-    /// Returns the scores of `samples` images, class by class, image after image. Values of an image
-    /// are its integers times [`PublicNetwork::input_unit`], channels of a position together.
+    /// Returns the scores of `samples` images, class by class, image after image. Values of an
+    /// image are its integers times [`PublicNetwork::input_unit`], channels of a position together.
     ///
     /// # Cost
     /// A lookup for each pre-activation with an activation, and one for each maximum; twice that
@@ -309,8 +314,8 @@ fn bias(name: &str, thresholds: &[Vec<i64>]) -> Result<Vec<i64>> {
     thresholds.iter().map(one).collect()
 }
 
-/// Returns how far pre-activations can be from their centres, and how far they are read rightly. The
-/// scores of several passes are added up.
+/// Returns how far pre-activations can be from their centres, and how far they are read rightly.
+/// The scores of several passes are added up.
 fn ranges(layer: &PublicLayerConfig, furthest: i64, passes: i64) -> (i64, i64) {
     let times = if layer.activation.is_none() { passes } else { 1 };
     let furthest = times * furthest;

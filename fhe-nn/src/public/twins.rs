@@ -9,15 +9,15 @@ use super::staircase::Staircase;
 use super::{PublicError, Result, pool};
 
 impl PublicNetwork {
-    /// Returns the scores of images in the clear, in integers: the definition. Channels of a position
-    /// lie together.
+    /// Returns the scores of images in the clear, in integers: the definition. Channels of a
+    /// position lie together.
     ///
     /// # Shapes
     /// `[images, height * width * channels] -> [images, classes]`.
     ///
     /// # Errors
-    /// [`PublicError::Images`] if the images are not the network's: in size, or by an integer out of
-    /// range.
+    /// [`PublicError::Images`] if the images are not the network's: in size, or by an integer out
+    /// of range.
     pub fn exact_scores(&self, images: ArrayView2<'_, i64>) -> Result<Array2<i64>> {
         self.check_images(&images)?;
         let mirror = self.config().mirrored.then(|| mirror(self.config().input));
@@ -40,8 +40,8 @@ impl PublicNetwork {
     /// `[images, height * width * channels] -> [images, classes]`.
     ///
     /// # Errors
-    /// Those of [`PublicNetwork::exact_scores`], and [`PublicError::Network`] if the engine's parameter
-    /// set has another number of slots than the network was made for.
+    /// Those of [`PublicNetwork::exact_scores`], and [`PublicError::Network`] if the engine's
+    /// parameter set has another number of slots than the network was made for.
     pub fn clear_scores(&self, engine: &Clear, images: ArrayView2<'_, i64>) -> Result<Array2<f64>> {
         self.check_images(&images)?;
         let unit = self.input_unit();

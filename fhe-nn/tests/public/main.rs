@@ -145,7 +145,8 @@ fn encrypted_images_get_the_scores_of_the_definition() {
 
 #[test]
 fn readings_go_wrong_as_often_as_the_summary_says() {
-    // One layer of signs whose pre-activations are half an integer to five and a half from the threshold.
+    // One layer of signs whose pre-activations are half an integer to five and a half from the
+    // threshold.
     const IMAGES: usize = 4000;
     let config = PublicNetworkConfig {
         input: Shape { channels: 1, height: 1, width: 1 },
@@ -169,7 +170,8 @@ fn readings_go_wrong_as_often_as_the_summary_says() {
         let scores = network.forward(&engine, &phases(&network, &images), IMAGES).unwrap();
         let wrong = scores.iter().filter(|&&s| from_torus(s) > 0.0).count() as f64;
         let p = read.failure_at(x as f64 + 0.5);
-        // A slot of the table is a third of an integer here, which widens the noise by less than a hundredth.
+        // A slot of the table is a third of an integer here, which widens the noise by less than a
+        // hundredth.
         let expected = p * IMAGES as f64;
         let std = (IMAGES as f64 * p * (1.0 - p)).sqrt();
         assert!((wrong - expected).abs() < 5.0 * std + 0.02 * expected, "{x}: {wrong} {expected}");

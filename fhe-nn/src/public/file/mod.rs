@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | `LAYER.weight` | outputs, inputs, rows, columns; or outputs, all the rest | integers |
 //! | `LAYER.thresholds` | outputs, thresholds | integers, ascending; in any order if apart |
-//! | or `LAYER.norm.weight`, `.norm.bias`, `.norm.running_mean`, `.norm.running_var` | outputs | floats |
+//! | or `LAYER.norm.weight` and `.norm.bias` | outputs | floats |
+//! | and `LAYER.norm.running_mean` and `.norm.running_var` | outputs | floats |
 //! | and `LAYER.step` | one number | distance of two levels of the normalised activation |
 //! | `LAYER.bias` | outputs | integers, in the last layer alone; zero if it is absent |
 //!
@@ -12,8 +13,8 @@
 //! whose epsilon is 1e-5. Thresholds that are apart cannot be given by one. Signs have no
 //! `LAYER.step`.
 //!
-//! The header's metadata has one entry, `network`: the [`PublicNetworkConfig`] as JSON. A file may be
-//! compressed by gzip.
+//! The header's metadata has one entry, `network`: the [`PublicNetworkConfig`] as JSON. A file may
+//! be compressed by gzip.
 //!
 //! A file may come from anyone. What it says of its network is checked before its tensors are read,
 //! and no more bytes are read, or unpacked, than a network of that shape can have.

@@ -1,4 +1,5 @@
-//! Encrypted inference with public weights: the client encrypts an image, the server evaluates, the client decrypts.
+//! Encrypted inference with public weights: the client encrypts an image, the server evaluates, the
+//! client decrypts.
 
 mod many;
 mod parties;
@@ -10,19 +11,19 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, value_parser};
-use fhe_core::client::ClientKey;
-use fhe_core::{Cpu, Params, Seed};
+use fhe_core::Params;
 use fhe_examples::bnn::{ModelName, integers};
 use fhe_examples::failure;
+use fhe_nn::public::client::decide;
 use fhe_nn::public::{self, PublicNetwork};
 use ndarray::ArrayView2;
-use parties::{Client, Server, exactly, one};
+use parties::Parties;
 use twins::Twins;
 
 /// Classifies an encrypted image with a network whose weights are public.
 ///
-/// The image is encrypted under the client's key; the server evaluates the network and never sees that key; the scores
-/// come back encrypted. Without --image or --count: one test image.
+/// The image is encrypted under the client's key; the server evaluates the network and never sees
+/// that key; the scores come back encrypted. Without --image or --count: one test image.
 #[derive(Parser)]
 struct Args {
     /// Which network.
@@ -40,7 +41,8 @@ struct Args {
     /// Crop and resize an image file of another size.
     #[arg(long, requires = "image")]
     resize: bool,
-    /// Encrypt nothing: test all test images in the clear, exactly and with the noise of encrypted inference.
+    /// Encrypt nothing: test all test images in the clear, exactly and with the noise of encrypted
+    /// inference.
     #[arg(long)]
     clear: bool,
     /// Encrypt nothing: print shapes, ranges, lookups, predicted time and failure probability.
@@ -52,10 +54,12 @@ struct Args {
     /// Evaluate so many images together; with --count.
     #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..))]
     batch: u32,
-    /// With --count: where to write the results, JSON. A file of an interrupted run is gone on with.
+    /// With --count: where to write the results, JSON. A file of an interrupted run is gone on
+    /// with.
     #[arg(long, requires = "count")]
     results: Option<PathBuf>,
-    /// The data set's folder or archive; default: looked for in data, and fetched if it is not there.
+    /// The data set's folder or archive; default: looked for in data, and fetched if it is not
+    /// there.
     #[arg(long)]
     data: Option<PathBuf>,
     /// Seed of the twin's noise.
@@ -104,19 +108,17 @@ fn run(args: &Args) -> Result<()> {
         return Ok(());
     }
     let start = Instant::now();
-    let client = Client { key: ClientKey::new(&params, Seed::random()), network: &network };
-    let server = Server { engine: Cpu::new(&client.key.evaluation_keys()), network: &network };
+    let parties = Parties::new(&params, &network, &summary);
     println!("keys made in {:.1} s", start.elapsed().as_secs_f64());
     let threads = rayon::current_num_threads();
-    let predicted = summary.list.price.seconds(&server.engine.unit_costs()?, threads);
+    let predicted = summary.list.price.seconds(&parties.engine.unit_costs()?, threads);
     println!("predicted: {predicted:.1} s an image on {threads} threads");
     if args.meter {
         return Ok(());
     }
     if let (Some(file), Some(pixels)) = (&args.image, image) {
         let pixels = ArrayView2::from_shape((1, pixels.len()), &pixels)?;
-        let image: Vec<i64> = config.integers(pixels)?.into_iter().collect();
-        let (class, seconds) = one(&client, &server, &summary, &image)?;
+        let (class, seconds) = parties.one(config.integers(pixels)?.view())?;
         let name = args.model.class_names()[class];
         println!("{}: {name} ({seconds:.2} s on the server)", file.display());
         return Ok(());
@@ -125,13 +127,13 @@ fn run(args: &Args) -> Result<()> {
     if let Some(count) = args.count {
         let count = count as usize;
         ensure!(count <= data.test.len(), "--count {count}: the test set has {}", data.test.len());
-        return many::run(args, &path, (&client, &server), &data.test, &summary);
+        return many::run(args, &path, &parties, &data.test);
     }
     let index = args.index;
     ensure!(index < data.test.len(), "--index {index}: the test set has {}", data.test.len());
-    let image: Vec<i64> = integers(&config, &data.test, index..index + 1)?.into_iter().collect();
-    let exact = exactly(&network, &image)?;
-    let (class, seconds) = one(&client, &server, &summary, &image)?;
+    let image = integers(&config, &data.test, index..index + 1)?;
+    let exact = decide(network.exact_scores(image.view())?.view())[0];
+    let (class, seconds) = parties.one(image.view())?;
     let names = args.model.class_names();
     println!(
         "test image {index} is a {}: encrypted {}, in the clear {} ({seconds:.2} s on the server)",

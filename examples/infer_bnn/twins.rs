@@ -1,14 +1,13 @@
-//! The twins: a test set in the clear, exactly and with the noise of ciphertexts.
+//! The twins on a test set: in the clear, exactly and with the noise of ciphertexts.
 
 use anyhow::Result;
-use fhe_core::{Clear, Params, from_torus, to_torus};
+use fhe_core::{Clear, Params};
 use fhe_data::ImageSet;
 use fhe_examples::bnn::integers;
 use fhe_examples::progress;
 use fhe_nn::public::PublicNetwork;
+use fhe_nn::public::client::decide;
 use rayon::prelude::*;
-
-use crate::parties::largest;
 
 /// The test set in the clear.
 pub(crate) struct Twins {
@@ -28,14 +27,11 @@ impl Twins {
         let bar = progress::bar("in the clear", images.len() as u64, "images");
         let each = (0..images.len()).into_par_iter().map(|i| -> Result<(usize, usize)> {
             let image = integers(network.config(), images, i..i + 1)?;
-            let exact = largest(&network.exact_scores(image.view())?.into_raw_vec_and_offset().0);
-            let unit = network.input_unit();
-            let phases = image.iter().map(|&x| to_torus(x as f64 * unit)).collect();
+            let exact = decide(network.exact_scores(image.view())?.view())[0];
             let engine = Clear::noisy(params, seed.wrapping_mul(1 << 32) + i as u64);
-            let scores = network.forward(&engine, &phases, 1)?;
-            let scores: Vec<f64> = scores.into_iter().map(from_torus).collect();
+            let noisy = decide(network.clear_scores(&engine, image.view())?.view())[0];
             bar.inc(1);
-            Ok((exact, largest(&scores)))
+            Ok((exact, noisy))
         });
         let decisions: Vec<(usize, usize)> = each.collect::<Result<_>>()?;
         bar.finish();

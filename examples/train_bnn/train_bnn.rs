@@ -19,7 +19,8 @@ struct Args {
     /// A recipe of your own, TOML, in place of the model's.
     #[arg(long)]
     recipe: Option<PathBuf>,
-    /// The data set's folder or archive; default: looked for in data, and fetched if it is not there.
+    /// The data set's folder or archive; default: looked for in data, and fetched if it is not
+    /// there.
     #[arg(long)]
     data: Option<PathBuf>,
     /// Passes over the training images; default: the recipe's.

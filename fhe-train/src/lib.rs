@@ -28,8 +28,8 @@ mod source;
 mod step_plan;
 mod summary;
 mod trainer;
-mod tune;
 mod training_plan;
+mod tune;
 mod work;
 
 pub use checkpoint::{Checkpoint, State, Stretch};

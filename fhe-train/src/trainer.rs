@@ -8,7 +8,9 @@ use fhe_core::engine::cpu::{Rows, Values};
 use fhe_core::store::{Dataset, Lock, Message};
 use fhe_core::{Cpu, Engine};
 
-use crate::{Checkpoint, Error, Model, Provenance, Recipe, Report, Result, Source, State, Stretch, Work};
+use crate::{
+    Checkpoint, Error, Model, Provenance, Recipe, Report, Result, Source, State, Stretch, Work,
+};
 
 /// How a run behaves; nothing here changes the model.
 #[derive(Clone, Debug)]

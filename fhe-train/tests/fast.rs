@@ -309,7 +309,7 @@ fn mini_batches_that_cannot_be_are_refused() {
     assert!(error.contains("mini-batch is of no samples"), "{error}");
     let x = [1i8; 100];
     for (samples, labels, words) in [
-        (&[&x[..]][..], &[3u8][..], "labels"),
+        (&[&x[..]][..], &[3u32][..], "labels"),
         (&[&x[..]], &[0, 0], "labels"),
         (&[&x[..99]], &[0], "input"),
     ] {

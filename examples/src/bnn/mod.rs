@@ -45,8 +45,8 @@ pub struct Training {
     /// Whether pre-activations have the noise with which encrypted ones are read.
     #[serde(default)]
     pub noise: bool,
-    /// Standard deviations of a pre-activation that its range holds on each side. The fewer they are,
-    /// the less noise there is, and the more pre-activations wrap.
+    /// Standard deviations of a pre-activation that its range holds on each side. The fewer they
+    /// are, the less noise there is, and the more pre-activations wrap.
     #[serde(default = "range")]
     pub range: f32,
 }
@@ -155,9 +155,18 @@ pub fn integers(
 
 #[cfg(test)]
 mod tests {
-    use fhe_nn::public::PublicPlan;
+    use fhe_nn::public::{PublicNetwork, PublicPlan};
 
     use super::*;
+
+    #[test]
+    fn the_models_of_this_repository_are_networks() {
+        for model in ModelName::value_variants() {
+            let (config, weights) = fhe_nn::public::read(&model.weights()).unwrap();
+            assert_eq!(config.input, model.recipe().unwrap().network.input);
+            PublicNetwork::new(&config, weights, 2048).unwrap();
+        }
+    }
 
     #[test]
     fn every_recipe_is_of_a_network_of_its_images() {

@@ -78,7 +78,8 @@ impl Operations {
     #[must_use]
     pub fn section(&self, name: &str) -> String {
         let mut text = format!(
-            "## {name}\n\n`{}` on {} threads of {}, commit `{}`.\n\n| operation | time |\n|---|---|\n",
+            "## {name}\n\n`{}` on {} threads of {}, commit `{}`.\n\n\
+             | operation | time |\n|---|---|\n",
             self.provenance.command, self.threads, self.provenance.machine, self.provenance.commit
         );
         for (group, name, seconds) in &self.operations {

@@ -25,7 +25,8 @@ pub struct BnnResults {
     pub noisy_lookups: u64,
     /// Bound on the probability that one of the others goes wrong in an image.
     pub failure: f64,
-    /// Of each layer with lookups: name, number of them, standard deviation of the reading's noise in integers.
+    /// Of each layer with lookups: name, number of them, standard deviation of the reading's noise
+    /// in integers.
     pub layers: Vec<(String, u64, f64)>,
     /// Test images in the clear.
     pub test_images: usize,

@@ -1,4 +1,5 @@
-//! Networks with public weights: trained on drawn images, evaluated in the clear and encrypted, and bad input.
+//! Networks with public weights: trained on drawn images, evaluated in the clear and encrypted, and
+//! bad input.
 
 use std::fs;
 use std::path::Path;

@@ -17,7 +17,8 @@ pub(crate) fn resume(model: &Model, path: &Path) -> Result<usize> {
     Ok(epoch)
 }
 
-/// Loads the latent weights of another training, spread over thresholds that are apart; returns the first epoch.
+/// Loads the latent weights of another training, spread over thresholds that are apart; returns the
+/// first epoch.
 pub(crate) fn begin_with(model: &Model, path: &Path) -> Result<usize> {
     let told = || path.display().to_string();
     let saved = candle_core::safetensors::load(path, &Device::Cpu).with_context(told)?;

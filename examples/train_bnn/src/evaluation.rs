@@ -20,7 +20,8 @@ pub(crate) struct Evaluation {
     pub(crate) moments: Vec<Moments>,
     /// Share of the test images that it classifies rightly.
     pub(crate) right: f64,
-    /// If the recipe trains with it: the noise with which an encrypted inference would read the pre-activations.
+    /// If the recipe trains with it: the noise with which an encrypted inference would read the
+    /// pre-activations.
     pub(crate) noise: Option<Noise>,
     /// Share of the test images with that noise.
     right_with_noise: Option<f64>,

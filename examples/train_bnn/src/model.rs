@@ -1,4 +1,5 @@
-//! A binarized network as candle trains it: latent weights, and the integer network that they stand for.
+//! A binarized network as candle trains it: latent weights, and the integer network that they stand
+//! for.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,7 +17,8 @@ use crate::ops::{Activation, Convolution, Moments, Noise, Steps, Windows, moment
 struct Layer {
     /// Latent weights in -1..=1: (rows, columns, channels) of the window x outputs.
     latent: Var,
-    /// Added after the normalisation, one for each threshold that is apart; in the last layer, to the scores.
+    /// Added after the normalisation, one for each threshold that is apart; in the last layer, to
+    /// the scores.
     offset: Var,
     weights: Steps,
     activation: Option<Steps>,
@@ -47,7 +49,8 @@ impl Model {
         for (layer, planned) in config.layers.iter().zip(plan.layers()) {
             let len = planned.geometry.weights();
             let shape = (len, layer.outputs);
-            // Signs should change within a few dozen steps; weights of more bits should use their levels.
+            // Signs should change within a few dozen steps; weights of more bits should use their
+            // levels.
             let most = if layer.largest_weight == 1 { 0.1 } else { 0.5 };
             let latent: Vec<f32> =
                 (0..shape.0 * shape.1).map(|_| random.random_range(-most..most)).collect();
@@ -81,7 +84,8 @@ impl Model {
         all
     }
 
-    /// Returns what a checkpoint holds: the variables, and of each activation where its thresholds are before offsets.
+    /// Returns what a checkpoint holds: the variables, and of each activation where its thresholds
+    /// are before offsets.
     pub(crate) fn saved(&self) -> Result<HashMap<String, Tensor>> {
         let variables = self.variables().into_iter().map(|(n, v)| Ok((n, v.as_tensor().copy()?)));
         let mut all = variables.collect::<Result<HashMap<String, Tensor>>>()?;
@@ -102,9 +106,9 @@ impl Model {
         Ok(())
     }
 
-    /// Returns the checkpoint of another network as one of this, and the layers that it lacks, which begin anew: where
-    /// thresholds are apart here and were not there, each begins where it was, with the weights that all had; steps that
-    /// are others begin at the lowest threshold.
+    /// Returns the checkpoint of another network as one of this, and the layers that it lacks,
+    /// which begin anew: where thresholds are apart here and were not there, each begins where it
+    /// was, with the weights that all had; steps that are others begin at the lowest threshold.
     pub(crate) fn spread(
         &self,
         saved: &HashMap<String, Tensor>,
@@ -152,8 +156,9 @@ impl Model {
         self.layers.iter().try_for_each(|l| l.latent.set(&l.latent.as_tensor().clamp(-1f32, 1f32)?))
     }
 
-    /// Returns the logits of images, (images x integers), and the moments that normalised each layer: the batch's own, or
-    /// given ones. Noise disturbs what is read of a layer, not what a residual connection carries on.
+    /// Returns the logits of images, (images x integers), and the moments that normalised each
+    /// layer: the batch's own, or given ones. Noise disturbs what is read of a layer, not what a
+    /// residual connection carries on.
     pub(crate) fn forward(
         &self,
         images: &Tensor,
@@ -183,7 +188,8 @@ impl Model {
         Ok((x, seen))
     }
 
-    /// Returns the network's shape, with ranges that hold so many standard deviations of every channel.
+    /// Returns the network's shape, with ranges that hold so many standard deviations of every
+    /// channel.
     pub(crate) fn config(
         &self,
         weights: &[LayerWeights],
@@ -254,8 +260,8 @@ impl Model {
     }
 }
 
-/// Returns a layer's first offsets: zero, or quantiles of the normal distribution for thresholds that
-/// are apart.
+/// Returns a layer's first offsets: zero, or quantiles of the normal distribution for thresholds
+/// that are apart.
 fn offsets(outputs: usize, activation: Option<Levels>) -> Vec<f32> {
     let copies = activation.map_or(1, |levels| levels.copies());
     // Near enough to the quantiles of (k + 1) / (copies + 1); training moves them.

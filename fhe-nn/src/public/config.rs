@@ -1,4 +1,5 @@
-//! The public shape of a network, as data that a file says. [`PublicPlan`](super::PublicPlan) checks it.
+//! The public shape of a network, as data that a file says. [`PublicPlan`](super::PublicPlan)
+//! checks it.
 
 use serde::{Deserialize, Serialize};
 
@@ -56,10 +57,10 @@ pub struct PublicLayerConfig {
     /// What follows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<Pool>,
-    /// Distance from a channel's centre beyond which pre-activations wrap. By default this is as far
-    /// as any input can bring them, and then a lookup must have a slot for each integer. A range of
-    /// the model's own may be smaller than that, which makes the noise of readings smaller, or
-    /// larger than a lookup has slots.
+    /// Distance from a channel's centre beyond which pre-activations wrap. By default this is as
+    /// far as any input can bring them, and then a lookup must have a slot for each integer. A
+    /// range of the model's own may be smaller than that, which makes the noise of readings
+    /// smaller, or larger than a lookup has slots.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub range: Option<i64>,
 }

@@ -117,8 +117,8 @@ impl PublicConv2d {
     }
 
     /// Returns the smallest and largest pre-activation of each output, for inputs from `low` to
-    /// `high`, whose [reach](Self::reach) must be that of integers of 64 bits. Padding is zero, which
-    /// counts too if `low` and `high` leave it out.
+    /// `high`, whose [reach](Self::reach) must be that of integers of 64 bits. Padding is zero,
+    /// which counts too if `low` and `high` leave it out.
     pub(super) fn bounds(&self, (low, high): (i64, i64)) -> Vec<(i64, i64)> {
         let padded = self.geometry.filter().padding > 0;
         let (low, high) = if padded { (low.min(0), high.max(0)) } else { (low, high) };

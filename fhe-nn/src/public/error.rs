@@ -7,7 +7,8 @@ use safetensors::SafeTensorError;
 /// A result of this module.
 pub type Result<T, E = PublicError> = std::result::Result<T, E>;
 
-/// What can go wrong with a network whose weights are public: in its numbers, its file or its images.
+/// What can go wrong with a network whose weights are public: in its numbers, its file or its
+/// images.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublicError {
@@ -73,7 +74,7 @@ pub enum PublicError {
         tensors: Vec<String>,
     },
     /// The file has more bytes than the network that it describes can have.
-    #[error("{what} has {got} bytes, expected at most {expected}")]
+    #[error("the {what} has {got} bytes, expected at most {expected}")]
     TooLarge {
         /// The part of the file.
         what: &'static str,

@@ -1,9 +1,9 @@
 //! Networks with public integer weights, evaluated on encrypted images.
 
+pub mod client;
 mod config;
 mod conv2d;
 mod error;
-mod exact;
 pub mod file;
 mod geometry;
 mod levels;
@@ -12,8 +12,10 @@ mod pixels;
 mod plan;
 mod pool;
 mod run;
+mod server;
 mod staircase;
 mod summary;
+mod twins;
 
 pub use config::{LayerWeights, Pool, PublicLayerConfig, PublicNetworkConfig};
 pub use conv2d::PublicConv2d;

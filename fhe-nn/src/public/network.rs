@@ -1,6 +1,6 @@
 //! A network of integer convolutions and activations of few levels.
 
-use fhe_core::{Engine, List};
+use fhe_core::{Engine, List, Params};
 
 use super::config::{LayerWeights, Pool, PublicLayerConfig, PublicNetworkConfig};
 use super::conv2d::PublicConv2d;
@@ -33,13 +33,14 @@ pub(super) enum After {
 
 /// A network with public weights.
 ///
-/// Layer i computes, for each output channel, `s_i = w_i * a_(i-1) + s_j` (the last term if it has a
-/// residual connection from layer j) and `a_i = pool(first + step * #{thresholds that s_i reaches})`.
-/// The last layer computes `s_i + bias`. Everything is an integer, so the clear twin is exact.
+/// Layer i computes, for each output channel, `s_i = w_i * a_(i-1) + s_j` (the last term if it has
+/// a residual connection from layer j) and `a_i = pool(first + step * #{thresholds that s_i
+/// reaches})`. The last layer computes `s_i + bias`. Everything is an integer, so the clear twin is
+/// exact.
 ///
 /// An integer s is the torus element `s * unit`. The unit of a layer is as large as its range
-/// allows: half the torus over `range + 1` for signs, a quarter for other activations. Layers joined
-/// by a residual connection share theirs.
+/// allows: half the torus over `range + 1` for signs, a quarter for other activations. Layers
+/// joined by a residual connection share theirs.
 ///
 /// # Examples
 /// ```
@@ -61,14 +62,18 @@ pub(super) enum After {
 ///     }"#,
 /// )?;
 /// let weights = vec![
-///     LayerWeights { weights: vec![vec![1, 1], vec![-1, -1]], thresholds: vec![vec![1], vec![1]] },
+///     LayerWeights {
+///         weights: vec![vec![1, 1], vec![-1, -1]],
+///         thresholds: vec![vec![1], vec![1]],
+///     },
 ///     LayerWeights { weights: vec![vec![-1, -1]], thresholds: vec![vec![-1]] },
 /// ];
 /// let params = Params::secure128_bnn()?;
 /// let network = PublicNetwork::new(&config, weights, params.row_size)?;
 /// assert_eq!(network.exact_scores(array![[1, -1], [1, 1]].view())?, array![[1], [-1]]);
 ///
-/// // The same with the noise of ciphertexts: two lookups, which miss with a probability below 1e-50.
+/// // The same with the noise of ciphertexts: two lookups, which miss with a probability below
+/// // 1e-50.
 /// let image = [1.0, -1.0].map(|x: f64| to_torus(x * network.input_unit()));
 /// let scores = network.forward(&Clear::noisy(&params, 1), &image.to_vec(), 1)?;
 /// assert_eq!((from_torus(scores[0]) / network.score_unit()).round(), 1.0);
@@ -78,6 +83,8 @@ pub(super) enum After {
 #[derive(Clone, Debug, PartialEq)]
 pub struct PublicNetwork {
     config: PublicNetworkConfig,
+    /// Slots of the half torus that a lookup reads.
+    slots: usize,
     pub(super) layers: Vec<Layer>,
 }
 
@@ -132,7 +139,7 @@ impl PublicNetwork {
             reached.push(reach);
         }
         share_units(&mut layers);
-        Ok(Self { config: config.clone(), layers })
+        Ok(Self { config: config.clone(), slots, layers })
     }
 
     /// Returns the configuration.
@@ -147,6 +154,15 @@ impl PublicNetwork {
         self.layers[self.layers.len() - 1].plan.output.len()
     }
 
+    /// Checks that lookups of a parameter set read as many slots as the network was made for.
+    pub(super) fn check_slots(&self, params: &Params) -> Result<()> {
+        let (got, expected) = (params.row_size, self.slots);
+        if got == expected {
+            return Ok(());
+        }
+        Err(PublicError::network("number of slots of a lookup", got, expected))
+    }
+
     /// Returns the torus fraction by which a client multiplies the integers of an image.
     #[must_use]
     pub fn input_unit(&self) -> f64 {
@@ -159,8 +175,8 @@ impl PublicNetwork {
         self.layers[self.layers.len() - 1].unit
     }
 
-    /// Returns the scores of `samples` images, class by class, image after image. Values of an image
-    /// are its integers times [`PublicNetwork::input_unit`], channels of a position together.
+    /// Returns the scores of `samples` images, class by class, image after image. Values of an
+    /// image are its integers times [`PublicNetwork::input_unit`], channels of a position together.
     ///
     /// # Cost
     /// A lookup for each pre-activation with an activation, and one for each maximum; twice that
@@ -168,6 +184,8 @@ impl PublicNetwork {
     ///
     /// # Errors
     /// [`PublicError::Images`] if there are not as many values as the images have.
+    /// [`PublicError::Network`] if the engine's parameter set has another number of slots than the
+    /// network was made for.
     pub fn forward<E: Engine>(
         &self,
         engine: &E,
@@ -192,6 +210,7 @@ impl PublicNetwork {
         samples: usize,
         done: impl Fn(usize),
     ) -> Result<E::Values> {
+        self.check_slots(engine.params())?;
         let (got, len) = (images.len(), self.config.input.len());
         if Some(got) != samples.checked_mul(len) {
             let expected = format!("{len} for each of {samples} images");
@@ -295,8 +314,8 @@ fn bias(name: &str, thresholds: &[Vec<i64>]) -> Result<Vec<i64>> {
     thresholds.iter().map(one).collect()
 }
 
-/// Returns how far pre-activations can be from their centres, and how far they are read rightly. The
-/// scores of several passes are added up.
+/// Returns how far pre-activations can be from their centres, and how far they are read rightly.
+/// The scores of several passes are added up.
 fn ranges(layer: &PublicLayerConfig, furthest: i64, passes: i64) -> (i64, i64) {
     let times = if layer.activation.is_none() { passes } else { 1 };
     let furthest = times * furthest;

@@ -8,7 +8,8 @@ use super::{PublicError, Result};
 
 impl PublicNetworkConfig {
     /// Returns images as the integers that the network takes. Pixels from 0 to 255 become the
-    /// integers from `levels.0` to `levels.1`, rounded, and the channels of a position come together.
+    /// integers from `levels.0` to `levels.1`, rounded, and the channels of a position come
+    /// together.
     ///
     /// # Shapes
     /// `[images, channels * height * width] -> [images, height * width * channels]`.

@@ -22,9 +22,9 @@ impl Staircase {
     /// An activation.
     ///
     /// # Errors
-    /// [`PublicError::Layer`] if the levels are out of bounds, or if a channel has another number of
-    /// thresholds, one that is out of bounds, or thresholds that do not ascend. Thresholds that are
-    /// apart may come in any order.
+    /// [`PublicError::Layer`] if the levels are out of bounds, or if a channel has another number
+    /// of thresholds, one that is out of bounds, or thresholds that do not ascend. Thresholds that
+    /// are apart may come in any order.
     pub fn new(name: &str, levels: Levels, thresholds: Vec<Vec<i64>>) -> Result<Self> {
         levels.check(name)?;
         for (channel, t) in thresholds.iter().enumerate() {
@@ -63,8 +63,8 @@ impl Staircase {
         self.levels
     }
 
-    /// Returns the activations of a pre-activation of a channel: one, or one for each threshold that
-    /// is apart; none for a channel that is not there.
+    /// Returns the activations of a pre-activation of a channel: one, or one for each threshold
+    /// that is apart; none for a channel that is not there.
     pub fn at(&self, channel: usize, s: i64) -> impl Iterator<Item = i64> {
         let thresholds = self.thresholds.get(channel).map_or(&[][..], Vec::as_slice);
         thresholds.chunks(self.levels.counted()).map(move |thresholds| {
@@ -83,15 +83,15 @@ impl Staircase {
         }
     }
 
-    /// Returns twice the distances of a channel's steps from its centre. Channels with the same ones
-    /// share a table.
+    /// Returns twice the distances of a channel's steps from its centre. Channels with the same
+    /// ones share a table.
     pub(crate) fn doubled_steps(&self, channel: usize) -> Vec<i64> {
         let centre = self.doubled_centre(channel);
         self.thresholds[channel].iter().map(|&t| 2 * t - 1 - centre).collect()
     }
 
-    /// Returns how far a pre-activation from `low` to `high` can be from the centre of a channel, or
-    /// from any of its thresholds that are apart. Half an integer counts as one.
+    /// Returns how far a pre-activation from `low` to `high` can be from the centre of a channel,
+    /// or from any of its thresholds that are apart. Half an integer counts as one.
     pub(crate) fn furthest(&self, channel: usize, (low, high): (i64, i64)) -> i64 {
         let centre = self.doubled_centre(channel);
         let centres = match self.levels.counting {
@@ -142,8 +142,8 @@ impl Staircase {
         Ok(engine.lookup_each(&s, &functions, &of)?)
     }
 
-    /// Moves thresholds that every pre-activation of a channel reaches, or none does, to the nearest
-    /// end of `bounds`. The function stays the same, and the channel's centre comes nearer.
+    /// Moves thresholds that every pre-activation of a channel reaches, or none does, to the
+    /// nearest end of `bounds`. The function stays the same, and the channel's centre comes nearer.
     pub(crate) fn clamp(&mut self, bounds: &[(i64, i64)]) {
         for (thresholds, &(low, high)) in self.thresholds.iter_mut().zip(bounds) {
             thresholds.iter_mut().for_each(|t| *t = (*t).clamp(low, high + 1));

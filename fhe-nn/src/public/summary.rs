@@ -32,8 +32,8 @@ pub struct PublicLayerSummary {
 }
 
 impl PublicLayerSummary {
-    /// Returns the probability that a pre-activation half an integer from a threshold is taken for one
-    /// on the other side: `erfc(1 / (2 sqrt(2) noise)) / 2`. None is nearer than that.
+    /// Returns the probability that a pre-activation half an integer from a threshold is taken for
+    /// one on the other side: `erfc(1 / (2 sqrt(2) noise)) / 2`. None is nearer than that.
     #[must_use]
     pub fn failure(&self) -> f64 {
         self.failure_at(0.5)
@@ -49,8 +49,8 @@ impl PublicLayerSummary {
         }
     }
 
-    /// Returns whether every lookup of the layer reads the right integer, but for one in a million or
-    /// fewer.
+    /// Returns whether every lookup of the layer reads the right integer, but for one in a million
+    /// or fewer.
     #[must_use]
     pub fn is_exact(&self) -> bool {
         self.failure() <= 1e-6
@@ -67,8 +67,9 @@ pub struct PublicSummary {
 }
 
 impl PublicSummary {
-    /// Returns a bound on the probability that an exact layer's lookup goes wrong, and the number of
-    /// lookups that are read with noise. For those there is no bound but the network's own tolerance.
+    /// Returns a bound on the probability that an exact layer's lookup goes wrong, and the number
+    /// of lookups that are read with noise. For those there is no bound but the network's own
+    /// tolerance.
     #[must_use]
     pub fn failure(&self) -> (f64, u64) {
         let read = self.layers.iter().filter(|layer| layer.lookups > 0);
@@ -124,7 +125,8 @@ impl fmt::Display for PublicSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "  layer        output         weights   reaches     range   lookups    noise   wrong at 1/2"
+            "  {:<12} {:<12} {:>9} {:>9} {:>9} {:>9} {:>8}   {:>12}",
+            "layer", "output", "weights", "reaches", "range", "lookups", "noise", "wrong at 1/2"
         )?;
         for layer in &self.layers {
             write!(
@@ -152,7 +154,8 @@ impl fmt::Display for PublicSummary {
         )?;
         writeln!(
             f,
-            "  {} lookups are exact, with a failure of at most {bound:.1e} an image; {noisy} are read with noise",
+            "  {} lookups are exact, with a failure of at most {bound:.1e} an image; {noisy} are read \
+             with noise",
             lookups - noisy
         )
     }

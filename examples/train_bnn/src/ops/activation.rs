@@ -14,9 +14,9 @@ const ROWS: usize = 1024;
 /// Numbers that are not worth a thread of their own.
 const MIN: usize = 1 << 14;
 
-/// Equal steps: `first + step * (thresholds that x reaches)`. The gradient is that of the ramp through the middles of the
-/// steps, and zero beyond its ends (the straight-through estimator: Bengio et al., arXiv 1308.3432; with the ends
-/// cut off: Hubara et al., NeurIPS 2016, equation 4).
+/// Equal steps: `first + step * (thresholds that x reaches)`. The gradient is that of the ramp
+/// through the middles of the steps, and zero beyond its ends (the straight-through estimator:
+/// Bengio et al., arXiv 1308.3432; with the ends cut off: Hubara et al., NeurIPS 2016, equation 4).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Steps {
     /// Lowest value.
@@ -32,7 +32,8 @@ pub(crate) struct Steps {
 }
 
 impl Steps {
-    /// Weights: integers up to `largest`, for latent numbers in -1..=1; without zero if `largest` is 1.
+    /// Weights: integers up to `largest`, for latent numbers in -1..=1; without zero if `largest`
+    /// is 1.
     pub(crate) fn weights(largest: i32) -> Self {
         let m = largest as f32;
         if largest == 1 {
@@ -48,8 +49,8 @@ impl Steps {
         }
     }
 
-    /// An activation: symmetric thresholds for levels around zero, thresholds from 0 to three standard deviations for
-    /// others.
+    /// An activation: symmetric thresholds for levels around zero, thresholds from 0 to three
+    /// standard deviations for others.
     pub(crate) fn activation(levels: Levels) -> Self {
         let count = levels.counted();
         let (spacing, lowest) = if levels.first < 0 {
@@ -151,9 +152,9 @@ fn sums(parts: impl IndexedParallelIterator<Item = Vec<f32>>) -> Vec<f64> {
     all
 }
 
-/// `steps((x - mean) / std + offset)` of each column: batch normalisation (Ioffe and Szegedy, ICML 2015) without gain, which
-/// a sign does not see, and steps. With several offsets a column, all columns with the first come first, then all with
-/// the second.
+/// `steps((x - mean) / std + offset)` of each column: batch normalisation (Ioffe and Szegedy, ICML
+/// 2015) without gain, which a sign does not see, and steps. With several offsets a column, all
+/// columns with the first come first, then all with the second.
 pub(crate) struct Activation {
     pub(crate) steps: Steps,
     /// Those of the batch, through which the gradient goes too.
@@ -288,7 +289,8 @@ mod tests {
         Var::from_tensor(&Tensor::from_vec(x, shape, &Device::Cpu).unwrap()).unwrap()
     }
 
-    /// What the straight-through estimator takes steps for: the ramp, of normalised columns, in doubles.
+    /// What the straight-through estimator takes steps for: the ramp, of normalised columns, in
+    /// doubles.
     fn ramps(steps: Steps, x: &[f64], offsets: &[f64], columns: usize) -> Vec<f64> {
         let (slope, low, high) = steps.ramp();
         let rows = x.len() / columns;

@@ -10,15 +10,16 @@ use rayon::prelude::*;
 
 use super::{floats, on_floats};
 
-/// Parts of a batch, each with its own sum of the weights' gradients: fixed, so that sums do not depend on the number of
-/// threads.
+/// Parts of a batch, each with its own sum of the weights' gradients: fixed, so that sums do not
+/// depend on the number of threads.
 const PARTS: usize = 8;
 /// Rows of a matrix of windows that is made at a time: few enough for the nearer caches.
 const ROWS: usize = 256;
 
 /// Which numbers of a map a convolution's windows hold.
 pub(crate) struct Windows {
-    /// Numbers that lie together in the map and in the matrix of windows: first one of each, and how many.
+    /// Numbers that lie together in the map and in the matrix of windows: first one of each, and
+    /// how many.
     runs: Vec<(usize, usize, usize)>,
     positions: usize,
     /// Numbers of a window, (rows, columns, channels).
@@ -46,7 +47,8 @@ impl Windows {
         Self { runs, positions: places.len(), len, input: geometry.input().len() }
     }
 
-    /// Writes the windows of maps as rows of a matrix (im2col); what lies in the padding is left as it is.
+    /// Writes the windows of maps as rows of a matrix (im2col); what lies in the padding is left as
+    /// it is.
     fn spread(&self, maps: &[f32], windows: &mut [f32]) {
         let size = self.positions * self.len;
         for (x, out) in maps.chunks_exact(self.input).zip(windows.chunks_exact_mut(size)) {

@@ -6,10 +6,12 @@ use rand::prelude::*;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-/// Numbers that are drawn from one stream: fixed, so that they do not depend on the number of threads.
+/// Numbers that are drawn from one stream: fixed, so that they do not depend on the number of
+/// threads.
 const CHUNK: usize = 1 << 14;
 
-/// Gaussian noise on the pre-activations of each layer: a network that trains with it keeps away from the thresholds.
+/// Gaussian noise on the pre-activations of each layer: a network that trains with it keeps away
+/// from the thresholds.
 #[derive(Clone, Debug)]
 pub(crate) struct Noise {
     /// Of each layer the standard deviation, in integers.

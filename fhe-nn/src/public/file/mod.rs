@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | `LAYER.weight` | outputs, inputs, rows, columns; or outputs, all the rest | integers |
 //! | `LAYER.thresholds` | outputs, thresholds | integers, ascending; in any order if apart |
-//! | or `LAYER.norm.weight`, `.norm.bias`, `.norm.running_mean`, `.norm.running_var` | outputs | floats |
+//! | or `LAYER.norm.weight` and `.norm.bias` | outputs | floats |
+//! | and `LAYER.norm.running_mean` and `.norm.running_var` | outputs | floats |
 //! | and `LAYER.step` | one number | distance of two levels of the normalised activation |
 //! | `LAYER.bias` | outputs | integers, in the last layer alone; zero if it is absent |
 //!
@@ -12,8 +13,8 @@
 //! whose epsilon is 1e-5. Thresholds that are apart cannot be given by one. Signs have no
 //! `LAYER.step`.
 //!
-//! The header's metadata has one entry, `network`: the [`PublicNetworkConfig`] as JSON. A file may be
-//! compressed by gzip.
+//! The header's metadata has one entry, `network`: the [`PublicNetworkConfig`] as JSON. A file may
+//! be compressed by gzip.
 //!
 //! A file may come from anyone. What it says of its network is checked before its tensors are read,
 //! and no more bytes are read, or unpacked, than a network of that shape can have.
@@ -165,7 +166,7 @@ fn from_plain(mut reader: impl Read) -> Result<(PublicNetworkConfig, Vec<LayerWe
     let mut bytes = Vec::new();
     reader.by_ref().take(LENGTH as u64).read_to_end(&mut bytes)?;
     let length = bytes[..].try_into().map_err(|_| SafeTensorError::HeaderTooSmall)?;
-    let header = at_most("the header", u64::from_le_bytes(length), HEADER)?;
+    let header = at_most("header", u64::from_le_bytes(length), HEADER)?;
     reader.by_ref().take(header).read_to_end(&mut bytes)?;
     if bytes.len() as u64 != LENGTH as u64 + header {
         return Err(SafeTensorError::InvalidHeaderLength.into());
@@ -179,7 +180,8 @@ fn from_plain(mut reader: impl Read) -> Result<(PublicNetworkConfig, Vec<LayerWe
     let layers: HashSet<&str> = config.layers.iter().map(|layer| layer.name.as_str()).collect();
     let unknown = names.keys().filter(|name| !tensors::belongs(name, &layers));
     tensors::none_unknown(unknown.cloned().collect())?;
-    let data = at_most("the tensors", metadata.data_len() as u64, most_bytes(&config, &plan))?;
+    let data =
+        at_most("data of the tensors", metadata.data_len() as u64, most_bytes(&config, &plan))?;
     // One byte more shows whether the file ends here.
     reader.take(data + 1).read_to_end(&mut bytes)?;
     let weights = layers_of(&config, &plan, &SafeTensors::deserialize(&bytes)?)?;

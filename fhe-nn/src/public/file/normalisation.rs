@@ -14,9 +14,9 @@ pub(super) struct Normalisation {
 }
 
 impl Normalisation {
-    /// Returns the thresholds of output o, and whether they are those of its negated filter, which is
-    /// so for a negative gain: `gain (s - mean) / std + offset >= c` is
-    /// `s >= mean + (c - offset) std / gain`.
+    /// Returns the thresholds of output o, and whether they are those of its negated filter, which
+    /// is so for a negative gain: `gain (s - mean) / std + offset >= c` is `s >= mean + (c -
+    /// offset) std / gain`.
     pub(super) fn fold(&self, o: usize, step: f64, thresholds: usize) -> (Vec<i64>, bool) {
         let negated = self.gains[o] < 0.0;
         let sign = if negated { -1.0 } else { 1.0 };

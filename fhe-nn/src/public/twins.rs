@@ -1,5 +1,6 @@
-//! The exact twin: a network in the clear, in integers.
+//! The twins of a network, in the clear: exactly in integers, and with the noise of ciphertexts.
 
+use fhe_core::{Clear, from_torus, to_torus};
 use ndarray::{Array2, ArrayView2};
 
 use super::config::Pool;
@@ -8,15 +9,15 @@ use super::staircase::Staircase;
 use super::{PublicError, Result, pool};
 
 impl PublicNetwork {
-    /// Returns the scores of images in the clear, in integers: the definition. Channels of a position
-    /// lie together.
+    /// Returns the scores of images in the clear, in integers: the definition. Channels of a
+    /// position lie together.
     ///
     /// # Shapes
     /// `[images, height * width * channels] -> [images, classes]`.
     ///
     /// # Errors
-    /// [`PublicError::Images`] if the images are not the network's: in size, or by an integer out of
-    /// range.
+    /// [`PublicError::Images`] if the images are not the network's: in size, or by an integer out
+    /// of range.
     pub fn exact_scores(&self, images: ArrayView2<'_, i64>) -> Result<Array2<i64>> {
         self.check_images(&images)?;
         let mirror = self.config().mirrored.then(|| mirror(self.config().input));
@@ -30,6 +31,26 @@ impl PublicNetwork {
             add(self.scores_of(image));
         }
         Ok(scores)
+    }
+
+    /// Returns the scores of images in the clear, as an engine computes them: with the noise of
+    /// ciphertexts, or without.
+    ///
+    /// # Shapes
+    /// `[images, height * width * channels] -> [images, classes]`.
+    ///
+    /// # Errors
+    /// Those of [`PublicNetwork::exact_scores`], and [`PublicError::Network`] if the engine's
+    /// parameter set has another number of slots than the network was made for.
+    pub fn clear_scores(&self, engine: &Clear, images: ArrayView2<'_, i64>) -> Result<Array2<f64>> {
+        self.check_images(&images)?;
+        let unit = self.input_unit();
+        let phases = images.iter().map(|&x| to_torus(x as f64 * unit)).collect();
+        let scores = self.forward(engine, &phases, images.nrows())?;
+        let (classes, unit) = (self.classes(), self.score_unit());
+        Ok(Array2::from_shape_fn((images.nrows(), classes), |(image, class)| {
+            from_torus(scores[image * classes + class]) / unit
+        }))
     }
 
     /// Checks that images are the network's.

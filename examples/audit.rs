@@ -79,7 +79,7 @@ fn audit(run: &Path, twins: u64, results: Option<&Path>) -> Result<()> {
         classes,
         copies,
         features: (0..train.labels.len()).map(|i| train.row(i)).collect(),
-        labels: train.labels.clone(),
+        labels: train.labels.iter().map(|&label| label.into()).collect(),
         label_log2: whole.label_log2(),
     };
     let bar = progress::bar("twins", twins + 1, "twins");

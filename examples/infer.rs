@@ -89,7 +89,7 @@ fn infer(args: &Args) -> Result<()> {
 fn decrypt(run: &Path, results: Option<&Path>) -> Result<()> {
     let (client, server) = (ClientFolder::of(run), ServerFolder::of(run));
     let key = client.read_key()?;
-    let saved = Checkpoint::load(&server.model(), key.params(), &key.id())?;
+    let saved = Checkpoint::load_for(&server.model(), key.params(), &key.id())?;
     let test = client.load("test")?;
     let confusion = ClearModel::decrypt(&key, &saved)?.confusion(&test)?;
     let accuracy = client::accuracy(&confusion);
@@ -147,7 +147,7 @@ fn curve(key: &ClientKey, server: &ServerFolder, test: &Labelled) -> Result<Vec<
     paths.sort();
     let mut curve = Vec::new();
     for path in paths {
-        let saved = Checkpoint::load(&path, key.params(), &key.id())?;
+        let saved = Checkpoint::load_for(&path, key.params(), &key.id())?;
         let confusion = ClearModel::decrypt(key, &saved)?.confusion(test)?;
         curve.push((saved.state.images, client::accuracy(&confusion)));
     }
@@ -197,7 +197,7 @@ fn read(run: &Path, scores: &Path) -> Result<()> {
 fn check(run: &Path, count: usize, results: Option<&Path>) -> Result<()> {
     let (client, folder) = (ClientFolder::of(run), ServerFolder::of(run));
     let (key, test, engine) = (client.read_key()?, client.load("test")?, folder.engine()?);
-    let saved = Checkpoint::load(&folder.model(), key.params(), &key.id())?;
+    let saved = Checkpoint::load_for(&folder.model(), key.params(), &key.id())?;
     let model = ClearModel::decrypt(&key, &saved)?;
     let classes = model.classify(&test)?;
     let noisy = model.with_noise(1).classify(&test)?;

@@ -51,7 +51,7 @@ fn run() -> Result<()> {
 
     // The client again: decrypt, test, compare.
     let model = folder.join("model.ckpt");
-    let saved = Checkpoint::load(&model, key.params(), &key.id())?;
+    let saved = Checkpoint::load_for(&model, key.params(), &key.id())?;
     let accuracy = client::accuracy(&ClearModel::decrypt(&key, &saved)?.confusion(&test)?);
     let twin = ClearModel::twin(key.params(), &recipe, &train, preset.batch(), None)?;
     let twin = client::accuracy(&twin.confusion(&test)?);

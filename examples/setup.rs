@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, value_parser};
 use fhe_core::client::ClientKey;
-use fhe_core::store::{Dataset, Lock, Secrecy};
+use fhe_core::store::{Dataset, Lock, Message, Secrecy};
 use fhe_core::{Params, Seed};
 use fhe_data::Split;
 use fhe_examples::client::{self, ClientFolder, Labelled, Setup};

@@ -23,7 +23,10 @@ fn encrypt(path: &Path, key: &ClientKey) {
     let samples: Vec<_> = (0..SAMPLES)
         .map(|_| {
             let features = (0..key.params().row_size).map(|_| rng.random_range(-2..=2)).collect();
-            (features, ClearSource::label_values(rng.random_range(0..CLASSES as u8), CLASSES, -31))
+            (
+                features,
+                ClearSource::label_values(rng.random_range(0..CLASSES as u8).into(), CLASSES, -31),
+            )
         })
         .collect();
     let shape = DatasetShape {
@@ -35,7 +38,7 @@ fn encrypt(path: &Path, key: &ClientKey) {
         values_log2: -31,
         copies: 1,
     };
-    let mut writer = DatasetWriter::resume(path, key, &shape).unwrap();
+    let mut writer = DatasetWriter::deterministic(path, key, &shape).unwrap();
     writer.write_batch(&samples).unwrap();
     writer.finish().unwrap();
 }

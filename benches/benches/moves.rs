@@ -35,22 +35,21 @@ impl Bench {
     /// Encrypted values: the exponents of a blind rotation are then random.
     fn values(&self, count: usize) -> Values {
         let phases = random(count);
-        self.cpu.open_values(&[self.key.encrypt_list_of_values(&phases, "bench values", 0)])
+        let key = self.key.deterministic("bench values");
+        key.encrypt_values(&phases, 0).unwrap().open(&self.cpu).unwrap()
     }
 
     fn rows(&self, count: usize) -> Rows {
-        self.key.encrypt_list_of_rows(&random(count * self.n()), "bench rows", 0)
+        let key = self.key.deterministic("bench rows");
+        key.encrypt_rows(&random(count * self.n()), 0).unwrap()
     }
 
     fn selectors(&self, count: usize) -> Selectors {
         let mut rng = ChaCha8Rng::seed_from_u64(2);
-        let stored: Vec<_> = (0..count as u64)
-            .map(|i| {
-                let m: Vec<i32> = (0..self.n()).map(|_| rng.random_range(-3..=3)).collect();
-                self.key.encrypt_selector_of(&m, "bench selector", i)
-            })
-            .collect();
-        self.cpu.open_selectors(&stored)
+        let m: Vec<Vec<i32>> =
+            (0..count).map(|_| (0..self.n()).map(|_| rng.random_range(-3..=3)).collect()).collect();
+        let key = self.key.deterministic("bench selector");
+        key.encrypt_query(&m, 0).unwrap().open(&self.cpu).unwrap()
     }
 }
 
@@ -143,7 +142,8 @@ fn lists(c: &mut Criterion) {
     let cpu = Cpu::new(&key.evaluation_keys());
     let levels = params.lists.unwrap().selector.levels as usize;
     let phases = random(256 * levels);
-    let x = cpu.open_values(&[key.encrypt_list_of_values(&phases, "bench lists", 0)]);
+    let x =
+        key.deterministic("bench lists").encrypt_values(&phases, 0).unwrap().open(&cpu).unwrap();
     let list: Vec<_> = (0..256).map(|value| Slot { value, coefficient: value }).collect();
     let mut group = group(c, "lists");
     for count in [1, 8] {

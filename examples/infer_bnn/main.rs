@@ -15,7 +15,8 @@ use fhe_core::{Cpu, Params, Seed};
 use fhe_examples::bnn::{ModelName, integers};
 use fhe_examples::failure;
 use fhe_nn::public::{self, PublicNetwork};
-use parties::{Client, Server, largest, one};
+use ndarray::ArrayView2;
+use parties::{Client, Server, exactly, one};
 use twins::Twins;
 
 /// Classifies an encrypted image with a network whose weights are public.
@@ -113,7 +114,9 @@ fn run(args: &Args) -> Result<()> {
         return Ok(());
     }
     if let (Some(file), Some(pixels)) = (&args.image, image) {
-        let (class, seconds) = one(&client, &server, &summary, &integers(&config, &pixels))?;
+        let pixels = ArrayView2::from_shape((1, pixels.len()), &pixels)?;
+        let image: Vec<i64> = config.integers(pixels)?.into_iter().collect();
+        let (class, seconds) = one(&client, &server, &summary, &image)?;
         let name = args.model.class_names()[class];
         println!("{}: {name} ({seconds:.2} s on the server)", file.display());
         return Ok(());
@@ -126,8 +129,8 @@ fn run(args: &Args) -> Result<()> {
     }
     let index = args.index;
     ensure!(index < data.test.len(), "--index {index}: the test set has {}", data.test.len());
-    let image = integers(&config, data.test.image(index));
-    let exact = largest(&network.classify_exactly(&image));
+    let image: Vec<i64> = integers(&config, &data.test, index..index + 1)?.into_iter().collect();
+    let exact = exactly(&network, &image)?;
     let (class, seconds) = one(&client, &server, &summary, &image)?;
     let names = args.model.class_names();
     println!(

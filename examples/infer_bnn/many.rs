@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use fhe_core::Engine;
-use fhe_core::server::SeededRows;
+use fhe_core::store::EncryptedValues;
 use fhe_data::ImageSet;
 use fhe_examples::bnn::integers;
 use fhe_examples::bnn::results::{BnnResults, EncryptedImage};
@@ -15,7 +15,7 @@ use fhe_train::Provenance;
 use indicatif::HumanDuration;
 
 use crate::Args;
-use crate::parties::{Client, Server, largest};
+use crate::parties::{Client, Server, exactly};
 use crate::twins::Twins;
 
 /// Encrypts the first images of the test set and compares with the twins.
@@ -75,12 +75,16 @@ pub(crate) fn run(
         let first = found.images.len();
         let together: Vec<usize> = (first..count.min(first + batch)).collect();
         let clear: Vec<Vec<i64>> =
-            together.iter().map(|&i| integers(server.network.config(), images.image(i))).collect();
-        let queries: Vec<SeededRows> = clear
+            integers(server.network.config(), images, first..first + together.len())?
+                .rows()
+                .into_iter()
+                .map(|image| image.to_vec())
+                .collect();
+        let queries: Vec<EncryptedValues> = clear
             .iter()
             .zip(&together)
             .map(|(image, i)| client.encrypt(image, &format!("test image {i}")))
-            .collect();
+            .collect::<Result<_>>()?;
         let raw_seconds = server.engine.raw_seconds(2);
         let start = Instant::now();
         let scores = server.scores(&queries, |_| ())?;
@@ -90,7 +94,7 @@ pub(crate) fn run(
             found.images.push(EncryptedImage {
                 index,
                 label: images.label(index).into(),
-                exact: largest(&server.network.classify_exactly(image)),
+                exact: exactly(server.network, image)?,
                 encrypted,
                 seconds,
                 raw_seconds,

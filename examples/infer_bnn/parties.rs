@@ -5,10 +5,11 @@ use std::time::Instant;
 use anyhow::Result;
 use fhe_core::client::ClientKey;
 use fhe_core::engine::cpu::Values;
-use fhe_core::server::SeededRows;
-use fhe_core::{Cpu, from_torus, to_torus};
+use fhe_core::store::EncryptedValues;
+use fhe_core::{Cpu, Engine, from_torus, to_torus};
 use fhe_examples::progress;
 use fhe_nn::public::{PublicNetwork, PublicSummary};
+use ndarray::ArrayView2;
 
 /// What the client holds.
 pub(crate) struct Client<'a> {
@@ -17,10 +18,10 @@ pub(crate) struct Client<'a> {
 }
 
 impl Client<'_> {
-    pub(crate) fn encrypt(&self, image: &[i64], purpose: &str) -> SeededRows {
+    pub(crate) fn encrypt(&self, image: &[i64], purpose: &str) -> Result<EncryptedValues> {
         let unit = self.network.input_unit();
         let phases: Vec<u64> = image.iter().map(|&x| to_torus(x as f64 * unit)).collect();
-        self.key.encrypt_list_of_values(&phases, purpose, 0)
+        Ok(self.key.deterministic(purpose).encrypt_values(&phases, 0)?)
     }
 
     /// Returns the class of each image.
@@ -40,10 +41,23 @@ pub(crate) struct Server<'a> {
 
 impl Server<'_> {
     /// Calls `done(i)` after layer i.
-    pub(crate) fn scores(&self, images: &[SeededRows], done: impl Fn(usize)) -> Result<Values> {
-        let values = self.engine.open_values(images);
+    pub(crate) fn scores(
+        &self,
+        images: &[EncryptedValues],
+        done: impl Fn(usize),
+    ) -> Result<Values> {
+        let opened: Vec<Values> =
+            images.iter().map(|image| image.open(&self.engine)).collect::<Result<_, _>>()?;
+        let dimension = self.engine.params().row_size;
+        let values = Values::concat(dimension, &opened.iter().collect::<Vec<_>>());
         Ok(self.network.forward_watched(&self.engine, &values, images.len(), done)?)
     }
+}
+
+/// Returns the class that the exact twin decides on.
+pub(crate) fn exactly(network: &PublicNetwork, image: &[i64]) -> Result<usize> {
+    let scores = network.exact_scores(ArrayView2::from_shape((1, image.len()), image)?)?;
+    Ok(largest(&scores.into_iter().collect::<Vec<i64>>()))
 }
 
 /// Returns the index of the largest score, of equal ones the first.
@@ -58,7 +72,7 @@ pub(crate) fn one(
     summary: &PublicSummary,
     image: &[i64],
 ) -> Result<(usize, f64)> {
-    let query = client.encrypt(image, "query");
+    let query = client.encrypt(image, "query")?;
     let bar = progress::bar("on the server", summary.list.price.lookups, "lookups");
     let passes = server.network.config().passes() as u64;
     let start = Instant::now();

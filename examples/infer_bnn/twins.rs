@@ -27,8 +27,8 @@ impl Twins {
     ) -> Result<Self> {
         let bar = progress::bar("in the clear", images.len() as u64, "images");
         let each = (0..images.len()).into_par_iter().map(|i| -> Result<(usize, usize)> {
-            let image = integers(network.config(), images.image(i));
-            let exact = largest(&network.classify_exactly(&image));
+            let image = integers(network.config(), images, i..i + 1)?;
+            let exact = largest(&network.exact_scores(image.view())?.into_raw_vec_and_offset().0);
             let unit = network.input_unit();
             let phases = image.iter().map(|&x| to_torus(x as f64 * unit)).collect();
             let engine = Clear::noisy(params, seed.wrapping_mul(1 << 32) + i as u64);

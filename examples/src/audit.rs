@@ -11,7 +11,7 @@ use std::time::Instant;
 use fhe_core::client::ClientKey;
 use fhe_core::engine::clear::{self, Row};
 use fhe_core::engine::cpu;
-use fhe_core::{Clear, Cpu, Engine, List, Params, Reads, Result, Slot, Table, Term, from_torus};
+use fhe_core::{Clear, Cpu, Engine, List, Params, Result, Slot, Term, TestPolynomial, from_torus};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -271,17 +271,26 @@ impl Engine for Audit<'_> {
         Ok(Seen { cipher, plain: self.exact.gather_rows(&rows.plain, picks)? })
     }
 
-    fn lookup(&self, x: &Values, tables: &[Table]) -> Result<Values> {
-        let cipher = self.timed("lookup", || self.cpu.lookup(&x.cipher, tables))?;
+    fn lookup_each(
+        &self,
+        x: &Values,
+        functions: &[TestPolynomial],
+        of: &[usize],
+    ) -> Result<Values> {
+        let cipher = self.timed("lookup", || self.cpu.lookup_each(&x.cipher, functions, of))?;
         let plain = self.key.decrypt_values(&cipher)?;
-        let (exact, noisy) =
-            (self.exact.lookup(&x.plain, tables)?, self.noisy.lookup(&x.plain, tables)?);
-        let count = tables.len();
-        for t in 0..count {
-            let of_table =
-                |x: &[u64]| -> Vec<u64> { x.iter().skip(t).step_by(count).copied().collect() };
-            let name = format!("lookup, table {} of {count}, reading included", t + 1);
-            self.note(&name, &of_table(&plain), &of_table(&exact), &of_table(&noisy));
+        let exact = self.exact.lookup_each(&x.plain, functions, of)?;
+        let noisy = self.noisy.lookup_each(&x.plain, functions, of)?;
+        if let [function] = functions {
+            let count = function.extracted().len();
+            for t in 0..count {
+                let of_table =
+                    |x: &[u64]| -> Vec<u64> { x.iter().skip(t).step_by(count).copied().collect() };
+                let name = format!("lookup, table {} of {count}, reading included", t + 1);
+                self.note(&name, &of_table(&plain), &of_table(&exact), &of_table(&noisy));
+            }
+        } else {
+            self.note("lookup of a table each, reading included", &plain, &exact, &noisy);
         }
         let told = {
             let mut found = self.lock();
@@ -289,16 +298,6 @@ impl Engine for Audit<'_> {
             found.lookups
         };
         (self.told)(told);
-        Ok(Seen { cipher, plain })
-    }
-
-    fn lookup_each(&self, x: &Values, reads: &[Reads], of: &[usize]) -> Result<Values> {
-        let cipher = self.timed("lookup", || self.cpu.lookup_each(&x.cipher, reads, of))?;
-        let plain = self.key.decrypt_values(&cipher)?;
-        let exact = self.exact.lookup_each(&x.plain, reads, of)?;
-        let noisy = self.noisy.lookup_each(&x.plain, reads, of)?;
-        self.note("lookup of a table each, reading included", &plain, &exact, &noisy);
-        self.lock().lookups += x.plain.len() as u64;
         Ok(Seen { cipher, plain })
     }
 

@@ -289,12 +289,12 @@ pub fn encrypt(
         copies,
     };
     check_copies(samples / copies, copies, batch)?;
-    let mut writer = DatasetWriter::resume(path, key, &shape)?;
+    let mut writer = DatasetWriter::deterministic(path, key, &shape)?;
     let bar = progress::bar("encrypting images", samples as u64, "images");
     while writer.next_sample() < samples {
         let first = writer.next_sample();
         let batch: Vec<_> = (first..(first + batch).min(samples))
-            .map(|i| (data.row(i), ClearSource::label_values(data.labels[i], classes, log2)))
+            .map(|i| (data.row(i), ClearSource::label_values(data.labels[i].into(), classes, log2)))
             .collect();
         writer.write_batch(&batch)?;
         bar.set_position(writer.next_sample() as u64);
@@ -314,7 +314,7 @@ pub fn encrypt_query(path: &Path, key: &ClientKey, features: Vec<i32>) -> Result
     let inputs = key.digest(&bytes);
     let shape =
         DatasetShape { name, samples: 1, values: 0, batch: 1, inputs, values_log2: 0, copies: 1 };
-    let mut writer = DatasetWriter::resume(path, key, &shape)?;
+    let mut writer = DatasetWriter::create(path, key, &shape)?;
     if writer.next_sample() == 0 {
         writer.write_batch(&[(features, Vec::new())])?;
     }
@@ -367,7 +367,7 @@ impl ClearModel {
             classes: recipe.classes(),
             copies: recipe.copies(),
             features: (0..data.labels.len()).map(|i| data.row(i)).collect(),
-            labels: data.labels.clone(),
+            labels: data.labels.iter().map(|&label| label.into()).collect(),
             label_log2: recipe.label_log2(),
         };
         let mut model = Model::new(&engine, recipe)?;

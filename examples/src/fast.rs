@@ -95,12 +95,13 @@ pub fn train(
     let steps = plan.batches * recipe.passes;
     let every = steps.div_ceil(tests.max(1));
     let (mut images, mut lookups, mut curve) = (0, 0, Vec::new());
+    let labels: Vec<u32> = data.train.labels.iter().map(|&label| label.into()).collect();
     let bar = progress::bar("fast twin", steps as u64, "steps");
     for step in 0..steps {
         let index = step % (plan.batches * copies);
         let range = index * batch..((index + 1) * batch).min(count);
         let x: Vec<&[i8]> = range.clone().map(|i| data.train.features.row(i)).collect();
-        let work = twin.train_step(&x, &data.train.labels[range])?;
+        let work = twin.train_step(&x, &labels[range])?;
         images += work.samples as u64;
         lookups += work.lookups as u64;
         if (step + 1) % every == 0 && step + 1 < steps {
@@ -119,7 +120,7 @@ pub fn train(
 fn accuracy(twin: &FastTwin, test: &Labelled) -> Result<f64> {
     let x: Vec<&[i8]> = (0..test.labels.len()).map(|i| test.features.row(i)).collect();
     let classes = twin.classify(&x)?;
-    let right = classes.iter().zip(&test.labels).filter(|(c, l)| **c == usize::from(**l)).count();
+    let right = classes.iter().zip(&test.labels).filter(|(c, l)| **c == u32::from(**l)).count();
     Ok(right as f64 / x.len().max(1) as f64)
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use fhe_train::{Part, Recipe, Report};
+use fhe_train::{Recipe, Report, Stretch};
 use serde::{Deserialize, Serialize};
 
 use crate::bnn::operations::Operations;
@@ -54,7 +54,7 @@ pub struct Results {
     /// The public recipe.
     pub recipe: Recipe,
     /// The stretches of work.
-    pub parts: Vec<Part>,
+    pub parts: Vec<Stretch>,
     /// Images seen and test accuracy, of each decrypted snapshot.
     pub curve: Vec<(u64, f64)>,
     /// Class names.

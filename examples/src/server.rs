@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use fhe_core::Cpu;
 use fhe_core::engine::cpu::Values;
 use fhe_core::server::EvaluationKeys;
-use fhe_core::store::{ChunkReader, Dataset, Header, Secrecy, write_file};
+use fhe_core::store::{ChunkReader, Dataset, Header, Message, Secrecy, write_file};
 use fhe_core::{Engine, Params};
 use fhe_train::{Checkpoint, Recipe};
 
@@ -88,7 +88,7 @@ const SCORES: &str = "encrypted scores";
 /// # Errors
 /// Those of the files.
 pub fn score(engine: &Cpu, model: &Path, query: &Path) -> Result<Values> {
-    let saved = Checkpoint::load(model, engine.params(), engine.key_id())?;
+    let saved = Checkpoint::load_for(model, engine.params(), engine.key_id())?;
     let model = saved.model(engine)?.finished(engine)?;
     let query = Dataset::open(query, engine.params(), engine.key_id())?;
     let (x, _) = query.batch(engine, 0)?;

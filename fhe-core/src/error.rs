@@ -29,6 +29,21 @@ pub enum Error {
         /// The length of the list.
         len: usize,
     },
+    /// A number is larger than what it is for can hold.
+    #[error("{op}: number {index} is {got}, at most {bound} in size is possible")]
+    Magnitude {
+        /// The operation that refused.
+        op: &'static str,
+        /// Index of the number in its list.
+        index: usize,
+        /// The number.
+        got: i64,
+        /// The largest size that is possible.
+        bound: i64,
+    },
+    /// The operating system gave no random bytes.
+    #[error("drawing random bytes: {0}")]
+    Random(#[source] std::io::Error),
     /// Two values are to become the same coefficient.
     #[error("{op}: coefficient {coefficient} is filled twice")]
     Repeated {

@@ -8,13 +8,16 @@ pub mod server;
 pub mod store;
 
 mod error;
+mod polynomial;
 mod seed;
 mod table;
+mod test_polynomial;
 mod torus;
 
 pub use engine::{Clear, Cpu, Engine, List, Meter, Slot, Term};
 pub use error::{Error, Result};
 pub use params::{Params, ParamsSpec};
 pub use seed::Seed;
-pub use table::{Reads, Table};
+pub use table::Table;
+pub use test_polynomial::TestPolynomial;
 pub use torus::{from_torus, to_torus};

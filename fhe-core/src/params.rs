@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::cpu::blind_rotation::MAX_GROUP;
 use crate::{Error, Result};
+
+/// Most bits of the short key that one step of a blind rotation takes.
+const MAX_GROUP: usize = 4;
 
 /// How a torus element is cut into small signed digits: `levels` digits of `base_log` bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,12 +64,18 @@ pub struct ParamsSpec {
 
 /// A checked parameter set, cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Params(Arc<ParamsSpec>);
+pub struct Params(Arc<Checked>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Checked {
+    spec: ParamsSpec,
+    hash: String,
+}
 
 impl std::ops::Deref for Params {
     type Target = ParamsSpec;
     fn deref(&self) -> &ParamsSpec {
-        &self.0
+        &self.0.spec
     }
 }
 
@@ -129,7 +137,11 @@ impl Params {
             let bits = u64::from(spec.key_switch.base_log * spec.key_switch.levels);
             return fail("key_switch", bits, "must keep at most 31 bits (32-bit arithmetic)");
         }
-        Ok(Self(Arc::new(spec)))
+        let hash = match serde_json::to_vec(&spec) {
+            Ok(json) => blake3::hash(&json).to_hex()[..16].to_owned(),
+            Err(_) => return fail("name", spec.name.len() as u64, "must be writable as JSON"),
+        };
+        Ok(Self(Arc::new(Checked { spec, hash })))
     }
 
     /// The default set: 128 bits.
@@ -256,9 +268,18 @@ impl Params {
 
     /// Returns the first 16 hexadecimal digits of the blake3 hash of the set's JSON form.
     #[must_use]
-    pub fn hash(&self) -> String {
-        let json = serde_json::to_vec(&*self.0).unwrap_or_default();
-        blake3::hash(&json).to_hex()[..16].to_owned()
+    pub fn hash(&self) -> &str {
+        &self.0.hash
+    }
+
+    /// Returns B/2, the largest size of an integer in a selector that a client encrypts, where B is the
+    /// base of [`ParamsSpec::selector`].
+    ///
+    /// A larger one wraps around in the first level. Long before that it is noise that counts: a product
+    /// multiplies by the integers what the gadget rounds away, `1 / B^l` of the torus for each.
+    #[must_use]
+    pub fn selector_bound(&self) -> u32 {
+        1 << (self.selector.base_log - 1).min(30)
     }
 }
 

@@ -5,6 +5,9 @@ use tfhe::core_crypto::prelude::*;
 
 use crate::Params;
 
+/// Key bits that one list of a packing key covers.
+pub(crate) const KEY_CHUNK: usize = 64;
+
 /// Ciphertexts as they are stored: the masks as a public seed, the bodies in full.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SeededRows {

@@ -89,29 +89,3 @@ impl Table {
         if index < slots { self.entries[index] } else { self.entries[index - slots].wrapping_neg() }
     }
 }
-/// A table, and how many slots beyond a value it is read: several steps of one function, or functions that are
-/// stretches of one.
-///
-/// A bootstrap rotates a table until the value's slot is its first coefficient; the slots beyond are the next ones, and
-/// are extracted as well as the first.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reads {
-    /// The table.
-    pub table: Table,
-    /// Slots beyond the value, each less than the table has.
-    pub at: Vec<usize>,
-}
-
-impl Reads {
-    /// A table that is read at the value alone.
-    #[must_use]
-    pub fn once(table: Table) -> Self {
-        Self { table, at: vec![0] }
-    }
-
-    /// Returns what is read at a phase.
-    pub(crate) fn values(&self, phase: u64) -> impl Iterator<Item = u64> {
-        let slot = self.table.slot();
-        self.at.iter().map(move |&at| self.table.at(phase.wrapping_add(slot * at as u64)))
-    }
-}

@@ -9,7 +9,8 @@
 use fhe_core::client::ClientKey;
 use fhe_core::noise::Noise;
 use fhe_core::{
-    Clear, Cpu, Engine, Error, Meter, Params, Reads, Seed, Slot, Table, Term, from_torus, to_torus,
+    Clear, Cpu, Engine, Error, Meter, Params, Seed, Slot, Table, Term, TestPolynomial, from_torus,
+    to_torus,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -50,7 +51,7 @@ impl Bench {
     }
 
     fn cpu_rows(&self, phases: &[u64]) -> fhe_core::engine::cpu::Rows {
-        self.key.encrypt_list_of_rows(phases, "test rows", 0)
+        self.key.deterministic("test rows").encrypt_rows(phases, 0).unwrap()
     }
 
     fn clear_rows(&self, phases: &[u64]) -> Vec<fhe_core::engine::clear::Row> {
@@ -61,11 +62,8 @@ impl Bench {
     }
 
     fn selectors(&self, m: &[Vec<i32>]) -> fhe_core::engine::cpu::Selectors {
-        let stored: Vec<_> = (0u64..)
-            .zip(m)
-            .map(|(i, m)| self.key.encrypt_selector_of(m, "test selector", i))
-            .collect();
-        self.cpu.open_selectors(&stored)
+        let query = self.key.deterministic("test selector").encrypt_query(m, 0).unwrap();
+        query.open(&self.cpu).unwrap()
     }
 
     /// Compares decrypted phases with the specification, and returns the measured variance.
@@ -173,7 +171,13 @@ fn all_moves(params: &Params, tolerance: f64) {
         // Two lists in one call, of which the second has some of the values in reverse.
         let len = n / 2;
         let phases = b.phases(len);
-        let values = b.cpu.open_values(&[b.key.encrypt_list_of_values(&phases, "test list", 0)]);
+        let values = b
+            .key
+            .deterministic("test list")
+            .encrypt_values(&phases, 0)
+            .unwrap()
+            .open(&b.cpu)
+            .unwrap();
         let slots: Vec<Vec<Slot>> = vec![
             (0..len).map(|value| Slot { value, coefficient: value }).collect(),
             (0..64).map(|value| Slot { value: 63 - value, coefficient: 5 * value }).collect(),
@@ -195,8 +199,8 @@ fn all_moves(params: &Params, tolerance: f64) {
         let count = 128;
         let inputs: Vec<u64> =
             (0..count).map(|i| to_torus(f64::from(i % 4) / 8.0 - 0.1875)).collect();
-        let encrypted = b.key.encrypt_list_of_values(&inputs, "test promote", 0);
-        let levels = b.cpu.lookup(&b.cpu.open_values(&[encrypted]), &tables).unwrap();
+        let encrypted = b.key.deterministic("test promote").encrypt_values(&inputs, 0).unwrap();
+        let levels = b.cpu.lookup(&encrypted.open(&b.cpu).unwrap(), &tables).unwrap();
         let clear_levels = b.clear.lookup(&inputs, &tables).unwrap();
         let slots: Vec<Vec<Slot>> = [0, 64]
             .map(|first| {
@@ -234,8 +238,9 @@ fn all_moves(params: &Params, tolerance: f64) {
             .flat_map(|s| [s, s + steps])
             .map(|s| to_torus(-0.25 + (f64::from(s) + 0.5) / (2.0 * f64::from(steps))))
             .collect();
-        let encrypted = b.key.encrypt_list_of_values(&inputs, "test inputs", tables as u64);
-        let encrypted = b.cpu.open_values(&[encrypted]);
+        let encrypted =
+            b.key.deterministic("test inputs").encrypt_values(&inputs, tables as u64).unwrap();
+        let encrypted = encrypted.open(&b.cpu).unwrap();
         let got = b.key.decrypt_values(&b.cpu.lookup(&encrypted, &list).unwrap()).unwrap();
         let want = b.clear.lookup(&inputs, &list).unwrap();
         let measured = b.compare("lookup", &got, &want, b.noise.lookup());
@@ -244,10 +249,11 @@ fn all_moves(params: &Params, tolerance: f64) {
 
     // Reads of one bootstrap have noises of their own: that of their sum is that of as many lookups.
     let sign = Table::new(n, |x| if x < 0.0 { -0.0625 } else { 0.0625 });
-    let reads = [Reads { table: sign, at: vec![0, n / 8, n / 4] }];
+    let reads = [TestPolynomial::at_offsets(sign, vec![0, n / 8, n / 4]).unwrap()];
     let inputs: Vec<u64> =
         (0..256).map(|i| to_torus(if i % 2 == 0 { 0.0625 } else { -0.1875 })).collect();
-    let encrypted = b.cpu.open_values(&[b.key.encrypt_list_of_values(&inputs, "test reads", 0)]);
+    let encrypted =
+        b.key.deterministic("test reads").encrypt_values(&inputs, 0).unwrap().open(&b.cpu).unwrap();
     let got = b.cpu.lookup_each(&encrypted, &reads, &[0; 256]).unwrap();
     let got = b.key.decrypt_values(&got).unwrap();
     let want = b.clear.lookup_each(&inputs, &reads, &[0; 256]).unwrap();
@@ -261,7 +267,8 @@ fn all_moves(params: &Params, tolerance: f64) {
     // A fine ramp shows the noise with which the input is read.
     let ramp = Table::new(n, |x| x / 2.0);
     let inputs: Vec<u64> = (0..256).map(|i| to_torus(-0.1 + 0.2 * f64::from(i) / 256.0)).collect();
-    let encrypted = b.cpu.open_values(&[b.key.encrypt_list_of_values(&inputs, "test ramp", 0)]);
+    let encrypted =
+        b.key.deterministic("test ramp").encrypt_values(&inputs, 0).unwrap().open(&b.cpu).unwrap();
     let got = b.key.decrypt_values(&b.cpu.lookup(&encrypted, std::slice::from_ref(&ramp)).unwrap());
     let want: Vec<u64> = inputs.iter().map(|&x| to_torus(from_torus(x) / 2.0)).collect();
     let slot = 0.25 / n as f64;
@@ -314,10 +321,8 @@ fn values_get_a_table_each_on_every_engine() {
     }
     let rows = b.cpu_rows(&phases);
     let x = b.cpu.extract(&rows, &(0..count).map(|i| (0, i)).collect::<Vec<_>>()).unwrap();
-    let sized = |size: f64| Reads {
-        table: Table::new(n, move |x| if x < 0.0 { -size } else { size }),
-        at: vec![0, n / 4, n / 2],
-    };
+    let sign = |size: f64| Table::new(n, move |x| if x < 0.0 { -size } else { size });
+    let sized = |size| TestPolynomial::at_offsets(sign(size), vec![0, n / 4, n / 2]).unwrap();
     let reads = [sized(0.125), sized(0.0625), sized(0.03125)];
     let of: Vec<usize> = (0..count).map(|i| i % 3).collect();
     let got = b.key.decrypt_values(&b.cpu.lookup_each(&x, &reads, &of).unwrap()).unwrap();
@@ -335,15 +340,16 @@ fn values_get_a_table_each_on_every_engine() {
     let meter = Meter::new(b.key.params());
     let metered = meter.lookup_each(&meter.fresh(count), &reads, &of).unwrap();
     assert_eq!((metered.len, meter.price().lookups), (3 * count, count as u64));
-    let far = [Reads { at: vec![n], ..sized(0.125) }];
-    let uneven = [sized(0.125), Reads { at: vec![0], ..sized(0.125) }, sized(0.125)];
-    for (reads, of) in [(&reads[..], &of[1..]), (&reads[..2], &of), (&far, &of), (&uneven, &of)] {
+    let far = TestPolynomial::at_offsets(sign(0.125), vec![0, n]).unwrap_err().to_string();
+    assert_eq!(far, format!("lookup: index {n} is outside a list of {n}"));
+    let uneven = [sized(0.125), TestPolynomial::new(sign(0.125)), sized(0.125)];
+    for (reads, of) in [(&reads[..], &of[1..]), (&reads[..2], &of), (&uneven, &of)] {
         let refused = b.cpu.lookup_each(&x, reads, of).unwrap_err().to_string();
         assert_eq!(
             refused,
             meter.lookup_each(&meter.fresh(count), reads, of).unwrap_err().to_string()
         );
-        assert!(refused.contains("lookup_each"), "{refused}");
+        assert!(refused.contains("lookup"), "{refused}");
     }
 }
 

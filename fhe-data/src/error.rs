@@ -136,6 +136,68 @@ pub enum Error {
         /// The number of images needed.
         wanted: usize,
     },
+    /// Too few samples to fit a quantizer.
+    #[error("{op}: {got} rows, expected at least {wanted}")]
+    TooFewRows {
+        /// The operation.
+        op: &'static str,
+        /// The number of rows found.
+        got: usize,
+        /// The number of rows needed.
+        wanted: usize,
+    },
+    /// Samples have no feature, or more than a sample's width leaves room for.
+    #[error("{op}: {got} features, expected 1 to {most}: the width less one for the constant")]
+    TooManyFeatures {
+        /// The operation.
+        op: &'static str,
+        /// The number of features found.
+        got: usize,
+        /// The number of features at most.
+        most: usize,
+    },
+    /// Samples have another number of features than those that the quantizer was fitted to.
+    #[error("{op}: {got} features, expected {wanted}")]
+    FeatureCount {
+        /// The operation.
+        op: &'static str,
+        /// The number of features found.
+        got: usize,
+        /// The number of features expected.
+        wanted: usize,
+    },
+    /// A feature is not a number, infinite, or too large to be squared.
+    #[error("{op}: row {row}, column {column}: {got}, expected a number of size at most 1e100")]
+    Feature {
+        /// The operation.
+        op: &'static str,
+        /// The sample, from 0.
+        row: usize,
+        /// The feature, from 0.
+        column: usize,
+        /// The value found.
+        got: f64,
+    },
+    /// All samples are the same.
+    #[error("{op}: every one of the {features} features is the same in all rows")]
+    NoVariation {
+        /// The operation.
+        op: &'static str,
+        /// The number of features.
+        features: usize,
+    },
+    /// A number of an encoded sample is out of range.
+    #[error("{op}: row {row}, column {column}: {got}, expected -7 to 7")]
+    EncodedValue {
+        /// The operation.
+        op: &'static str,
+        /// The sample, from 0.
+        row: usize,
+        /// The position in the sample, from 0.
+        column: usize,
+        /// The value found.
+        got: i8,
+    },
     /// A factorisation did not converge.
     #[error("{op}: the eigendecomposition of a {size} x {size} matrix did not converge")]
     Eigen {

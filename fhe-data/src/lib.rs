@@ -11,6 +11,7 @@ mod error;
 pub mod image_file;
 mod image_set;
 pub mod mnist;
+mod quantizer;
 
 pub use builtin::builtin;
 pub use encoder::{ComponentsOver, Encoded, Encoder, EncoderConfig, GradientEncoder};
@@ -18,6 +19,7 @@ pub use error::{Error, Result};
 pub use image_set::{
     CHANNELS, IMAGE_BYTES, ImageSet, ImageShape, NUM_CLASSES, PLANE_BYTES, SIDE_PIXELS, Split,
 };
+pub use quantizer::Quantizer;
 
 /// How far a long operation has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,16 +10,17 @@ use fhe_core::client::ClientKey;
 use fhe_core::{Clear, Cpu, Params, Seed, from_torus, to_torus};
 use fhe_nn::Shape;
 use fhe_nn::public::{
-    self, LayerWeights, Levels, Pool, PublicLayerConfig, PublicNetwork, PublicNetworkConfig, read,
-    write,
+    self, Counting, LayerWeights, Levels, Pool, PublicLayerConfig, PublicNetwork,
+    PublicNetworkConfig, read, write,
 };
+use ndarray::ArrayView2;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// Every kind of layer, small enough that each lookup of the default set is exact.
 fn config() -> PublicNetworkConfig {
-    let two_signs = Levels { thresholds: 2, apart: true, ..Levels::SIGN };
-    let three_levels = Levels { first: 0, step: 1, thresholds: 2, apart: false };
+    let two_signs = Levels { thresholds: 2, counting: Counting::Apart, ..Levels::SIGN };
+    let three_levels = Levels { first: 0, step: 1, thresholds: 2, counting: Counting::Joint };
     PublicNetworkConfig {
         input: Shape { channels: 1, height: 4, width: 4 },
         levels: (0, 1),
@@ -70,6 +71,11 @@ fn phases(network: &PublicNetwork, images: &[Vec<i64>]) -> Vec<u64> {
     images.iter().flatten().map(|&x| to_torus(x as f64 * network.input_unit())).collect()
 }
 
+fn exactly(network: &PublicNetwork, image: &[i64]) -> Vec<i64> {
+    let image = ArrayView2::from_shape((1, image.len()), image).unwrap();
+    network.exact_scores(image).unwrap().into_iter().collect()
+}
+
 fn rounded(network: &PublicNetwork, scores: &[u64]) -> Vec<i64> {
     scores.iter().map(|&s| (from_torus(s) / network.score_unit()).round() as i64).collect()
 }
@@ -79,7 +85,7 @@ fn the_exact_engine_computes_the_definition() {
     let (config, params) = (config(), Params::secure128_bnn().unwrap());
     let network = PublicNetwork::new(&config, weights(), params.row_size).unwrap();
     let images = images(&config, 60);
-    let expected: Vec<i64> = images.iter().flat_map(|x| network.classify_exactly(x)).collect();
+    let expected: Vec<i64> = images.iter().flat_map(|x| exactly(&network, x)).collect();
     let clear = Clear::exact(&params);
     let scores = network.forward(&clear, &phases(&network, &images), images.len()).unwrap();
     assert_eq!(rounded(&network, &scores), expected);
@@ -106,10 +112,10 @@ fn scores_of_the_mirror_image_are_added() {
     let mut differ = 0;
     for (image, scores) in images.iter().zip(rounded(&mirrored, &scores).chunks(3)) {
         let flipped: Vec<i64> = image.chunks(4).flat_map(|row| row.iter().rev().copied()).collect();
-        let (one, other) = (network.classify_exactly(image), network.classify_exactly(&flipped));
+        let (one, other) = (exactly(&network, image), exactly(&network, &flipped));
         differ += usize::from(one != other);
         let sums: Vec<i64> = one.iter().zip(&other).map(|(a, b)| a + b).collect();
-        assert_eq!(mirrored.classify_exactly(image), sums);
+        assert_eq!(exactly(&mirrored, image), sums);
         assert_eq!(scores, sums);
     }
     assert!(differ > 5, "the mirror image has other scores, mostly");
@@ -128,9 +134,9 @@ fn encrypted_images_get_the_scores_of_the_definition() {
     let images = images(&config, 2);
     let key = ClientKey::new(&params, Seed::from_number(5));
     let engine = Cpu::new(&key.evaluation_keys());
-    let stored = key.encrypt_list_of_values(&phases(&network, &images), "images", 0);
-    let scores = network.forward(&engine, &engine.open_values(&[stored]), 2).unwrap();
-    let expected: Vec<i64> = images.iter().flat_map(|x| network.classify_exactly(x)).collect();
+    let stored = key.deterministic("images").encrypt_values(&phases(&network, &images), 0).unwrap();
+    let scores = network.forward(&engine, &stored.open(&engine).unwrap(), 2).unwrap();
+    let expected: Vec<i64> = images.iter().flat_map(|x| exactly(&network, x)).collect();
     assert_eq!(rounded(&network, &key.decrypt_values(&scores).unwrap()), expected);
 }
 
@@ -188,7 +194,7 @@ fn a_network_from_pytorch_has_the_scores_of_pytorch_bit_for_bit() {
         let area = config.input.height * config.input.width;
         let c = config.input.channels;
         let image: Vec<i64> = (0..image.len()).map(|i| image[i % c * area + i / c]).collect();
-        assert_eq!(network.classify_exactly(&image), scores);
+        assert_eq!(exactly(&network, &image), scores);
         let found = network.forward(&clear, &phases(&network, &[image]), 1).unwrap();
         assert_eq!(rounded(&network, &found), scores);
     }
@@ -208,30 +214,44 @@ fn files_come_back_as_they_were() {
 fn networks_that_cannot_be_are_refused_with_the_layer() {
     type Break = fn(&mut PublicNetworkConfig, &mut Vec<LayerWeights>);
     let cases: [(&str, Break); 13] = [
-        ("layer network: 3 layers of weights for 4", |_, w| drop(w.pop())),
-        ("layer stem: weights of 2 x 8, expected 2 x 9", |_, w| {
+        ("network: number of layers with weights is 3, expected 4", |_, w| drop(w.pop())),
+        ("layer stem: number of weights of a filter is 8, expected 9", |_, w| {
             w[0].weights.iter_mut().for_each(|w| w.truncate(8))
         }),
-        ("layer block: weight 1 of output 0 is 0, expected -1 or 1", |_, w| w[1].weights[0][1] = 0),
-        ("layer scores: weight 0 of output 0 is 4, expected -3 to 3", |_, w| {
+        ("layer block: weight is 0 (number 1 of output 0), expected -1 or 1", |_, w| {
+            w[1].weights[0][1] = 0
+        }),
+        ("layer scores: weight is 4 (number 0 of output 0), expected -3 to 3", |_, w| {
             w[3].weights[0][0] = 4
         }),
-        ("layer few: channel 1 has thresholds [1, -1]", |_, w| w[2].thresholds[1].reverse()),
-        ("layer few: thresholds of 1 channels, expected 2", |_, w| drop(w[2].thresholds.pop())),
-        ("layer scores: expected one bias a class", |_, w| w[3].thresholds[0].push(1)),
-        ("layer block: an earlier layer has this name", |c, _| c.layers[0].name = "block".into()),
-        ("layer block: residual from \"nobody\"", |c, _| {
-            c.layers[1].residual = Some("nobody".into())
+        ("layer few: threshold is -1 after 1 in channel 1, expected ascending ones", |_, w| {
+            w[2].thresholds[1].reverse()
         }),
-        ("layer few: pool of 3 on", |c, _| c.layers[2].pool = Some(Pool::Sum(3))),
-        ("layer few: maxima are of activations with two levels", |c, _| {
+        ("layer few: number of channels with thresholds is 1, expected 2", |_, w| {
+            drop(w[2].thresholds.pop())
+        }),
+        ("layer scores: number of biases of a class is 2, expected 1", |_, w| {
+            w[3].thresholds[0].push(1)
+        }),
+        ("layer block: name is that of layer 0, expected one of its own", |c, _| {
+            c.layers[0].name = "block".into()
+        }),
+        (
+            "layer block: residual is nobody, expected an earlier layer with pre-activations of",
+            |c, _| c.layers[1].residual = Some("nobody".into()),
+        ),
+        ("layer few: pool is 3, expected a divisor of 2 and 2", |c, _| {
+            c.layers[2].pool = Some(Pool::Sum(3))
+        }),
+        ("layer few: number of thresholds is 2, expected 1 under a maximum", |c, _| {
             c.layers[2].pool = Some(Pool::Max(2))
         }),
-        ("layer few: levels Levels { first: 0, step: 1, thresholds: 2, apart: true }", |c, w| {
-            c.layers[2].activation = c.layers[2].activation.map(|l| Levels { apart: true, ..l });
+        ("layer few: step of the levels is 1, expected 0, as thresholds are apart", |c, w| {
+            c.layers[2].activation =
+                c.layers[2].activation.map(|l| Levels { counting: Counting::Apart, ..l });
             w[3].weights.iter_mut().for_each(|w| w.extend_from_within(..));
         }),
-        ("layer few: every layer but the last has an activation", |c, _| {
+        ("layer few: activation is none, expected one in every layer but the last", |c, _| {
             c.layers[2].activation = None
         }),
     ];
@@ -244,7 +264,10 @@ fn networks_that_cannot_be_are_refused_with_the_layer() {
     let mut wide = config();
     wide.levels = (-1000, 1000);
     let message = PublicNetwork::new(&wide, weights(), 2048).unwrap_err().to_string();
-    assert!(message.starts_with("layer stem: pre-activations reach"), "{message}");
+    assert!(
+        message.starts_with("layer stem: furthest pre-activation from its centre is"),
+        "{message}"
+    );
     assert!(message.contains("expected at most 2047"), "{message}");
 }
 
@@ -284,31 +307,31 @@ fn bad_files_are_refused_with_the_tensor() {
             Box::new(move |t| drop(t.insert("other.weight".into(), block(&[1.0; 8])))),
         ),
         (
-            "block.weight is [1, 8], expected [2, 4, 1, 1]",
+            "tensor block.weight: shape is [1, 8], expected [2, 4, 1, 1]",
             Box::new(|t| t.get_mut("block.weight").unwrap().1 = vec![1, 8]),
         ),
         (
-            "block.weight: number 2 is NaN, expected finite ones",
+            "tensor block.weight: number is NaN (number 2), expected finite ones",
             Box::new(move |t| {
                 let numbers = [1.0, -1.0, f32::NAN, 1.0, 1.0, 1.0, 1.0, 1.0];
                 drop(t.insert("block.weight".into(), block(&numbers)))
             }),
         ),
         (
-            "block.weight: number 1 is 0.5, expected integers",
+            "tensor block.weight: number is 0.5 (number 1), expected integers",
             Box::new(move |t| {
                 let numbers = [1.0, 0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0];
                 drop(t.insert("block.weight".into(), block(&numbers)))
             }),
         ),
         (
-            "block.weight is of type BF16",
+            "tensor block.weight: type is BF16, expected F32, F64 or integers",
             Box::new(|t| {
                 drop(t.insert("block.weight".into(), (BF16, vec![2, 4, 1, 1], vec![0; 16])))
             }),
         ),
         (
-            "few.thresholds is [2, 1], expected [2, 2]",
+            "tensor few.thresholds: shape is [2, 1], expected [2, 2]",
             Box::new(|t| drop(t.insert("few.thresholds".into(), (F32, vec![2, 1], vec![0; 8])))),
         ),
     ];

@@ -23,6 +23,48 @@ pub enum Error {
         /// What was expected.
         rule: &'static str,
     },
+    /// A text that says something else.
+    #[error("no {what}: {problem}")]
+    Text {
+        /// What it should be.
+        what: &'static str,
+        /// What the reader says, with the line and the field.
+        problem: String,
+    },
+    /// Samples or labels that do not fit the recipe.
+    #[error("{op}: {what} is {got}, expected {expected}")]
+    Data {
+        /// The operation that refused.
+        op: &'static str,
+        /// What does not fit.
+        what: &'static str,
+        /// What was found; never a sample's content.
+        got: usize,
+        /// What would fit.
+        expected: String,
+    },
+    /// A label that is no class.
+    #[error("{op}: the label of sample {index} is no class: expected one below {classes}")]
+    Label {
+        /// The operation that refused.
+        op: &'static str,
+        /// The sample.
+        index: usize,
+        /// Number of classes.
+        classes: usize,
+    },
+    /// A message was made under another key or parameter set.
+    #[error("{what}: {field} is {got}, expected {expected}")]
+    Mismatch {
+        /// The message.
+        what: &'static str,
+        /// What differs.
+        field: &'static str,
+        /// What the message says.
+        got: String,
+        /// What was needed.
+        expected: String,
+    },
     /// A checkpoint belongs to another training.
     #[error("{}: the checkpoint was made with {field} {got}, this run has {expected}", path.display())]
     Resume {

@@ -5,12 +5,24 @@ use serde::{Deserialize, Serialize};
 use crate::loss::UNITS;
 use crate::{Error, Result};
 
+/// Largest number of classes.
+pub(crate) const MOST_CLASSES: usize = 1000;
+
 /// The hyper-parameters of a head, all public.
+///
+/// The logit of class k is `z_k = <w_k, x>`. A step subtracts `rate * sum_i e_ik x_i` from `w_k`,
+/// where `e_ik` is the logistic error of sample i and the sum is over a mini-batch. One sample
+/// moves its own logit by `rate * |x|^2 * e`, so what matters is the product of the rate and the
+/// squared norm: 2.5 is a good start, and [`crate::tune`] finds better.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HeadRecipe {
-    /// Number of classes.
+    /// Number of classes, 2 to 1,000.
     pub classes: usize,
+    /// Number of features of a sample, the constant one included. Default: as many as a polynomial
+    /// has coefficients. The server sees it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<usize>,
     /// Passes over the data.
     pub passes: usize,
     /// Learning rate at the first step, for logits: `w -= rate * e * x`, summed over a mini-batch.
@@ -21,7 +33,7 @@ pub struct HeadRecipe {
 
 impl Default for HeadRecipe {
     fn default() -> Self {
-        Self { classes: 10, passes: 1, learning_rate: 5e-4, logit_range: 8.0 }
+        Self { classes: 10, inputs: None, passes: 1, learning_rate: 5e-4, logit_range: 8.0 }
     }
 }
 
@@ -32,8 +44,11 @@ impl HeadRecipe {
     /// [`Error::Recipe`] names the first field at fault.
     pub fn check(&self) -> Result<()> {
         let fail = |field, got: String, rule| Err(Error::Recipe { field, got, rule });
-        if self.classes == 0 || self.classes > 1000 {
+        if !(1..=MOST_CLASSES).contains(&self.classes) {
             return fail("classes", self.classes.to_string(), "expected 1 to 1000");
+        }
+        if self.inputs == Some(0) {
+            return fail("inputs", "0".into(), "expected at least 1");
         }
         if self.passes == 0 || self.passes > 1000 {
             return fail("passes", self.passes.to_string(), "expected 1 to 1000");

@@ -2,11 +2,42 @@
 
 use fhe_core::Params;
 use fhe_core::store::DatasetShape;
+use fhe_nn::activation::{Activation, Kind};
+use fhe_nn::{LayerConfig, NetworkConfig, Shape};
 use serde::{Deserialize, Serialize};
 
-use crate::{DeepRecipe, Error, HeadRecipe, Result};
+use crate::{DeepRecipe, Error, HeadRecipe, LayerTraining, Result};
+
+/// Pre-activations from minus to plus this fill the half torus in the networks of [`Recipe::mlp`].
+const Z_RANGE: f64 = 8.0;
+/// The quick parameter set is taken for a network if it reads every pre-activation with a noise of
+/// at most this part of its standard deviation.
+const MOST_NOISE: f64 = 0.2;
 
 /// What to train, and how. A recipe is a file that people read and write.
+///
+/// # Examples
+/// ```
+/// use fhe_train::Recipe;
+///
+/// # fn main() -> Result<(), fhe_train::Error> {
+/// // 64 features and a constant, 16 hidden units, 10 classes.
+/// let recipe = Recipe::mlp(65, &[16], 10);
+/// assert_eq!(recipe.params()?.name, "secure128-deep-v1");
+/// // Recipes are written by hand too.
+/// let text = r#"
+///     kind = "head"
+///     classes = 3
+///     passes = 4
+///     learning_rate = 2e-3
+///     logit_range = 8.0
+/// "#;
+/// assert_eq!(Recipe::from_toml(text)?.passes(), 4);
+/// let wrong = Recipe::from_toml(&text.replace("2e-3", "\"fast\"")).unwrap_err().to_string();
+/// assert!(wrong.contains("learning_rate"), "{wrong}");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Recipe {
@@ -17,6 +48,157 @@ pub enum Recipe {
 }
 
 impl Recipe {
+    /// A linear classifier, one-vs-all, of `inputs` features.
+    ///
+    /// The rate is for samples with a squared norm of 5,000; [`crate::tune`] fits it to yours. A
+    /// classifier has a bias if one of the features is constant.
+    #[must_use]
+    pub fn linear(inputs: usize, classes: usize) -> Self {
+        Self::Head(HeadRecipe { inputs: Some(inputs), classes, ..HeadRecipe::default() })
+    }
+
+    /// A multilayer perceptron: dense layers of `hidden` units with clipped rectifiers of eight
+    /// levels, and one score a class.
+    ///
+    /// Rates and first weights are for samples with a squared norm of 5,000; [`crate::tune`] fits
+    /// them to yours. First weights give pre-activations of a standard deviation near 0.6, and the
+    /// scores start at the odds of one class among many.
+    #[must_use]
+    pub fn mlp(inputs: usize, hidden: &[usize], classes: usize) -> Self {
+        let relu = Activation { kind: Kind::Relu, levels: 7, range: 3.0, offset: 2, spacing: 4 };
+        let (mut layers, mut training) = (Vec::new(), Vec::new());
+        let norm = crate::deep_recipe::squared_norm();
+        let mut fan_in = inputs.max(1) as f64;
+        for (i, &units) in hidden.iter().enumerate() {
+            layers.push(LayerConfig::new(&format!("hidden{}", i + 1), units, 1, Some(relu)));
+            let (init, rate) = match i {
+                0 => (0.6 / norm.sqrt(), 0.18 / norm),
+                _ => (0.6 / fan_in.sqrt(), 0.1 / fan_in),
+            };
+            training.push(LayerTraining { init, rate, error_gain: 3.74, ..Self::mlp_layer(i) });
+            fan_in = units.max(1) as f64;
+        }
+        layers.push(LayerConfig::new("scores", classes, 1, None));
+        let (init, rate) = match hidden.len() {
+            0 => (0.2 / norm.sqrt(), 0.18 / norm),
+            _ => (0.28 / fan_in.sqrt(), 0.1 / fan_in),
+        };
+        let bias = -(classes.saturating_sub(1).max(1) as f64).ln();
+        training.push(LayerTraining { init, rate, bias, ..Self::mlp_layer(hidden.len()) });
+        let input = Shape { channels: inputs, height: 1, width: 1 };
+        Self::Deep(DeepRecipe {
+            passes: 1,
+            squared_norm: norm,
+            mirrored: false,
+            seed: 1,
+            first_batch: 16,
+            least_rate: 0.02,
+            network: NetworkConfig { input, z_range: Z_RANGE, layers },
+            training,
+        })
+    }
+
+    /// What the layers of [`Recipe::mlp`] have in common; the first one is not clipped.
+    fn mlp_layer(index: usize) -> LayerTraining {
+        let clip = if index == 0 { 0.0 } else { 4.0 };
+        LayerTraining { bias_rate: 1e-3, clip, ..LayerTraining::default() }
+    }
+
+    /// Reads a recipe from TOML.
+    ///
+    /// # Errors
+    /// [`Error::Text`] names the line and the field.
+    pub fn from_toml(text: &str) -> Result<Self> {
+        use serde::de::Error as _;
+        // The kind is taken first, so that errors name the field of that kind.
+        let parse = || -> Result<Self, toml::de::Error> {
+            let mut table: toml::Table = toml::from_str(text)?;
+            match table.remove("kind").as_ref().and_then(toml::Value::as_str) {
+                Some("head") => Ok(Self::Head(table.try_into()?)),
+                Some("deep") => Ok(Self::Deep(table.try_into()?)),
+                _ => Err(toml::de::Error::custom("kind: expected \"head\" or \"deep\"")),
+            }
+        };
+        parse().map_err(|error| Error::Text {
+            what: "recipe",
+            problem: error.to_string().trim_end().replace('\n', ", "),
+        })
+    }
+
+    /// Returns the quickest parameter set that is good enough: `secure128` for a linear classifier;
+    /// for a network, the first of `secure128_deep_v1` and `secure128_deep` that reads every
+    /// pre-activation with a noise of at most a fifth of its standard deviation, else the latter.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`], [`Error::Network`] if the recipe does not pass its check.
+    pub fn params(&self) -> Result<Params> {
+        let Self::Deep(recipe) = self else {
+            self.check(&Params::secure128()?)?;
+            return Ok(Params::secure128()?);
+        };
+        let quick = Params::secure128_deep_v1()?;
+        let summary = recipe.summary(&quick)?;
+        let noisy = summary.layers.iter().any(|layer| layer.noise > MOST_NOISE);
+        Ok(if noisy { Params::secure128_deep()? } else { quick })
+    }
+
+    /// Returns the recipe for samples with another mean squared norm: the rates of the layer that
+    /// sees them are in inverse proportion to it, its first weights to its root.
+    #[must_use]
+    pub fn for_squared_norm(mut self, squared_norm: f64) -> Self {
+        let ratio = self.squared_norm() / squared_norm;
+        match &mut self {
+            Self::Head(recipe) => recipe.learning_rate *= ratio,
+            Self::Deep(recipe) => {
+                recipe.squared_norm = squared_norm;
+                if let Some(first) = recipe.training.first_mut() {
+                    first.rate *= ratio;
+                    first.init *= ratio.sqrt();
+                }
+            }
+        }
+        self
+    }
+
+    /// Returns the recipe with all learning rates multiplied by a factor.
+    #[must_use]
+    pub fn with_rates_times(mut self, factor: f64) -> Self {
+        match &mut self {
+            Self::Head(recipe) => recipe.learning_rate *= factor,
+            Self::Deep(recipe) => recipe.training.iter_mut().for_each(|layer| {
+                layer.rate *= factor;
+                layer.bias_rate *= factor;
+            }),
+        }
+        self
+    }
+
+    /// Returns the recipe with another number of passes over the data.
+    #[must_use]
+    pub fn with_passes(mut self, passes: usize) -> Self {
+        self.set_passes(passes);
+        self
+    }
+
+    /// Returns the torus fraction of a logit of one.
+    #[must_use]
+    pub fn logit_unit(&self) -> f64 {
+        match self {
+            Self::Head(recipe) => 1.0 / (4.0 * recipe.logit_range),
+            Self::Deep(recipe) => recipe.network.unit(),
+        }
+    }
+
+    /// Returns the number of features of a sample: what the recipe says, else the coefficients of a
+    /// polynomial.
+    #[must_use]
+    pub fn inputs(&self, n: usize) -> usize {
+        match self {
+            Self::Head(recipe) => recipe.inputs.unwrap_or(n),
+            Self::Deep(recipe) => recipe.network.input.len(),
+        }
+    }
+
     /// Checks the values, for a parameter set.
     ///
     /// # Errors
@@ -24,7 +206,15 @@ impl Recipe {
     /// cannot promote, which a network needs.
     pub fn check(&self, params: &Params) -> Result<()> {
         match self {
-            Self::Head(recipe) => recipe.check(),
+            Self::Head(recipe) => {
+                recipe.check()?;
+                let (n, inputs) = (params.row_size, recipe.inputs.unwrap_or(1));
+                if inputs > n {
+                    let rule = "more than a polynomial of the parameter set has coefficients";
+                    return Err(Error::Recipe { field: "inputs", got: inputs.to_string(), rule });
+                }
+                Ok(())
+            }
             Self::Deep(recipe) => recipe.check(params),
         }
     }

@@ -4,6 +4,7 @@ use fhe_core::engine::clear;
 use fhe_core::engine::meter::{Metered, MeteredSelectors, PriceList};
 use fhe_core::{Clear, Engine, Meter, Params};
 
+use crate::samples::Samples;
 use crate::{Model, OneVsAll, Recipe, Result};
 
 /// Where mini-batches come from: selectors of the features, and a label value for each class.
@@ -33,16 +34,34 @@ pub struct ClearSource {
     /// Features of each sample, N integers.
     pub features: Vec<Vec<i32>>,
     /// Class of each sample.
-    pub labels: Vec<u8>,
+    pub labels: Vec<u32>,
     /// [`Recipe::label_log2`].
     pub label_log2: i32,
 }
 
 impl ClearSource {
+    /// Takes samples that fit a recipe, in mini-batches of `batch`.
+    pub(crate) fn new(
+        params: &Params,
+        recipe: &Recipe,
+        data: &Samples<'_>,
+        batch: usize,
+    ) -> Result<Self> {
+        data.check_batches(recipe, batch)?;
+        Ok(Self {
+            batch,
+            classes: recipe.classes(),
+            copies: recipe.copies(),
+            features: (0..data.len()).map(|i| data.polynomial(i, params.row_size)).collect(),
+            labels: data.labels.to_vec(),
+            label_log2: recipe.label_log2(),
+        })
+    }
+
     /// Returns the label values of one sample, a class each.
     #[must_use]
-    pub fn label_values(label: u8, classes: usize, log2: i32) -> Vec<u64> {
-        (0..classes).map(|k| OneVsAll::label(k == usize::from(label), log2)).collect()
+    pub fn label_values(label: u32, classes: usize, log2: i32) -> Vec<u64> {
+        (0..classes).map(|k| OneVsAll::label(k == label as usize, log2)).collect()
     }
 }
 

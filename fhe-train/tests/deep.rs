@@ -72,13 +72,13 @@ fn binarized() -> DeepRecipe {
 
 fn data(n: usize) -> ClearSource {
     let mut rng = ChaCha8Rng::seed_from_u64(2);
-    let labels: Vec<u8> = (0..SAMPLES).map(|i| (i % 2) as u8).collect();
+    let labels: Vec<u32> = (0..SAMPLES).map(|i| (i % 2) as u32).collect();
     let features = labels
         .iter()
         .map(|&label| {
             let mut x = vec![0; n];
             for (i, x) in x[..18].iter_mut().enumerate() {
-                let pattern = if (i + usize::from(label)) % 2 == 0 { 4 } else { -4 };
+                let pattern = if (i + label as usize) % 2 == 0 { 4 } else { -4 };
                 *x = pattern + rng.random_range(-3..=3);
             }
             x
@@ -98,7 +98,7 @@ fn encrypt(path: &Path, key: &ClientKey, source: &ClearSource) {
         values_log2: source.label_log2,
         copies: source.copies,
     };
-    let mut writer = DatasetWriter::resume(path, key, &shape).unwrap();
+    let mut writer = DatasetWriter::deterministic(path, key, &shape).unwrap();
     for first in (0..SAMPLES).step_by(BATCH) {
         let batch: Vec<_> = (first..first + BATCH)
             .map(|i| {
@@ -165,7 +165,7 @@ fn equals_its_twin(recipe: DeepRecipe, lookups: usize) {
             report = trainer.run(|_| ControlFlow::Continue(())).unwrap();
         }
         let report = report.unwrap();
-        (Checkpoint::load(&folder.join("model.ckpt"), &params, &key.id()).unwrap(), report)
+        (Checkpoint::load_for(&folder.join("model.ckpt"), &params, &key.id()).unwrap(), report)
     };
     let (once, report) = run(&folder.path().join("once"), &[None]);
     let (resumed, _) = run(&folder.path().join("resumed"), &[Some(1), None]);

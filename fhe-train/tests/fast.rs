@@ -86,11 +86,11 @@ fn data(recipe: &DeepRecipe, n: usize, count: usize) -> ClearSource {
     let len = recipe.network.input.len();
     let patterns: Vec<Vec<i32>> =
         (0..CLASSES).map(|_| (0..len).map(|_| rng.random_range(-3..=3)).collect()).collect();
-    let labels: Vec<u8> = (0..count).map(|i| (i % CLASSES) as u8).collect();
+    let labels: Vec<u32> = (0..count).map(|i| (i % CLASSES) as u32).collect();
     let features = labels
         .iter()
         .map(|&label| {
-            let pattern = &patterns[usize::from(label)];
+            let pattern = &patterns[label as usize];
             let mut x: Vec<i32> = pattern.iter().map(|p| p + rng.random_range(-4..=4)).collect();
             x.resize(n, 0);
             x
@@ -208,7 +208,10 @@ fn without_noise_it_is_the_exact_training() {
             .collect();
         let samples = bytes(&test);
         let samples: Vec<&[i8]> = samples.iter().map(|x| &x[..]).collect();
-        let same = classes.iter().zip(twin.classify(&samples).unwrap()).filter(|(a, b)| **a == *b);
+        let same = classes
+            .iter()
+            .zip(twin.classify(&samples).unwrap())
+            .filter(|(a, b)| **a == *b as usize);
         assert!(same.count() >= 59, "{classes:?}");
     }
 }

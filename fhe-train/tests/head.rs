@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use fhe_core::client::ClientKey;
-use fhe_core::store::{Dataset, DatasetShape, DatasetWriter};
+use fhe_core::store::{Dataset, DatasetShape, DatasetWriter, Message};
 use fhe_core::{Clear, Cpu, Engine, Meter, Params, Seed, from_torus};
 use fhe_train::{
     Checkpoint, ClearSource, Head, HeadRecipe, Recipe, ShapeSource, Trainer, TrainerOptions,
@@ -22,10 +22,11 @@ fn data(samples: usize) -> ClearSource {
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(5);
     let prototypes: Vec<Vec<i32>> =
         (0..CLASSES).map(|_| (0..512).map(|_| rng.random_range(-3..=3)).collect()).collect();
-    let labels: Vec<u8> = (0..samples).map(|_| rng.random_range(0..CLASSES as u8)).collect();
+    let labels: Vec<u32> =
+        (0..samples).map(|_| rng.random_range(0..CLASSES as u8).into()).collect();
     let features = labels
         .iter()
-        .map(|&y| prototypes[usize::from(y)].iter().map(|p| p + rng.random_range(-4..=4)).collect())
+        .map(|&y| prototypes[y as usize].iter().map(|p| p + rng.random_range(-4..=4)).collect())
         .collect();
     ClearSource { copies: 1, batch: BATCH, classes: CLASSES, features, labels, label_log2: -31 }
 }
@@ -49,7 +50,7 @@ fn encrypt(path: &Path, key: &ClientKey, source: &ClearSource, stop_after: usize
         values_log2: -31,
         copies: 1,
     };
-    let mut writer = DatasetWriter::resume(path, key, &shape).unwrap();
+    let mut writer = DatasetWriter::deterministic(path, key, &shape).unwrap();
     let mut written = 0;
     while writer.next_sample() < samples {
         if written == stop_after {
@@ -98,7 +99,7 @@ fn encrypted_training_equals_its_twin_and_survives_interruptions() {
             report = trainer.run(|_| ControlFlow::Continue(())).unwrap();
         }
         let report = report.expect("finished");
-        (Checkpoint::load(&folder.join("model.ckpt"), &params, &key.id()).unwrap(), report)
+        (Checkpoint::load_for(&folder.join("model.ckpt"), &params, &key.id()).unwrap(), report)
     };
     let (once, report) = run(&folder.path().join("once"), &[None]);
     let (resumed, parts) = run(&folder.path().join("resumed"), &[Some(3), Some(2), None]);
@@ -114,7 +115,7 @@ fn encrypted_training_equals_its_twin_and_survives_interruptions() {
         if event.step == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     assert!(stopped.unwrap().is_none() && last == 3);
-    let saved = Checkpoint::load(&asked.join("model.ckpt"), &params, &key.id()).unwrap();
+    let saved = Checkpoint::load_for(&asked.join("model.ckpt"), &params, &key.id()).unwrap();
     assert_eq!((saved.state.step, saved.state.parts.len()), (3, 1));
     let (gone_on, _) = run(&asked, &[None]);
     assert_eq!(once.rows, gone_on.rows, "a run that was asked to stop goes on as any other");

@@ -1,14 +1,16 @@
-//! Binarized networks with public weights: which there are, and how an image becomes their integers.
+//! Binarized networks with public weights: which there are, and how their images become integers.
 
 pub mod operations;
 pub mod results;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use clap::ValueEnum;
-use fhe_data::{ImageShape, Split};
+use fhe_data::{ImageSet, ImageShape, Split};
 use fhe_nn::public::PublicNetworkConfig;
+use ndarray::Array2;
 use serde::Deserialize;
 
 use crate::dataset;
@@ -43,8 +45,8 @@ pub struct Training {
     /// Whether pre-activations have the noise with which encrypted ones are read.
     #[serde(default)]
     pub noise: bool,
-    /// Standard deviations of a pre-activation that its range holds on each side: the fewer, the less noise, and the
-    /// more pre-activations wrap.
+    /// Standard deviations of a pre-activation that its range holds on each side. The fewer they are,
+    /// the less noise there is, and the more pre-activations wrap.
     #[serde(default = "range")]
     pub range: f32,
 }
@@ -134,21 +136,27 @@ impl ModelName {
     }
 }
 
-/// Returns an image as the integers a network takes: pixels from 0 to 255 become `levels.0` to `levels.1`, and the channels
-/// of a position come together.
+/// Returns images of a set as the integers that a network takes.
 ///
 /// # Shapes
-/// `[channels, height, width] -> [height, width, channels]`.
-#[must_use]
-pub fn integers(network: &PublicNetworkConfig, image: &[u8]) -> Vec<i64> {
-    let (channels, area) = (network.input.channels, network.input.area());
-    let (low, high) = network.levels;
-    let scaled = |pixel: u8| low + (i64::from(pixel) * (high - low) + 127) / 255;
-    (0..area * channels).map(|i| scaled(image[i % channels * area + i / channels])).collect()
+/// `[images, height * width * channels]`.
+///
+/// # Errors
+/// If the images are not the network's, in size.
+pub fn integers(
+    network: &PublicNetworkConfig,
+    images: &ImageSet,
+    chosen: Range<usize>,
+) -> Result<Array2<i64>> {
+    let pixels: Vec<u8> = chosen.clone().flat_map(|i| images.image(i)).copied().collect();
+    let pixels = Array2::from_shape_vec((chosen.len(), images.shape().bytes()), pixels)?;
+    Ok(network.integers(pixels.view())?)
 }
 
 #[cfg(test)]
 mod tests {
+    use fhe_nn::public::PublicPlan;
+
     use super::*;
 
     #[test]
@@ -156,15 +164,15 @@ mod tests {
         let models = ModelName::value_variants();
         for model in models {
             let network = model.recipe().unwrap().network;
-            network.windows().unwrap();
+            PublicPlan::new(&network).unwrap();
             assert_eq!(network.input.len(), model.image_shape().bytes(), "{model:?}");
         }
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
         let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         let recipes: Vec<PathBuf> = files.filter(|f| f.extension().unwrap() == "toml").collect();
         assert!(recipes.len() >= models.len());
-        recipes
-            .iter()
-            .for_each(|file| drop(Recipe::read(file).unwrap().network.windows().unwrap()));
+        for file in recipes {
+            PublicPlan::new(&Recipe::read(&file).unwrap().network).unwrap();
+        }
     }
 }

@@ -84,7 +84,7 @@ fn lookups_of(key: &ClientKey, cpu: &Cpu, values: u32, round: u64) -> Result<(f6
     let phase = |i| to_torus(0.3 * (f64::from(i) + 0.5) / f64::from(values) - 0.15);
     let phases: Vec<u64> = (0..values).map(phase).collect();
     // Encrypted, as the exponents of a blind rotation must be random.
-    let x = cpu.open_values(&[key.encrypt_list_of_values(&phases, "parameter search", round)]);
+    let x = key.deterministic("parameter search").encrypt_values(&phases, round)?.open(cpu)?;
     let table = [Table::new(key.params().row_size, |_| OUTPUT)];
     let start = Instant::now();
     let y = cpu.lookup(&x, &table)?;

@@ -89,6 +89,6 @@ pub(crate) fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
 pub(crate) fn model(run: &Path) -> (usize, Rows) {
     let key = ClientKey::load(&finished().join("client/client.key")).unwrap();
     let path = run.join("server/model.ckpt");
-    let saved = Checkpoint::load(&path, key.params(), &key.id()).unwrap();
+    let saved = Checkpoint::load_for(&path, key.params(), &key.id()).unwrap();
     (saved.state.step, saved.rows)
 }

@@ -3,7 +3,8 @@
 use anyhow::Result;
 use candle_core::{Device, Tensor};
 use fhe_data::{ImageSet, ImageShape};
-use fhe_examples::bnn::{Recipe, Training, integers};
+use fhe_examples::bnn::{Recipe, Training};
+use ndarray::Array2;
 use rand::prelude::*;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -15,11 +16,11 @@ pub(crate) fn inputs(
     batch: &[usize],
     changes: &[Change],
 ) -> Result<Tensor> {
-    let one = |(&i, change): (&usize, &Change)| {
-        let image = change.apply(images.image(i), images.shape());
-        integers(&recipe.network, &image).into_iter().map(|x| x as f32)
-    };
-    let x: Vec<f32> = batch.par_iter().zip(changes).flat_map_iter(one).collect();
+    let one = |(&i, change): (&usize, &Change)| change.apply(images.image(i), images.shape());
+    let pixels: Vec<u8> = batch.par_iter().zip(changes).flat_map_iter(one).collect();
+    let pixels = Array2::from_shape_vec((batch.len(), images.shape().bytes()), pixels)?;
+    let x: Vec<f32> =
+        recipe.network.integers(pixels.view())?.into_iter().map(|x| x as f32).collect();
     Ok(Tensor::from_vec(x, (batch.len(), recipe.network.input.len()), &Device::Cpu)?)
 }
 

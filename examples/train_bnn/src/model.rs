@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use candle_core::{Device, Result, Tensor, Var};
 use fhe_nn::Shape;
-use fhe_nn::public::{LayerWeights, Pool, PublicLayerConfig, PublicNetworkConfig};
+use fhe_nn::public::{LayerWeights, Levels, Pool, PublicNetworkConfig, PublicPlan};
 use rand::prelude::*;
 use rand_chacha::ChaCha8Rng;
 
@@ -41,27 +41,31 @@ impl Model {
     pub(crate) fn new(config: &PublicNetworkConfig, seed: u64) -> anyhow::Result<Self> {
         let device = Device::Cpu;
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        let windows = config.windows()?;
+        let plan = PublicPlan::new(config)?;
         let mut layers = Vec::new();
         let mut fan = 1.0f64;
-        for (i, (layer, window)) in config.layers.iter().zip(&windows).enumerate() {
-            let shape = (window.len(), layer.outputs);
+        for (layer, planned) in config.layers.iter().zip(plan.layers()) {
+            let len = planned.geometry.weights();
+            let shape = (len, layer.outputs);
             // Signs should change within a few dozen steps; weights of more bits should use their levels.
             let most = if layer.largest_weight == 1 { 0.1 } else { 0.5 };
             let latent: Vec<f32> =
                 (0..shape.0 * shape.1).map(|_| random.random_range(-most..most)).collect();
             layers.push(Layer {
                 latent: Var::from_tensor(&Tensor::from_vec(latent, shape, &device)?)?,
-                offset: Var::from_tensor(&Tensor::new(&offsets(layer)[..], &device)?)?,
+                offset: Var::from_tensor(&Tensor::new(
+                    &offsets(layer.outputs, layer.activation)[..],
+                    &device,
+                )?)?,
                 weights: Steps::weights(layer.largest_weight),
                 activation: layer.activation.map(Steps::activation),
-                residual: config.residual(i),
+                residual: planned.residual,
                 pool: layer.pool,
-                windows: Arc::new(Windows::new(window)),
-                channels: window.input.channels,
-                output: Shape { channels: layer.channels(), ..window.output },
+                windows: Arc::new(Windows::new(&planned.geometry)),
+                channels: planned.geometry.input().channels,
+                output: planned.activations,
             });
-            fan = window.len() as f64 * f64::from(layer.largest_weight).powi(2) / 2.0;
+            fan = len as f64 * f64::from(layer.largest_weight).powi(2) / 2.0;
         }
         let scale = Tensor::new((1.0 / fan.sqrt()) as f32, &device)?;
         Ok(Self { config: config.clone(), layers, scale: Var::from_tensor(&scale)? })
@@ -250,12 +254,13 @@ impl Model {
     }
 }
 
-/// Returns a layer's first offsets: zero, or quantiles of the normal distribution for thresholds that are apart.
-fn offsets(layer: &PublicLayerConfig) -> Vec<f32> {
-    let copies = layer.channels() / layer.outputs;
+/// Returns a layer's first offsets: zero, or quantiles of the normal distribution for thresholds that
+/// are apart.
+fn offsets(outputs: usize, activation: Option<Levels>) -> Vec<f32> {
+    let copies = activation.map_or(1, |levels| levels.copies());
     // Near enough to the quantiles of (k + 1) / (copies + 1); training moves them.
     let one = |k: usize| 1.35 * (2.0 * (k + 1) as f32 / (copies + 1) as f32 - 1.0);
-    (0..layer.channels()).map(|j| one(j / layer.outputs)).collect()
+    (0..outputs * copies).map(|j| one(j / outputs)).collect()
 }
 
 fn pooled(x: &Tensor, pool: Pool, shape: Shape, images: usize) -> Result<Tensor> {

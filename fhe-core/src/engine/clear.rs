@@ -7,7 +7,8 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::engine::{Engine, List, Slot, Term, check};
 use crate::noise::{Noise, SelectorKind, gaussian};
-use crate::{Params, Reads, Result, Table, from_torus, to_torus};
+use crate::polynomial;
+use crate::{Params, Result, TestPolynomial, from_torus, to_torus};
 
 /// The engine in the clear: exact, or with Gaussian noise of the predicted variance.
 ///
@@ -108,25 +109,6 @@ impl Clear {
     }
 }
 
-/// Multiplies a polynomial by X^degree modulo X^N + 1, `degree < 2 N`.
-pub(crate) fn rotate(x: &mut [u64], degree: usize) {
-    let n = x.len();
-    x.rotate_right(degree % n);
-    let (wrapped, rest) = x.split_at_mut(degree % n);
-    let negated = if degree < n { wrapped } else { rest };
-    for c in negated {
-        *c = c.wrapping_neg();
-    }
-}
-
-/// Substitutes 1/X = -X^(N-1) for X.
-pub(crate) fn reflect(x: &mut [u64]) {
-    x[1..].reverse();
-    for c in &mut x[1..] {
-        *c = c.wrapping_neg();
-    }
-}
-
 /// Adds `m * x` modulo X^N + 1.
 fn add_product(out: &mut [u64], m: &[i32], x: &Row) {
     match x {
@@ -218,7 +200,7 @@ impl Engine for Clear {
             .iter()
             .map(|row| {
                 let mut x = row.coefficients(self.params.row_size);
-                reflect(&mut x);
+                polynomial::reflect(&mut x);
                 self.disturb(&mut x, Noise::reflect);
                 Row::Full(x)
             })
@@ -262,22 +244,17 @@ impl Engine for Clear {
         Ok(picks.iter().map(|&(list, i)| lists[list][i]).collect())
     }
 
-    fn lookup(&self, x: &Values, tables: &[Table]) -> Result<Values> {
-        check::tables(tables, self.params.row_size)?;
+    fn lookup_each(
+        &self,
+        x: &Values,
+        functions: &[TestPolynomial],
+        of: &[usize],
+    ) -> Result<Values> {
+        let (tables, _) = check::functions(functions, of, x.len(), self.params.row_size)?;
         let mut input = x.clone();
-        self.disturb(&mut input, |noise| noise.lookup_input(tables.len()));
-        let mut out: Vec<u64> =
-            input.iter().flat_map(|&x| tables.iter().map(move |t| t.at(x))).collect();
-        self.disturb(&mut out, Noise::lookup);
-        Ok(out)
-    }
-
-    fn lookup_each(&self, x: &Values, reads: &[Reads], of: &[usize]) -> Result<Values> {
-        check::reads(reads, of, x.len(), self.params.row_size)?;
-        let mut input = x.clone();
-        self.disturb(&mut input, |noise| noise.lookup_input(1));
+        self.disturb(&mut input, |noise| noise.lookup_input(tables));
         let pairs = input.iter().zip(of);
-        let mut out: Vec<u64> = pairs.flat_map(|(&x, &i)| reads[i].values(x)).collect();
+        let mut out: Vec<u64> = pairs.flat_map(|(&x, &i)| functions[i].at(x)).collect();
         self.disturb(&mut out, Noise::lookup);
         Ok(out)
     }
@@ -380,7 +357,7 @@ impl Engine for Clear {
         check::index("rotate_rows", degree, 2 * n)?;
         for row in x {
             let mut coefficients = row.coefficients(n);
-            rotate(&mut coefficients, degree);
+            polynomial::rotate(&mut coefficients, degree);
             *row = Row::Full(coefficients);
         }
         Ok(())

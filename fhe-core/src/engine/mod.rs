@@ -21,7 +21,7 @@ pub use cpu::Cpu;
 pub use meter::Meter;
 
 use crate::params::Gadget;
-use crate::{Error, Params, Reads, Result, Table};
+use crate::{Error, Params, Result, Table, TestPolynomial};
 
 /// One term of a sum of products: which selector times which row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,9 +149,25 @@ pub trait Engine: Send + Sync {
     /// [`Error::Index`] if a pick does not exist.
     fn gather_rows(&self, rows: &Self::Rows, picks: &[usize]) -> Result<Self::Rows>;
 
-    /// Applies tables to each value, with fresh noise: output `i * tables + t` is table `t` of
-    /// value `i`. All tables of a value cost one blind rotation; with r tables the input is read at
-    /// N / r slots of the half torus.
+    /// Applies a function of its own to each value, with fresh noise: output `i each + e` is what
+    /// `functions[of[i]]` reads of value i in place e. All of them read equally often.
+    ///
+    /// # Cost
+    /// One lookup (key switch and bootstrap) a value, whatever is read of it.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if `of` is not as long as the values, a function does not have N
+    /// coefficients, or has not as many tables or reads as the first; [`Error::Index`] if `of` names a
+    /// function that is not there.
+    fn lookup_each(
+        &self,
+        x: &Self::Values,
+        functions: &[TestPolynomial],
+        of: &[usize],
+    ) -> Result<Self::Values>;
+
+    /// Applies the same tables to each value, with fresh noise: output `i tables + t` is table `t` of
+    /// value `i`. With r tables the input is read at N / r slots of the half torus.
     ///
     /// # Cost
     /// One lookup a value.
@@ -159,19 +175,10 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// [`Error::Shape`] if the number of tables is no power of two, or a table does not have N / r
     /// slots.
-    fn lookup(&self, x: &Self::Values, tables: &[Table]) -> Result<Self::Values>;
-
-    /// Reads a table of its own for each value, at one or several places: output `i r + t` is `reads[of[i]].table` at
-    /// value i and `reads[of[i]].at[t]` slots more, with fresh noise. All reads of a value share the noise with which it
-    /// is read.
-    ///
-    /// # Cost
-    /// One lookup a value, whatever the number of tables and of reads.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] if `of` is not as long as the values, a table does not have N slots, or is not read as often as
-    /// the first; [`Error::Index`] if `of` names a table that is not there, or a read is N slots away or more.
-    fn lookup_each(&self, x: &Self::Values, reads: &[Reads], of: &[usize]) -> Result<Self::Values>;
+    fn lookup(&self, x: &Self::Values, tables: &[Table]) -> Result<Self::Values> {
+        let function = TestPolynomial::interleaved(tables.to_vec())?;
+        self.lookup_each(x, &[function], &vec![0; x.len()])
+    }
 
     /// Packs lists of values, each into one row: `sum_s x[s.value] X^s.coefficient`.
     ///
@@ -368,35 +375,30 @@ pub(crate) mod check {
         Ok(())
     }
 
-    /// Returns how often each table is read.
-    pub(crate) fn reads(reads: &[Reads], of: &[usize], len: usize, n: usize) -> Result<usize> {
-        let op = "lookup_each";
+    /// Returns the number of tables of each function and of reads.
+    pub(crate) fn functions(
+        functions: &[TestPolynomial],
+        of: &[usize],
+        len: usize,
+        n: usize,
+    ) -> Result<(usize, usize)> {
+        let op = "lookup";
         same(op, of.len(), len)?;
-        of.iter().try_for_each(|&i| index(op, i, reads.len()))?;
-        let expected = reads.first().map_or(0, |reads| reads.at.len());
-        for Reads { table, at } in reads {
-            tables(std::slice::from_ref(table), n)?;
-            at.iter().try_for_each(|&at| index(op, at, n))?;
-            if at.len() != expected {
-                return Err(Error::Shape { op, what: "reads a table", got: at.len(), expected });
+        of.iter().try_for_each(|&i| index(op, i, functions.len()))?;
+        let Some(first) = functions.first() else { return Ok((1, 0)) };
+        let (tables, reads) = (first.tables().len(), first.extracted().len());
+        for function in functions {
+            let counts = [
+                ("slots a table", function.size() / function.tables().len(), n / tables),
+                ("tables a function", function.tables().len(), tables),
+                ("reads a function", function.extracted().len(), reads),
+            ];
+            for (what, got, expected) in counts {
+                if got != expected {
+                    return Err(Error::Shape { op, what, got, expected });
+                }
             }
         }
-        Ok(expected)
-    }
-
-    pub(crate) fn tables(tables: &[Table], n: usize) -> Result<()> {
-        let count = tables.len();
-        if !count.is_power_of_two() || count > n {
-            let what = "tables (a power of two is needed)";
-            let expected = count.next_power_of_two();
-            return Err(Error::Shape { op: "lookup", what, got: count, expected });
-        }
-        for table in tables {
-            if table.slots() != n / count {
-                let (got, expected) = (table.slots(), n / count);
-                return Err(Error::Shape { op: "lookup", what: "slots a table", got, expected });
-            }
-        }
-        Ok(())
+        Ok((tables, reads))
     }
 }

@@ -23,9 +23,11 @@ use crate::{Error, Params, ParamsSpec, Result};
 
 const MAGIC: &[u8; 8] = b"FHETORUS";
 const VERSION: u32 = 1;
-const SUM: usize = 32;
+pub(super) const SUM: usize = 32;
 /// A header is a few hundred bytes; this bounds what a damaged length can make us allocate.
 const MAX_HEADER: usize = 1 << 20;
+const MAX_CHUNK: u64 = 1 << 32;
+const MAX_PAYLOAD: u64 = 1 << 48;
 
 /// What a file says about itself. All of it is public.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,22 +64,100 @@ impl Header {
         }
     }
 
-    fn chunks(&self) -> u64 {
+    pub(super) fn chunks(&self) -> u64 {
         self.payload_bytes.div_ceil(self.chunk_bytes)
     }
 
-    fn chunk_len(&self, index: u64) -> usize {
+    pub(super) fn chunk_len(&self, index: u64) -> usize {
         (self.payload_bytes - index * self.chunk_bytes).min(self.chunk_bytes) as usize
     }
 
-    fn encode(&self) -> Vec<u8> {
-        let json = serde_json::to_vec(self).unwrap_or_default();
+    /// Returns the header's bytes with their checksum, and the checksum again.
+    pub(super) fn encode(&self, place: &Path) -> Result<(Vec<u8>, [u8; SUM])> {
+        self.check_sizes(place)?;
+        let json = serde_json::to_vec(self)
+            .map_err(std::io::Error::from)
+            .map_err(Error::io("encoding the header of", place))?;
+        if json.len() > MAX_HEADER {
+            let (op, what) = ("encoding a header", "bytes (at most)");
+            return Err(Error::Shape { op, what, got: json.len(), expected: MAX_HEADER });
+        }
         let mut bytes = MAGIC.to_vec();
         bytes.extend((json.len() as u32).to_le_bytes());
         bytes.extend(json);
-        let sum = blake3::hash(&bytes);
-        bytes.extend(sum.as_bytes());
-        bytes
+        let sum = *blake3::hash(&bytes).as_bytes();
+        bytes.extend(sum);
+        Ok((bytes, sum))
+    }
+
+    /// Reads a header with its checksum, and returns both and the number of their bytes. The header
+    /// may be of any kind and version.
+    pub(super) fn decode(input: &mut impl Read, place: &Path) -> Result<(Self, [u8; SUM], u64)> {
+        let mut bytes = vec![0; 12];
+        let cut = |e: std::io::Error| match e.kind() {
+            std::io::ErrorKind::UnexpectedEof => corrupt(place, "header", "it is too short"),
+            _ => Error::io("reading", place)(e),
+        };
+        input.read_exact(&mut bytes).map_err(cut)?;
+        if &bytes[..8] != MAGIC {
+            return Err(corrupt(place, "magic", "this is not a file of this project"));
+        }
+        let len = u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]) as usize;
+        if len > MAX_HEADER {
+            return Err(corrupt(place, "header length", "larger than any header"));
+        }
+        bytes.resize(12 + len, 0);
+        input.read_exact(&mut bytes[12..]).map_err(cut)?;
+        let mut sum = [0; SUM];
+        input.read_exact(&mut sum).map_err(cut)?;
+        if blake3::hash(&bytes) != sum {
+            return Err(corrupt(place, "header", "its checksum does not match"));
+        }
+        let header: Self = serde_json::from_slice(&bytes[12..])
+            .map_err(|_| corrupt(place, "header", "it has fields of another version"))?;
+        header.check_sizes(place)?;
+        Ok((header, sum, (bytes.len() + SUM) as u64))
+    }
+
+    /// Bounds on both sizes keep every later sum of sizes far from overflow.
+    fn check_sizes(&self, place: &Path) -> Result<()> {
+        if (1..=MAX_CHUNK).contains(&self.chunk_bytes) && self.payload_bytes <= MAX_PAYLOAD {
+            return Ok(());
+        }
+        Err(corrupt(place, "chunk_bytes", "the sizes are absurd"))
+    }
+
+    /// Refuses another parameter set or key.
+    pub(super) fn expect_key(&self, params: &Params, key_id: &str, place: &Path) -> Result<()> {
+        let mismatch = |field, got: &str, expected: &str| {
+            Err(Error::Mismatch {
+                path: place.into(),
+                field,
+                got: got.into(),
+                expected: expected.into(),
+            })
+        };
+        if self.params != **params {
+            return mismatch("parameter set", &self.params.name, &params.name);
+        }
+        if self.key_id != key_id {
+            return mismatch("key", &self.key_id, key_id);
+        }
+        Ok(())
+    }
+
+    /// Refuses another kind or version.
+    pub(super) fn expect_kind(&self, kind: &'static str, place: &Path) -> Result<()> {
+        let mismatch = |field, got, expected| {
+            Err(Error::Mismatch { path: place.into(), field, got, expected })
+        };
+        if self.kind != kind {
+            return mismatch("kind", self.kind.clone(), kind.into());
+        }
+        if self.version != VERSION {
+            return mismatch("version", self.version.to_string(), VERSION.to_string());
+        }
+        Ok(())
     }
 }
 
@@ -90,7 +170,7 @@ pub enum Secrecy {
     Secret,
 }
 
-fn checksum(index: u64, header_sum: &[u8; SUM], chunk: &[u8]) -> blake3::Hash {
+pub(super) fn checksum(index: u64, header_sum: &[u8; SUM], chunk: &[u8]) -> blake3::Hash {
     let mut hash = blake3::Hasher::new();
     hash.update(&index.to_le_bytes());
     hash.update(header_sum);
@@ -98,7 +178,7 @@ fn checksum(index: u64, header_sum: &[u8; SUM], chunk: &[u8]) -> blake3::Hash {
     hash.finalize()
 }
 
-fn corrupt(path: &Path, field: impl Into<String>, problem: &'static str) -> Error {
+pub(super) fn corrupt(path: &Path, field: impl Into<String>, problem: &'static str) -> Error {
     Error::Corrupt { path: path.into(), field: field.into(), problem }
 }
 
@@ -121,16 +201,7 @@ impl ChunkReader {
     pub fn open(path: &Path, kind: &'static str) -> Result<Self> {
         let reader = Self::open_any(path)?;
         let header = &reader.header;
-        if header.kind != kind {
-            return Err(reader.mismatch("kind", header.kind.clone(), kind.into()));
-        }
-        if header.version != VERSION {
-            return Err(reader.mismatch(
-                "version",
-                header.version.to_string(),
-                VERSION.to_string(),
-            ));
-        }
+        header.expect_kind(kind, path)?;
         let expected = reader.start + header.payload_bytes + header.chunks() * SUM as u64;
         let got = reader.file.metadata().map_err(Error::io("reading", path))?.len();
         if got != expected {
@@ -140,32 +211,14 @@ impl ChunkReader {
         Ok(reader)
     }
 
+    /// Opens what an interrupted run left of a file, of any kind.
+    pub(super) fn open_part(path: &Path) -> Result<Self> {
+        Self::open_any(&part_of(path))
+    }
+
     fn open_any(path: &Path) -> Result<Self> {
         let mut file = File::open(path).map_err(Error::io("opening", path))?;
-        let mut bytes = vec![0; 12];
-        let cut = |_| corrupt(path, "header", "the file is too short");
-        file.read_exact(&mut bytes).map_err(cut)?;
-        if &bytes[..8] != MAGIC {
-            return Err(corrupt(path, "magic", "this is not a file of this project"));
-        }
-        let len = u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]) as usize;
-        if len > MAX_HEADER {
-            return Err(corrupt(path, "header length", "larger than any header"));
-        }
-        bytes.resize(12 + len, 0);
-        file.read_exact(&mut bytes[12..]).map_err(cut)?;
-        let mut sum = [0; SUM];
-        file.read_exact(&mut sum).map_err(cut)?;
-        if blake3::hash(&bytes) != sum {
-            return Err(corrupt(path, "header", "its checksum does not match"));
-        }
-        let header: Header = serde_json::from_slice(&bytes[12..])
-            .map_err(|_| corrupt(path, "header", "it has fields of another version"))?;
-        // Bounds on both keep every later sum of sizes far from overflow.
-        if !(1..=1 << 32).contains(&header.chunk_bytes) || header.payload_bytes > 1 << 48 {
-            return Err(corrupt(path, "chunk_bytes", "the sizes are absurd"));
-        }
-        let start = (bytes.len() + SUM) as u64;
+        let (header, sum, start) = Header::decode(&mut file, path)?;
         Ok(Self { path: path.into(), file, header, header_sum: sum, start })
     }
 
@@ -194,14 +247,7 @@ impl ChunkReader {
     /// # Errors
     /// [`Error::Mismatch`].
     pub fn expect_key(&self, params: &Params, key_id: &str) -> Result<()> {
-        if self.header.params != **params {
-            let name = |p: &ParamsSpec| p.name.clone();
-            return Err(self.mismatch("parameter set", name(&self.header.params), name(params)));
-        }
-        if self.header.key_id != key_id {
-            return Err(self.mismatch("key", self.header.key_id.clone(), key_id.into()));
-        }
-        Ok(())
+        self.header.expect_key(params, key_id, &self.path)
     }
 
     fn mismatch(&self, field: &'static str, got: String, expected: String) -> Error {
@@ -275,9 +321,7 @@ impl ChunkWriter {
     /// [`Error::Io`].
     pub fn resume(path: &Path, header: &Header, secrecy: Secrecy) -> Result<Self> {
         let part = part_of(path);
-        let encoded = header.encode();
-        let mut header_sum = [0; SUM];
-        header_sum.copy_from_slice(&encoded[encoded.len() - SUM..]);
+        let (encoded, header_sum) = header.encode(path)?;
         let mut next = 0;
         if let Ok(old) = ChunkReader::open_any(&part)
             && old.header_sum == header_sum
@@ -314,8 +358,14 @@ impl ChunkWriter {
     /// Writes the next chunk.
     ///
     /// # Errors
-    /// [`Error::Shape`] if it has another length than the header says, [`Error::Io`].
+    /// [`Error::Index`] if all chunks are there, [`Error::Shape`] if this one has another length than
+    /// the header says, [`Error::Io`].
     pub fn write(&mut self, chunk: &[u8]) -> Result<()> {
+        let chunks = self.header.chunks();
+        if self.next >= chunks {
+            let (index, len) = (self.next as usize, chunks as usize);
+            return Err(Error::Index { op: "writing a chunk", index, len });
+        }
         let expected = self.header.chunk_len(self.next);
         if chunk.len() != expected {
             let (op, what, got) = ("writing a chunk", "bytes", chunk.len());

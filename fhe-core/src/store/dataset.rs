@@ -11,14 +11,17 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::container::{ChunkReader, ChunkWriter, Header, Secrecy};
-use crate::client::ClientKey;
+use super::stored;
+use crate::client::{ClientKey, Nonce, Use};
 use crate::engine::cpu::{Cpu, Selectors, Values};
-use crate::server::SeededRows;
 use crate::{Error, Params, Result};
 
 const KIND: &str = "encrypted data set";
-/// Bytes kept of each body coefficient of a selector.
-const BODY_BYTES: usize = 6;
+/// Bounds that keep every product of sizes far from overflow.
+const MAX_SAMPLES: usize = 1 << 32;
+const MAX_VALUES: usize = 1 << 20;
+/// What the header calls the random number of a data set that is not deterministic.
+const NONCE: &str = "nonce";
 
 /// The public shape of a data set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,67 +73,138 @@ impl DatasetShape {
     }
 
     fn record_bytes(&self, params: &Params) -> usize {
-        let bodies = 2 * params.selector.levels as usize * params.row_size;
-        16 + BODY_BYTES * bodies + 16 + 8 * self.values
+        stored::selector_bytes(params) + stored::bytes(self.values, stored::WHOLE)
     }
 
-    fn header(&self, params: &Params, key_id: &str) -> Header {
-        let record = self.record_bytes(params) as u64;
-        Header {
-            payload_bytes: record * self.samples as u64,
-            chunk_bytes: record * self.batch.max(1) as u64,
-            ..Header::new(KIND, params, key_id, serde_json::json!(self))
+    /// Returns the header, or says which number is out of range. A nonce stands beside the shape.
+    fn header(&self, params: &Params, key_id: &str, nonce: Option<Nonce>) -> Result<Header> {
+        let fail = |what, got, expected| {
+            Err(Error::Shape { op: "a data set's shape", what, got, expected })
+        };
+        if self.samples == 0 || self.samples > MAX_SAMPLES {
+            return fail(
+                "samples (2^32 at most)",
+                self.samples,
+                self.samples.clamp(1, MAX_SAMPLES),
+            );
         }
-    }
-}
-
-/// Reads a seed and bodies whose upper `bytes` bytes are stored.
-pub(super) fn seeded(stored: &[u8], bytes: usize) -> SeededRows {
-    let (seed, bodies) = stored.split_at(16);
-    let mut number = [0; 16];
-    number.copy_from_slice(seed);
-    let bodies = bodies
-        .chunks_exact(bytes)
-        .map(|body| {
-            let mut word = [0; 8];
-            word[8 - bytes..].copy_from_slice(body);
-            u64::from_le_bytes(word)
+        if self.values > MAX_VALUES {
+            return fail("values a sample (at most)", self.values, MAX_VALUES);
+        }
+        if self.batch == 0 || self.batch > self.samples {
+            let expected = self.batch.clamp(1, self.samples);
+            return fail("samples of a mini-batch", self.batch, expected);
+        }
+        if !self.has_whole_copies() {
+            let whole = self.batch.saturating_mul(self.copies.max(1));
+            let expected = self.samples.checked_next_multiple_of(whole).unwrap_or(whole);
+            return fail("samples (whole mini-batches in each copy)", self.samples, expected);
+        }
+        let mut meta = serde_json::json!(self);
+        if let (Some(meta), Some(Nonce(nonce))) = (meta.as_object_mut(), nonce) {
+            meta.insert(NONCE.into(), format!("{nonce:032x}").into());
+        }
+        let record = self.record_bytes(params) as u64;
+        Ok(Header {
+            payload_bytes: record * self.samples as u64,
+            chunk_bytes: record * self.batch as u64,
+            ..Header::new(KIND, params, key_id, meta)
         })
-        .collect();
-    SeededRows { seed: u128::from_le_bytes(number), bodies }
-}
+    }
 
-fn store(out: &mut Vec<u8>, rows: &SeededRows, bytes: usize) {
-    out.extend(rows.seed.to_le_bytes());
-    let half = if bytes < 8 { 1u64 << (63 - 8 * bytes) } else { 0 };
-    for body in &rows.bodies {
-        out.extend(&body.wrapping_add(half).to_le_bytes()[8 - bytes..]);
+    /// Takes a header's meta apart; `None` if it is no shape of a data set.
+    fn parse(mut meta: serde_json::Value) -> Option<(Self, Option<Nonce>)> {
+        let nonce = match meta.as_object_mut()?.remove(NONCE) {
+            None => None,
+            Some(text) => Some(Nonce(u128::from_str_radix(text.as_str()?, 16).ok()?)),
+        };
+        Some((serde_json::from_value(meta).ok()?, nonce))
     }
 }
 
 /// Encrypts a data set into a file, on the client. An interrupted run is gone on with.
+///
+/// ```
+/// use fhe_core::{Cpu, Params, Seed, client::ClientKey};
+/// use fhe_core::store::{Dataset, DatasetShape, DatasetWriter};
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("train.data");
+/// let key = ClientKey::new(&Params::toy_insecure()?, Seed::random());
+/// let n = key.params().row_size;
+/// // Two samples with one value each, in one mini-batch.
+/// let samples = [(vec![1; n], vec![1 << 62]), (vec![-1; n], vec![3 << 62])];
+/// let shape = DatasetShape {
+///     name: "two samples".into(),
+///     samples: 2,
+///     values: 1,
+///     batch: 2,
+///     inputs: key.digest(b"all that is encrypted"),
+///     values_log2: -2,
+///     copies: 1,
+/// };
+/// let mut writer = DatasetWriter::create(&path, &key, &shape)?;
+/// while writer.next_sample() < shape.samples {
+///     writer.write_batch(&samples)?;
+/// }
+/// writer.finish()?;
+///
+/// // On the server.
+/// let server = Cpu::new(&key.evaluation_keys());
+/// let data = Dataset::open(&path, key.params(), server.key_id())?;
+/// let (_selectors, values) = data.batch(&server, 0)?;
+/// assert_eq!(values.len(), 2);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct DatasetWriter<'a> {
     key: &'a ClientKey,
     shape: DatasetShape,
+    nonce: Option<Nonce>,
     writer: ChunkWriter,
 }
 
 impl<'a> DatasetWriter<'a> {
-    /// Starts, or goes on with what an interrupted run left.
+    /// Starts a data set with fresh randomness, or goes on with what an interrupted run of the same
+    /// shape and inputs left in `NAME.part`, with that run's randomness.
     ///
     /// # Errors
-    /// [`Error::Io`].
-    pub fn resume(path: &Path, key: &'a ClientKey, shape: &DatasetShape) -> Result<Self> {
-        let header = shape.header(key.params(), &key.id());
+    /// [`Error::Shape`] if the shape has no sample, no mini-batch or broken copies, [`Error::Io`],
+    /// [`Error::Random`].
+    pub fn create(path: &Path, key: &'a ClientKey, shape: &DatasetShape) -> Result<Self> {
+        let begun = ChunkReader::open_part(path).ok().and_then(|part| {
+            let (begun, nonce) = DatasetShape::parse(part.header().meta.clone())?;
+            nonce.filter(|_| begun == *shape)
+        });
+        Self::start(path, key, shape, Some(begun.map_or_else(Nonce::random, Ok)?))
+    }
+
+    /// Starts a data set without fresh randomness, or goes on with one: for data that must be made again
+    /// bit for bit.
+    ///
+    /// **It leaks equality**, as [`ClientKey::deterministic`] says: whoever has two data sets of one name
+    /// and key sees which samples at equal places are equal.
+    ///
+    /// # Errors
+    /// As [`DatasetWriter::create`].
+    pub fn deterministic(path: &Path, key: &'a ClientKey, shape: &DatasetShape) -> Result<Self> {
+        Self::start(path, key, shape, None)
+    }
+
+    fn start(
+        path: &Path,
+        key: &'a ClientKey,
+        shape: &DatasetShape,
+        nonce: Option<Nonce>,
+    ) -> Result<Self> {
+        let header = shape.header(key.params(), &key.id(), nonce)?;
         let writer = ChunkWriter::resume(path, &header, Secrecy::Public)?;
-        Ok(Self { key, shape: shape.clone(), writer })
+        Ok(Self { key, shape: shape.clone(), nonce, writer })
     }
 
     /// Returns the index of the sample to be encrypted next.
     #[must_use]
     pub fn next_sample(&self) -> usize {
-        (self.writer.next() as usize * self.shape.batch).min(self.shape.samples)
+        (self.writer.next() as usize).saturating_mul(self.shape.batch).min(self.shape.samples)
     }
 
     /// Encrypts the next mini-batch: for each sample N integers and the torus elements beside them.
@@ -139,7 +213,8 @@ impl<'a> DatasetWriter<'a> {
     /// `2 + 2 l` polynomial products a sample, about a millisecond each.
     ///
     /// # Errors
-    /// [`Error::Shape`] if a sample has another shape, [`Error::Io`].
+    /// [`Error::Shape`] if a sample or the mini-batch has another shape, [`Error::Magnitude`] as for
+    /// [`ClientKey::encrypt_query`], [`Error::Index`] if all samples are there, [`Error::Io`].
     pub fn write_batch(&mut self, samples: &[(Vec<i32>, Vec<u64>)]) -> Result<()> {
         let first = self.next_sample();
         let n = self.key.params().row_size;
@@ -158,13 +233,22 @@ impl<'a> DatasetWriter<'a> {
                 let index = (first + i) as u64;
                 let purpose = format!("data set {}", self.shape.name);
                 let mut record = Vec::new();
-                store(&mut record, &self.key.encrypt_selector_of(m, &purpose, index), BODY_BYTES);
+                let selector = self.key.seeded_selector(m, self.of(&purpose, index))?;
+                stored::write(&mut record, &selector, stored::CUT);
                 let purpose = format!("values of data set {}", self.shape.name);
-                store(&mut record, &self.key.encrypt_list_of_values(values, &purpose, index), 8);
-                record
+                let values = self.key.seeded_values(values, self.of(&purpose, index));
+                stored::write(&mut record, &values, stored::WHOLE);
+                Ok(record)
             })
-            .collect();
+            .collect::<Result<_>>()?;
         self.writer.write(&records.concat())
+    }
+
+    fn of<'b>(&self, purpose: &'b str, index: u64) -> Use<'b> {
+        match self.nonce {
+            Some(nonce) => Use::fresh(purpose, index, nonce),
+            None => Use::deterministic(purpose, index),
+        }
     }
 
     /// Completes the file.
@@ -192,25 +276,13 @@ impl Dataset {
     pub fn open(path: &Path, params: &Params, key_id: &str) -> Result<Self> {
         let reader = ChunkReader::open(path, KIND)?;
         reader.expect_key(params, key_id)?;
-        let bad = |_| Error::Corrupt {
-            path: path.into(),
-            field: "meta".into(),
-            problem: "it is no shape of a data set",
-        };
-        let shape: DatasetShape =
-            serde_json::from_value(reader.header().meta.clone()).map_err(bad)?;
-        let header = reader.header();
-        let fits = (shape.samples as u64) <= header.payload_bytes
-            && (shape.values as u64) <= header.payload_bytes
-            && (shape.batch as u64) <= header.chunk_bytes
-            && shape.header(params, key_id) == *header
-            && shape.has_whole_copies();
-        if !fits {
-            return Err(Error::Corrupt {
-                path: path.into(),
-                field: "meta".into(),
-                problem: "the shape does not fit the file's length",
-            });
+        let bad = |problem| Error::Corrupt { path: path.into(), field: "meta".into(), problem };
+        let (shape, nonce) = DatasetShape::parse(reader.header().meta.clone())
+            .ok_or_else(|| bad("it is no shape of a data set"))?;
+        let unfit = "the shape does not fit the file's length";
+        let header = shape.header(params, key_id, nonce).map_err(|_| bad(unfit))?;
+        if header != *reader.header() {
+            return Err(bad(unfit));
         }
         let record = shape.record_bytes(params);
         Ok(Self { reader, shape, record })
@@ -234,10 +306,12 @@ impl Dataset {
     /// [`Error::Index`], [`Error::Io`], [`Error::Corrupt`] with the chunk.
     pub fn batch(&self, cpu: &Cpu, index: usize) -> Result<(Selectors, Values)> {
         let bytes = self.reader.read(index as u64)?;
-        let split = self.record - 16 - 8 * self.shape.values;
+        let split = self.record - stored::bytes(self.shape.values, stored::WHOLE);
         let (selectors, values): (Vec<_>, Vec<_>) = bytes
             .par_chunks_exact(self.record)
-            .map(|r| (seeded(&r[..split], BODY_BYTES), seeded(&r[split..], 8)))
+            .map(|r| {
+                (stored::read(&r[..split], stored::CUT), stored::read(&r[split..], stored::WHOLE))
+            })
             .unzip();
         Ok((cpu.open_selectors(&selectors), cpu.open_values(&values)))
     }

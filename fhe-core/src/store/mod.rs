@@ -1,10 +1,23 @@
-//! Files: one container format for keys, encrypted data sets and checkpoints.
+//! Files and messages: one container format for keys, encrypted data sets, queries, scores and
+//! checkpoints.
 
+mod client_key;
 mod container;
 mod dataset;
-mod key_files;
+mod evaluation_keys;
 mod lock;
+mod message;
+mod query;
+mod stored;
+mod stream;
+mod values;
 
+#[doc(hidden)]
+pub use ::serde;
 pub use container::{ChunkReader, ChunkWriter, Header, Secrecy, read_file, write_file};
 pub use dataset::{Dataset, DatasetShape, DatasetWriter};
 pub use lock::Lock;
+pub use message::{Message, Opened, deserialize, serialize};
+pub use query::EncryptedQuery;
+pub use stream::{read_from, write_to};
+pub use values::EncryptedValues;

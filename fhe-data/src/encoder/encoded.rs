@@ -1,16 +1,31 @@
-//! Encoded images.
+//! Encoded samples.
 
 use std::path::Path;
 
+use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
+use super::LIMIT;
 use super::store::Tensors;
 use crate::{Error, Result};
 
 /// Identifies stored encodings.
 const KIND: &str = "fhe-data encoded";
 
-/// Images as rows of small integers, `[n, width]`.
+/// Samples as rows of small integers, `[n, width]`.
+///
+/// # Values
+/// `-7..=7`; the constructors check them.
+///
+/// ```
+/// use fhe_data::Encoded;
+/// use ndarray::array;
+///
+/// let encoded = Encoded::try_from(array![[1i8, -7], [0, 4]])?;
+/// assert_eq!((encoded.len(), encoded.width()), (2, 2));
+/// assert_eq!(encoded.view().column(1), array![-7i8, 4]);
+/// # Ok::<(), fhe_data::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encoded {
     width: usize,
@@ -28,11 +43,16 @@ impl Encoded {
     /// Takes `values` as rows of `width` numbers.
     ///
     /// # Errors
-    /// [`Error::Config`] if the length is not a multiple of `width`.
+    /// [`Error::Config`] if the length is not a multiple of `width`; [`Error::EncodedValue`] for a
+    /// value outside `-7..=7`.
     pub fn new(width: usize, values: Vec<i8>) -> Result<Self> {
         if width == 0 || !values.len().is_multiple_of(width) {
             let wanted = "a divisor of the number of values";
             return Err(Error::Config { field: "width", got: width as f64, wanted });
+        }
+        if let Some(at) = values.iter().position(|v| !(-LIMIT..=LIMIT).contains(v)) {
+            let (row, column, got) = (at / width, at % width, values[at]);
+            return Err(Error::EncodedValue { op: "Encoded::new", row, column, got });
         }
         Ok(Self { width, values })
     }
@@ -74,6 +94,14 @@ impl Encoded {
         &self.values
     }
 
+    /// Returns all values as a matrix, `[n, width]`.
+    #[must_use]
+    pub fn view(&self) -> ArrayView2<'_, i8> {
+        // The constructors leave whole rows only, so that the shape always fits.
+        ArrayView2::from_shape((self.len(), self.width), &self.values)
+            .unwrap_or_else(|_| ArrayView2::from(&[[0i8; 0]; 0]))
+    }
+
     /// Returns the encoding of image `i`.
     ///
     /// # Panics
@@ -109,5 +137,18 @@ impl Encoded {
         let (tensors, shape): (_, Shape) = Tensors::load(path, KIND)?;
         let values = tensors.i8(path, "values", [shape.rows, shape.width])?;
         Self::new(shape.width, values)
+    }
+}
+
+impl TryFrom<Array2<i8>> for Encoded {
+    type Error = Error;
+
+    /// Takes the rows of a matrix, `[n, width]`.
+    ///
+    /// # Errors
+    /// As [`Encoded::new`].
+    fn try_from(matrix: Array2<i8>) -> Result<Self> {
+        let width = matrix.ncols();
+        Self::new(width, matrix.iter().copied().collect())
     }
 }

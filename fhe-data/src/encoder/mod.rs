@@ -10,7 +10,7 @@ mod feature;
 mod gradient;
 mod matrix;
 mod patch;
-mod store;
+pub(crate) mod store;
 
 pub use config::{ComponentsOver, EncoderConfig, LIMIT, MAX_COMPONENTS, WIDTH};
 pub use encoded::Encoded;

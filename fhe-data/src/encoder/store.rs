@@ -26,20 +26,25 @@ struct Tensor {
 
 /// Named matrices on their way to or from a file.
 #[derive(Default)]
-pub(super) struct Tensors(BTreeMap<String, Tensor>);
+pub(crate) struct Tensors(BTreeMap<String, Tensor>);
 
 impl Tensors {
-    pub(super) fn push_f32(&mut self, name: &str, shape: [usize; 2], values: &[f32]) {
+    pub(crate) fn push_f32(&mut self, name: &str, shape: [usize; 2], values: &[f32]) {
         let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         self.0.insert(name.to_owned(), Tensor { dtype: Dtype::F32, shape, bytes });
     }
 
-    pub(super) fn push_i8(&mut self, name: &str, shape: [usize; 2], values: &[i8]) {
+    pub(crate) fn push_f64(&mut self, name: &str, shape: [usize; 2], values: &[f64]) {
+        let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        self.0.insert(name.to_owned(), Tensor { dtype: Dtype::F64, shape, bytes });
+    }
+
+    pub(crate) fn push_i8(&mut self, name: &str, shape: [usize; 2], values: &[i8]) {
         let bytes = values.iter().map(|v| v.cast_unsigned()).collect();
         self.0.insert(name.to_owned(), Tensor { dtype: Dtype::I8, shape, bytes });
     }
 
-    pub(super) fn f32(
+    pub(crate) fn f32(
         &self,
         path: &Path,
         name: &'static str,
@@ -50,7 +55,18 @@ impl Tensors {
         Ok(words.iter().map(|word| f32::from_le_bytes(*word)).collect())
     }
 
-    pub(super) fn i8(&self, path: &Path, name: &'static str, shape: [usize; 2]) -> Result<Vec<i8>> {
+    pub(crate) fn f64(
+        &self,
+        path: &Path,
+        name: &'static str,
+        shape: [usize; 2],
+    ) -> Result<Vec<f64>> {
+        let bytes = self.bytes(path, name, Dtype::F64, shape)?;
+        let (words, _) = bytes.as_chunks::<8>();
+        Ok(words.iter().map(|word| f64::from_le_bytes(*word)).collect())
+    }
+
+    pub(crate) fn i8(&self, path: &Path, name: &'static str, shape: [usize; 2]) -> Result<Vec<i8>> {
         let bytes = self.bytes(path, name, Dtype::I8, shape)?;
         Ok(bytes.iter().map(|b| b.cast_signed()).collect())
     }
@@ -86,7 +102,7 @@ impl Tensors {
     }
 
     /// Writes to a temporary file beside `path`, then renames it.
-    pub(super) fn save(&self, path: &Path, kind: &str, config: &impl Serialize) -> Result<()> {
+    pub(crate) fn save(&self, path: &Path, kind: &str, config: &impl Serialize) -> Result<()> {
         let malformed = |field| Error::Malformed { file: path.to_path_buf(), field };
         let config = serde_json::to_string(config).map_err(|_| malformed("config"))?;
         let mut views = Vec::with_capacity(self.0.len());
@@ -107,7 +123,7 @@ impl Tensors {
     }
 
     /// Reads a file, checks its kind, version and checksum, and parses its config.
-    pub(super) fn load<C: DeserializeOwned>(path: &Path, kind: &str) -> Result<(Self, C)> {
+    pub(crate) fn load<C: DeserializeOwned>(path: &Path, kind: &str) -> Result<(Self, C)> {
         let malformed = |field| Error::Malformed { file: path.to_path_buf(), field };
         let bytes = fs::read(path).map_err(Error::io("reading", path))?;
         let (_, header) =

@@ -1,21 +1,33 @@
-//! The public shape of a network, as data.
+//! The public shape of a network, as data that a file says. [`PublicPlan`](super::PublicPlan) checks it.
 
 use serde::{Deserialize, Serialize};
 
-use super::Levels;
+use super::{Filter, Levels};
 use crate::Shape;
 
 /// What follows an activation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Pool {
-    /// Sums of windows of so many rows and columns: average pooling, but for the factor. No lookup.
+    /// Sums of windows of so many rows and columns: average pooling, but for the factor. This takes
+    /// no lookup.
     Sum(usize),
-    /// Maxima of windows of so many rows and columns, of activations with two levels: one lookup each.
+    /// Maxima of windows of so many rows and columns, of activations with two levels. Each takes a
+    /// lookup.
     Max(usize),
 }
 
-/// One layer and what follows it: convolution, residual connection, normalisation and activation (as thresholds), pooling.
+impl Pool {
+    /// Returns the rows, and columns, of a window.
+    #[must_use]
+    pub fn side(self) -> usize {
+        let (Self::Sum(side) | Self::Max(side)) = self;
+        side
+    }
+}
+
+/// One layer and what follows it: convolution, residual connection, normalisation and activation
+/// (as thresholds), pooling.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PublicLayerConfig {
@@ -34,8 +46,8 @@ pub struct PublicLayerConfig {
     /// Weights are integers from minus this to this; 1 means -1 and 1 alone.
     #[serde(default = "binary")]
     pub largest_weight: i32,
-    /// Name of an earlier layer whose pre-activation is added to this one's: a residual connection (Liu et al., "Bi-Real
-    /// Net", ECCV 2018, figure 3).
+    /// Name of an earlier layer whose pre-activation is added to this one's: a residual connection
+    /// (Liu et al., "Bi-Real Net", ECCV 2018, figure 3). Files may also call it `shortcut`.
     #[serde(default, alias = "shortcut", skip_serializing_if = "Option::is_none")]
     pub residual: Option<String>,
     /// The activation; none after the last layer.
@@ -44,15 +56,17 @@ pub struct PublicLayerConfig {
     /// What follows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<Pool>,
-    /// Distance from a channel's centre beyond which pre-activations wrap. Default: as far as any input can bring
-    /// them, and then a lookup must have a slot for each integer. A range of the model's own may be smaller than
-    /// that, which makes the noise of readings smaller, or larger than a lookup has slots.
+    /// Distance from a channel's centre beyond which pre-activations wrap. By default this is as far
+    /// as any input can bring them, and then a lookup must have a slot for each integer. A range of
+    /// the model's own may be smaller than that, which makes the noise of readings smaller, or
+    /// larger than a lookup has slots.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub range: Option<i64>,
 }
 
 impl PublicLayerConfig {
-    /// A layer of weights -1 and 1 with a stride of one; without padding, residual connection, pooling and a range of its own.
+    /// A layer of weights -1 and 1 with a stride of one; without padding, residual connection,
+    /// pooling and a range of its own.
     #[must_use]
     pub fn new(name: &str, outputs: usize, kernel: usize, activation: Option<Levels>) -> Self {
         Self {
@@ -69,10 +83,10 @@ impl PublicLayerConfig {
         }
     }
 
-    /// Returns the channels of the activations: the outputs, times the thresholds if these are apart.
+    /// Returns the size of the filters and how they move.
     #[must_use]
-    pub fn channels(&self) -> usize {
-        self.outputs * self.activation.map_or(1, |levels| levels.copies())
+    pub fn filter(&self) -> Filter {
+        Filter { kernel: self.kernel, stride: self.stride, padding: self.padding }
     }
 }
 
@@ -92,12 +106,20 @@ pub struct PublicNetworkConfig {
     pub input: Shape,
     /// Smallest and largest integer of an image.
     pub levels: (i64, i64),
-    /// Whether scores are the sum of those of the image and of those of its mirror image, left and right exchanged: twice
-    /// the lookups, for a little more accuracy.
+    /// Whether scores are the sum of those of the image and of those of its mirror image, left and
+    /// right exchanged. This takes twice the lookups, for a little more accuracy.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub mirrored: bool,
     /// The layers, from the image on.
     pub layers: Vec<PublicLayerConfig>,
+}
+
+impl PublicNetworkConfig {
+    /// Returns how often an image goes through the layers: twice with its mirror image.
+    #[must_use]
+    pub fn passes(&self) -> usize {
+        if self.mirrored { 2 } else { 1 }
+    }
 }
 
 /// The numbers of a layer that training finds.
@@ -105,6 +127,7 @@ pub struct PublicNetworkConfig {
 pub struct LayerWeights {
     /// Of each output, in the order channel, row, column.
     pub weights: Vec<Vec<i32>>,
-    /// Of each output: the thresholds of its activation, or, in the last layer, one number that is added.
+    /// Of each output: the thresholds of its activation, or, in the last layer, one number that is
+    /// added.
     pub thresholds: Vec<Vec<i64>>,
 }

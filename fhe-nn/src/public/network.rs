@@ -1,20 +1,21 @@
 //! A network of integer convolutions and activations of few levels.
 
-use fhe_core::{Engine, to_torus};
+use fhe_core::{Engine, List};
 
 use super::config::{LayerWeights, Pool, PublicLayerConfig, PublicNetworkConfig};
-use super::conv2d::{PublicConv2d, PublicGeometry};
-use super::pool;
-use super::staircase::{Levels, Staircase};
-use crate::{Error, Result, Shape};
+use super::conv2d::PublicConv2d;
+use super::plan::{PlannedLayer, PublicPlan, REACH};
+use super::run::Run;
+use super::staircase::Staircase;
+use super::{PublicError, Result};
+use crate::Shape;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Layer {
     pub(super) conv: PublicConv2d,
-    after: After,
-    /// Index of the layer whose pre-activation is added.
-    residual: Option<usize>,
-    pool: Option<Pool>,
+    pub(super) after: After,
+    pub(super) plan: PlannedLayer,
+    pub(super) pool: Option<Pool>,
     /// Distance from a centre that pre-activations can reach.
     pub(super) furthest: i64,
     /// Distance from a centre to which they are read rightly.
@@ -23,25 +24,28 @@ pub(super) struct Layer {
     pub(super) unit: f64,
 }
 
+/// What follows a convolution.
 #[derive(Clone, Debug, PartialEq)]
-enum After {
+pub(super) enum After {
     Staircase(Staircase),
     Bias(Vec<i64>),
 }
 
 /// A network with public weights.
 ///
-/// Layer i computes, for each output channel, `s_i = w_i * a_(i-1) + s_j` (the last term if it has a residual connection from layer
-/// j) and `a_i = pool(first + step * #{thresholds that s_i reaches})`; the last layer, `s_i + bias`. Everything is an
-/// integer, so the clear twin is exact.
+/// Layer i computes, for each output channel, `s_i = w_i * a_(i-1) + s_j` (the last term if it has a
+/// residual connection from layer j) and `a_i = pool(first + step * #{thresholds that s_i reaches})`.
+/// The last layer computes `s_i + bias`. Everything is an integer, so the clear twin is exact.
 ///
-/// An integer s is the torus element `s * unit`. The unit of a layer is as large as its range allows: half the torus
-/// over `range + 1` for signs, a quarter for other activations; layers joined by a residual connection share theirs.
+/// An integer s is the torus element `s * unit`. The unit of a layer is as large as its range
+/// allows: half the torus over `range + 1` for signs, a quarter for other activations. Layers joined
+/// by a residual connection share theirs.
 ///
 /// # Examples
 /// ```
 /// use fhe_core::{Clear, Params, from_torus, to_torus};
 /// use fhe_nn::public::{LayerWeights, PublicNetwork, PublicNetworkConfig};
+/// use ndarray::array;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// // Whether two signs differ: 1 if they do, -1 if not.
@@ -62,8 +66,7 @@ enum After {
 /// ];
 /// let params = Params::secure128_bnn()?;
 /// let network = PublicNetwork::new(&config, weights, params.row_size)?;
-/// assert_eq!(network.classify_exactly(&[1, -1]), [1]);
-/// assert_eq!(network.classify_exactly(&[1, 1]), [-1]);
+/// assert_eq!(network.exact_scores(array![[1, -1], [1, 1]].view())?, array![[1], [-1]]);
 ///
 /// // The same with the noise of ciphertexts: two lookups, which miss with a probability below 1e-50.
 /// let image = [1.0, -1.0].map(|x: f64| to_torus(x * network.input_unit()));
@@ -81,72 +84,52 @@ pub struct PublicNetwork {
 /// Smallest and largest integer.
 type Bounds = (i64, i64);
 
-fn fail<T>(layer: &str, problem: String) -> Result<T> {
-    Err(Error::Layer { layer: layer.into(), problem })
+/// The pre-activations that a layer can have.
+struct Reached {
+    /// Of each output.
+    bounds: Vec<Bounds>,
+    /// The furthest from zero that any sum on the way to one can come.
+    reach: i64,
 }
 
 impl PublicNetwork {
-    /// Checks a network and computes the range of every accumulator, for lookups that read `slots` slots of the
-    /// half torus.
+    /// Checks a network and computes the range of every accumulator, for lookups that read `slots`
+    /// slots of the half torus.
     ///
     /// # Errors
-    /// [`Error::Layer`] names the first layer that does not fit.
+    /// [`PublicError::Network`] or [`PublicError::Layer`] names the first number that does not fit.
     pub fn new(
         config: &PublicNetworkConfig,
         weights: Vec<LayerWeights>,
         slots: usize,
     ) -> Result<Self> {
-        let (got, expected) = (weights.len(), config.layers.len());
-        if got != expected || expected == 0 || config.levels.0 >= config.levels.1 {
-            let problem =
-                format!("{got} layers of weights for {expected}, levels {:?}", config.levels);
-            return fail("network", problem);
+        const SLOTS: usize = 1 << 24;
+        let plan = PublicPlan::new(config)?;
+        let (got, expected) = (weights.len(), plan.layers().len());
+        if got != expected {
+            return Err(PublicError::network("number of layers with weights", got, expected));
         }
-        let windows = config.windows()?;
+        if !(2..=SLOTS).contains(&slots) {
+            let (what, expected) = ("number of slots of a lookup", format!("2 to {SLOTS}"));
+            return Err(PublicError::network(what, slots, expected));
+        }
         let mut levels = config.levels;
         let mut layers: Vec<Layer> = Vec::new();
-        let mut reached: Vec<Vec<Bounds>> = Vec::new();
-        for (i, (layer, given)) in config.layers.iter().zip(weights).enumerate() {
-            let name = &layer.name;
-            let conv = PublicConv2d::new(name, windows[i], given.weights)?;
-            conv.check_weights(name, layer.largest_weight)?;
-            if given.thresholds.len() != layer.outputs {
-                let got = given.thresholds.len();
-                return fail(
-                    name,
-                    format!("thresholds of {got} channels, expected {}", layer.outputs),
-                );
-            }
-            let mut bounds = conv.bounds(levels);
-            let residual = config.residual(i);
-            if let Some(j) = residual {
-                for ((least, most), (low, high)) in bounds.iter_mut().zip(&reached[j]) {
-                    (*least, *most) = (*least + low, *most + high);
-                }
-            }
-            let (after, furthest) = after(layer, given.thresholds, &bounds)?;
-            reached.push(bounds);
-            // Two images' scores are added up.
-            let times = if layer.activation.is_none() { config.passes() as i64 } else { 1 };
-            let furthest = times * furthest;
-            let range = layer.range.map_or(furthest, |range| times * range).max(1);
-            levels = layer.activation.map_or((0, 0), |levels| levels.range());
-            if let Some(Pool::Sum(side)) = layer.pool {
-                let window = (side * side) as i64;
-                levels = (levels.0 * window, levels.1 * window);
-            }
+        let mut reached: Vec<Reached> = Vec::new();
+        for ((layer, planned), given) in config.layers.iter().zip(plan.layers()).zip(weights) {
+            let conv = PublicConv2d::new(&layer.name, planned.geometry, given.weights)?;
+            conv.check_weights(&layer.name, layer.largest_weight)?;
+            let earlier = planned.residual.map(|j| &reached[j]);
+            let reach = reached_by(layer, &conv, levels, earlier)?;
+            let (after, furthest) = after(layer, given.thresholds, &reach.bounds)?;
+            let (furthest, range) = ranges(layer, furthest, config.passes() as i64);
             let halves = after.halves();
-            // A range of the model's own says that it can do with less than a slot an integer.
-            let whole = layer.range.is_none() && layer.activation.is_some();
-            if whole && 2 * (range + 1) > slots as i64 * halves {
-                let most = slots as i64 * halves / 2 - 1;
-                let problem = format!(
-                    "pre-activations reach {range} from their centre, and a lookup has {slots} slots: expected at most {most}; fewer or smaller weights fit, or a `range` of the layer's own, beyond which they wrap and within which they are read with noise"
-                );
-                return fail(name, problem);
-            }
+            check_range(layer, range, slots as i64, halves)?;
+            levels = levels_behind(layer);
             let unit = 0.25 * halves as f64 / (range + 1) as f64;
-            layers.push(Layer { conv, after, residual, pool: layer.pool, furthest, range, unit });
+            let (plan, pool) = (*planned, layer.pool);
+            layers.push(Layer { conv, after, plan, pool, furthest, range, unit });
+            reached.push(reach);
         }
         share_units(&mut layers);
         Ok(Self { config: config.clone(), layers })
@@ -156,6 +139,12 @@ impl PublicNetwork {
     #[must_use]
     pub fn config(&self) -> &PublicNetworkConfig {
         &self.config
+    }
+
+    /// Returns the number of classes: the scores of an image.
+    #[must_use]
+    pub fn classes(&self) -> usize {
+        self.layers[self.layers.len() - 1].plan.output.len()
     }
 
     /// Returns the torus fraction by which a client multiplies the integers of an image.
@@ -170,71 +159,15 @@ impl PublicNetwork {
         self.layers[self.layers.len() - 1].unit
     }
 
-    /// Returns the scores of an image in the clear, in integers: the definition. Channels of a position lie together.
-    ///
-    /// # Panics
-    /// If the image is shorter than its shape.
-    #[must_use]
-    pub fn classify_exactly(&self, image: &[i64]) -> Vec<i64> {
-        let mut scores = self.scores_of(image);
-        if self.config.mirrored {
-            let mirror = mirror(self.config.input);
-            let image: Vec<i64> = mirror.into_iter().map(|i| image[i]).collect();
-            scores.iter_mut().zip(self.scores_of(&image)).for_each(|(s, more)| *s += more);
-        }
-        scores
-    }
-
-    fn scores_of(&self, image: &[i64]) -> Vec<i64> {
-        let mut sums: Vec<Vec<i64>> = Vec::new();
-        let mut x = image.to_vec();
-        for layer in &self.layers {
-            let window = layer.conv.window();
-            let mut s: Vec<i64> = Vec::with_capacity(window.output.len());
-            for places in window.places(1) {
-                let x: Vec<i64> = places.iter().map(|i| i.map_or(0, |i| x[i])).collect();
-                s.extend(layer.conv.weights().iter().map(|weights| {
-                    x.iter().zip(weights).map(|(x, &w)| x * i64::from(w)).sum::<i64>()
-                }));
-            }
-            if let Some(source) = layer.residual {
-                s.iter_mut().zip(&sums[source]).for_each(|(s, a)| *s += a);
-            }
-            let channels = window.output.channels;
-            x = match &layer.after {
-                After::Bias(bias) => {
-                    s.iter().enumerate().map(|(i, s)| s + bias[i % channels]).collect()
-                }
-                After::Staircase(stairs) => {
-                    let a: Vec<i64> = (s.iter().enumerate())
-                        .flat_map(|(i, &s)| stairs.at(i % channels, s))
-                        .collect();
-                    let shape = layer.activations();
-                    let pooled = |side| pool::windows(shape, 1, side);
-                    match layer.pool {
-                        None => a,
-                        Some(Pool::Sum(side)) => {
-                            pooled(side).map(|w| w.map(|i| a[i]).sum()).collect()
-                        }
-                        Some(Pool::Max(side)) => {
-                            pooled(side).map(|w| w.map(|i| a[i]).max().unwrap_or(0)).collect()
-                        }
-                    }
-                }
-            };
-            sums.push(s);
-        }
-        x
-    }
-
-    /// Returns the scores of `samples` images, class by class, image after image. Values of an image are its integers
-    /// times [`PublicNetwork::input_unit`], channels of a position together.
+    /// Returns the scores of `samples` images, class by class, image after image. Values of an image
+    /// are its integers times [`PublicNetwork::input_unit`], channels of a position together.
     ///
     /// # Cost
-    /// A lookup for each pre-activation with an activation, and one for each maximum; twice that with mirror images.
+    /// A lookup for each pre-activation with an activation, and one for each maximum; twice that
+    /// with mirror images.
     ///
     /// # Errors
-    /// [`fhe_core::Error::Index`] if there are fewer values than the images have.
+    /// [`PublicError::Images`] if there are not as many values as the images have.
     pub fn forward<E: Engine>(
         &self,
         engine: &E,
@@ -244,8 +177,8 @@ impl PublicNetwork {
         self.forward_watched(engine, images, samples, |_| ())
     }
 
-    /// [`PublicNetwork::forward`] for those who watch its progress: calls `done(i)` after layer i, in each of the
-    /// [`PublicNetworkConfig::passes`].
+    /// [`PublicNetwork::forward`] for those who watch its progress: calls `done(i)` after layer i,
+    /// in each of the [`PublicNetworkConfig::passes`].
     ///
     /// # Cost
     /// That of [`PublicNetwork::forward`].
@@ -259,9 +192,14 @@ impl PublicNetwork {
         samples: usize,
         done: impl Fn(usize),
     ) -> Result<E::Values> {
+        let (got, len) = (images.len(), self.config.input.len());
+        if Some(got) != samples.checked_mul(len) {
+            let expected = format!("{len} for each of {samples} images");
+            return Err(PublicError::images("number of values", got, expected));
+        }
         let mut scores = self.scores(engine, images, samples, &done)?;
         if self.config.mirrored {
-            let (len, mirror) = (self.config.input.len(), mirror(self.config.input));
+            let mirror = mirror(self.config.input);
             let of_image = |s: usize| mirror.iter().map(move |i| s * len + i);
             let images = engine.take(images, (0..samples).flat_map(of_image))?;
             let more = self.scores(engine, &images, samples, &done)?;
@@ -290,69 +228,6 @@ impl PublicNetwork {
     }
 }
 
-/// A network on its way through the layers.
-pub(super) struct Run<'a, E: Engine> {
-    pub(super) network: &'a PublicNetwork,
-    pub(super) engine: &'a E,
-    pub(super) samples: usize,
-    /// Of each layer so far, the pre-activations if a later one adds them.
-    pub(super) kept: Vec<Option<E::Values>>,
-}
-
-impl<E: Engine> Run<'_, E> {
-    /// Returns the sums of layer i.
-    pub(super) fn pre_activations(&mut self, i: usize, x: &E::Values) -> Result<E::Values> {
-        let layers = &self.network.layers;
-        let mut s = layers[i].conv.forward(self.engine, x, self.samples)?;
-        if let Some(earlier) = layers[i].residual.and_then(|j| self.kept[j].as_ref()) {
-            self.engine.add_scaled_values(&mut s, earlier, 1)?;
-        }
-        let needed = layers.iter().any(|later| later.residual == Some(i));
-        self.kept.push(if needed { Some(self.engine.scaled_values(&s, 1)?) } else { None });
-        Ok(s)
-    }
-
-    /// Returns the outputs of layer i: activations, or scores.
-    pub(super) fn activate(&self, i: usize, mut s: E::Values) -> Result<E::Values> {
-        let (engine, layer) = (self.engine, &self.network.layers[i]);
-        let stairs = match &layer.after {
-            After::Bias(bias) => {
-                let bias = |i: usize| bias[i % bias.len()] as f64 * layer.unit;
-                engine.shift_values(&mut s, |i| to_torus(bias(i)));
-                return Ok(s);
-            }
-            After::Staircase(stairs) => stairs,
-        };
-        let (shape, next) = (layer.activations(), self.network.layers[i + 1].unit);
-        match layer.pool {
-            None => stairs.look_up(engine, s, layer.unit, next),
-            Some(Pool::Sum(side)) => {
-                let a = stairs.look_up(engine, s, layer.unit, next)?;
-                pool::sums(engine, &a, shape, self.samples, side)
-            }
-            Some(Pool::Max(side)) => {
-                // Around zero, as only an odd table reads signs from the whole torus.
-                let bits = stairs.with_levels(Levels::SIGN);
-                let bits = bits.look_up(engine, s, layer.unit, 0.5 * pool::bit_unit(side))?;
-                let sizes = (shape, self.samples, side);
-                pool::maxima(engine, &bits, sizes, stairs.levels(), next)
-            }
-        }
-    }
-}
-
-impl Layer {
-    /// Returns the shape of the activations, before pooling.
-    fn activations(&self) -> Shape {
-        let copies = match &self.after {
-            After::Staircase(stairs) => stairs.levels().copies(),
-            After::Bias(_) => 1,
-        };
-        let output = self.conv.window().output;
-        Shape { channels: output.channels * copies, ..output }
-    }
-}
-
 impl After {
     /// Returns how many quarters of the torus pre-activations have on each side.
     fn halves(&self) -> i64 {
@@ -363,32 +238,101 @@ impl After {
     }
 }
 
+/// Returns the pre-activations that a layer can have, for inputs within `levels`.
+fn reached_by(
+    layer: &PublicLayerConfig,
+    conv: &PublicConv2d,
+    levels: Bounds,
+    earlier: Option<&Reached>,
+) -> Result<Reached> {
+    let reach = conv.reach(levels) + earlier.map_or(0, |earlier| i128::from(earlier.reach));
+    let within = i64::try_from(reach).ok().filter(|&reach| reach <= REACH);
+    let Some(reach) = within else {
+        let (what, expected) = ("largest sum of weights times inputs", format!("at most {REACH}"));
+        return Err(PublicError::layer(&layer.name, what, reach, expected));
+    };
+    let mut bounds = conv.bounds(levels);
+    if let Some(earlier) = earlier {
+        for ((least, most), (low, high)) in bounds.iter_mut().zip(&earlier.bounds) {
+            (*least, *most) = (*least + low, *most + high);
+        }
+    }
+    Ok(Reached { bounds, reach })
+}
+
 /// Returns what follows a convolution, and how far from their centres pre-activations can be.
 fn after(
     layer: &PublicLayerConfig,
     thresholds: Vec<Vec<i64>>,
     bounds: &[Bounds],
 ) -> Result<(After, i64)> {
+    let name = &layer.name;
+    if thresholds.len() != layer.outputs {
+        let what = "number of channels with thresholds";
+        return Err(PublicError::layer(name, what, thresholds.len(), layer.outputs));
+    }
     let Some(levels) = layer.activation else {
-        let bias: Option<Vec<i64>> =
-            thresholds.iter().map(|t| (t.len() == 1).then(|| t[0])).collect();
-        let Some(bias) = bias else {
-            return fail(&layer.name, "expected one bias a class".into());
-        };
+        let bias = bias(name, &thresholds)?;
         let far =
             bounds.iter().zip(&bias).map(|(&(low, high), b)| (low + b).abs().max((high + b).abs()));
         let furthest = far.max().unwrap_or(0);
         return Ok((After::Bias(bias), furthest));
     };
-    let mut stairs = Staircase::new(&layer.name, levels, thresholds)?;
+    let mut stairs = Staircase::new(name, levels, thresholds)?;
     stairs.clamp(bounds);
     let far = bounds.iter().enumerate().map(|(o, &bounds)| stairs.furthest(o, bounds));
     let furthest = far.max().unwrap_or(0);
     Ok((After::Staircase(stairs), furthest))
 }
 
+/// Returns the number that is added to each score.
+fn bias(name: &str, thresholds: &[Vec<i64>]) -> Result<Vec<i64>> {
+    let one = |of_class: &Vec<i64>| match of_class[..] {
+        [bias] if bias.unsigned_abs() <= REACH.unsigned_abs() => Ok(bias),
+        [bias] => Err(PublicError::layer(name, "bias", bias, format!("-{REACH} to {REACH}"))),
+        _ => Err(PublicError::layer(name, "number of biases of a class", of_class.len(), 1)),
+    };
+    thresholds.iter().map(one).collect()
+}
+
+/// Returns how far pre-activations can be from their centres, and how far they are read rightly. The
+/// scores of several passes are added up.
+fn ranges(layer: &PublicLayerConfig, furthest: i64, passes: i64) -> (i64, i64) {
+    let times = if layer.activation.is_none() { passes } else { 1 };
+    let furthest = times * furthest;
+    (furthest, layer.range.map_or(furthest, |range| times * range).max(1))
+}
+
+/// Checks that a lookup has a slot for each pre-activation. A range of the model's own says that it
+/// can do with less.
+fn check_range(layer: &PublicLayerConfig, range: i64, slots: i64, halves: i64) -> Result<()> {
+    let most = slots * halves / 2 - 1;
+    if layer.range.is_some() || layer.activation.is_none() || range <= most {
+        return Ok(());
+    }
+    let expected = format!(
+        "at most {most}, as a lookup has {slots} slots: fewer or smaller weights fit, or a `range` \
+         of the layer's own, beyond which pre-activations wrap and within which they are read with \
+         noise"
+    );
+    let what = "furthest pre-activation from its centre";
+    Err(PublicError::layer(&layer.name, what, range, expected))
+}
+
+/// Returns the smallest and largest integer that the next layer takes.
+fn levels_behind(layer: &PublicLayerConfig) -> Bounds {
+    let (low, high) = layer.activation.map_or((0, 0), |levels| levels.range());
+    match layer.pool {
+        Some(Pool::Sum(side)) => {
+            let window = (side * side) as i64;
+            (low * window, high * window)
+        }
+        _ => (low, high),
+    }
+}
+
 /// Returns the places that the numbers of an image's mirror image have in the image.
-fn mirror(input: Shape) -> Vec<usize> {
+pub(super) fn mirror(input: Shape) -> Vec<usize> {
     let (width, channels) = (input.width, input.channels);
     let place = |i: usize| {
         let (row, x, c) = (i / (width * channels), i / channels % width, i % channels);
@@ -403,71 +347,11 @@ fn share_units(layers: &mut [Layer]) {
     while !settled {
         settled = true;
         for i in 0..layers.len() {
-            if let Some(source) = layers[i].residual {
+            if let Some(source) = layers[i].plan.residual {
                 let least = layers[i].unit.min(layers[source].unit);
                 settled &= layers[i].unit == least && layers[source].unit == least;
                 (layers[i].unit, layers[source].unit) = (least, least);
             }
         }
-    }
-}
-
-impl PublicNetworkConfig {
-    /// Returns the index of the layer whose pre-activation layer i adds.
-    #[must_use]
-    pub fn residual(&self, i: usize) -> Option<usize> {
-        let name = self.layers[i].residual.as_ref()?;
-        self.layers[..i].iter().position(|layer| layer.name == *name)
-    }
-
-    /// Returns how often an image goes through the layers: twice with its mirror image.
-    #[must_use]
-    pub fn passes(&self) -> usize {
-        if self.mirrored { 2 } else { 1 }
-    }
-
-    /// Returns the windows of the layers.
-    ///
-    /// # Errors
-    /// [`Error::Layer`] names the first layer whose shape does not fit.
-    pub fn windows(&self) -> Result<Vec<PublicGeometry>> {
-        let mut input = self.input;
-        let mut windows: Vec<PublicGeometry> = Vec::new();
-        for (i, layer) in self.layers.iter().enumerate() {
-            let name = &layer.name;
-            if self.layers[..i].iter().any(|earlier| earlier.name == *name) {
-                return fail(
-                    name,
-                    "an earlier layer has this name: expected one of its own".into(),
-                );
-            }
-            if (i + 1 == self.layers.len()) == layer.activation.is_some() {
-                return fail(name, "every layer but the last has an activation".into());
-            }
-            let sizes = (layer.kernel, layer.stride, layer.padding);
-            let window = PublicGeometry::new(name, input, layer.outputs, sizes)?;
-            let output = window.output;
-            if let Some(source) = &layer.residual
-                && self.residual(i).is_none_or(|j| windows[j].output != output)
-            {
-                let problem = format!(
-                    "residual from {source:?}: expected an earlier layer with pre-activations of {output}"
-                );
-                return fail(name, problem);
-            }
-            input = Shape { channels: layer.channels(), ..output };
-            if let Some(Pool::Sum(side) | Pool::Max(side)) = layer.pool {
-                if side == 0 || output.height % side + output.width % side > 0 {
-                    return fail(name, format!("pool of {side} on {output}: expected a divisor"));
-                }
-                input = Shape { height: output.height / side, width: output.width / side, ..input };
-                let two = layer.activation.is_some_and(|levels| levels.thresholds == 1);
-                if matches!(layer.pool, Some(Pool::Max(_))) && !two {
-                    return fail(name, "maxima are of activations with two levels".into());
-                }
-            }
-            windows.push(window);
-        }
-        Ok(windows)
     }
 }

@@ -2,8 +2,8 @@
 
 use fhe_core::{Engine, Table, to_torus};
 
-use super::Levels;
-use crate::{Result, Shape};
+use super::{Levels, Result};
+use crate::Shape;
 
 /// Returns the sums of windows.
 pub(super) fn sums<E: Engine>(
@@ -23,8 +23,8 @@ pub(super) fn bit_unit(side: usize) -> f64 {
     0.25 / (side * side) as f64
 }
 
-/// Returns the maxima of windows of bits, plus or minus half a [`bit_unit`], as the levels times `unit`: a window's sum
-/// is more than the least one if any bit is set.
+/// Returns the maxima of windows of bits, plus or minus half a [`bit_unit`], as the levels times
+/// `unit`: a window's sum is more than the least one if any bit is set.
 pub(super) fn maxima<E: Engine>(
     engine: &E,
     bits: &E::Values,
@@ -35,8 +35,8 @@ pub(super) fn maxima<E: Engine>(
     let mut sums = sums(engine, bits, shape, samples, side)?;
     let least = -0.5 * (side * side) as f64;
     engine.shift_values(&mut sums, |_| to_torus(-(least + 0.5) * bit_unit(side)));
-    let level = |i: i32| f64::from(levels.first + i * levels.step) * unit;
-    let table = Table::new(engine.params().row_size, |x| level(i32::from(x >= 0.0)));
+    let level = |i: usize| levels.level(i) as f64 * unit;
+    let table = Table::new(engine.params().row_size, |x| level(usize::from(x >= 0.0)));
     Ok(engine.lookup(&sums, &[table])?)
 }
 

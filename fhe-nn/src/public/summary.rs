@@ -6,8 +6,10 @@ use fhe_core::engine::meter::{Metered, PriceList};
 use fhe_core::noise::Noise;
 use fhe_core::{Meter, Params};
 
-use super::network::{PublicNetwork, Run};
-use crate::{Result, Shape};
+use super::network::PublicNetwork;
+use super::run::Run;
+use super::{Counting, Result};
+use crate::Shape;
 
 /// One layer of a [`PublicSummary`].
 #[derive(Clone, Debug, PartialEq)]
@@ -24,14 +26,14 @@ pub struct PublicLayerSummary {
     pub range: i64,
     /// Lookups of one image.
     pub lookups: u64,
-    /// Standard deviation of the noise with which pre-activations are read, in integers; for the scores, as a client
-    /// decrypts them.
+    /// Standard deviation of the noise with which pre-activations are read, in integers. For the
+    /// scores it is that with which a client decrypts them.
     pub noise: f64,
 }
 
 impl PublicLayerSummary {
-    /// Returns the probability that a pre-activation half an integer from a threshold, which is the nearest there is, is
-    /// taken for one on the other side: `erfc(1 / (2 sqrt(2) noise)) / 2`.
+    /// Returns the probability that a pre-activation half an integer from a threshold is taken for one
+    /// on the other side: `erfc(1 / (2 sqrt(2) noise)) / 2`. None is nearer than that.
     #[must_use]
     pub fn failure(&self) -> f64 {
         self.failure_at(0.5)
@@ -47,7 +49,8 @@ impl PublicLayerSummary {
         }
     }
 
-    /// Returns whether every lookup of the layer reads the right integer, but for one in a million or fewer.
+    /// Returns whether every lookup of the layer reads the right integer, but for one in a million or
+    /// fewer.
     #[must_use]
     pub fn is_exact(&self) -> bool {
         self.failure() <= 1e-6
@@ -64,8 +67,8 @@ pub struct PublicSummary {
 }
 
 impl PublicSummary {
-    /// Returns a bound on the probability that an exact layer's lookup goes wrong, and the number of lookups that are
-    /// read with noise, for which there is no bound but the network's own tolerance.
+    /// Returns a bound on the probability that an exact layer's lookup goes wrong, and the number of
+    /// lookups that are read with noise. For those there is no bound but the network's own tolerance.
     #[must_use]
     pub fn failure(&self) -> (f64, u64) {
         let read = self.layers.iter().filter(|layer| layer.lookups > 0);
@@ -95,7 +98,8 @@ impl PublicNetwork {
             let before = meter.price().lookups;
             let s = run.pre_activations(i, &x)?;
             let last = i + 1 == self.layers.len();
-            let apart = self.config().layers[i].activation.is_some_and(|levels| levels.apart);
+            let activation = self.config().layers[i].activation;
+            let apart = activation.is_some_and(|levels| levels.counting == Counting::Apart);
             let mut variance = s.variance + if last { 0.0 } else { reading };
             variance += if apart { rounded } else { 0.0 };
             x = run.activate(i, s)?;
@@ -104,7 +108,7 @@ impl PublicNetwork {
             }
             layers.push(PublicLayerSummary {
                 name: self.config().layers[i].name.clone(),
-                output: layer.conv.window().output,
+                output: layer.plan.geometry.output(),
                 weights: layer.conv.weights().iter().map(Vec::len).sum(),
                 furthest: layer.furthest,
                 range: layer.range,

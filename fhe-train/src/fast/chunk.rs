@@ -139,7 +139,7 @@ impl View<'_> {
     pub(super) fn backward(
         &self,
         forward: &Forward,
-        labels: &[u8],
+        labels: &[u32],
         noise: &mut Option<Normal>,
     ) -> Outcome {
         let (samples, last) = (labels.len(), self.layers.len() - 1);
@@ -147,7 +147,7 @@ impl View<'_> {
         let mut errors: Vec<f32> =
             forward.scores.iter().map(|&z| self.tables.score.at(z)).collect();
         for (i, e) in errors.iter_mut().enumerate() {
-            let is_of_class = usize::from(labels[i % samples]) == i / samples;
+            let is_of_class = labels[i % samples] as usize == i / samples;
             *e -= ERROR_LIMIT as f32 * if is_of_class { 1.0 } else { -1.0 };
         }
         let (mut gradients, mut sums) = (Vec::new(), Vec::new());

@@ -19,6 +19,7 @@ use fhe_core::{Error as CoreError, Params};
 use rayon::prelude::*;
 
 use crate::layer_noise::LayerNoise;
+use crate::metrics::largest;
 use crate::{DeepRecipe, Error, Result, Work};
 use chunk::{Moves, Outcome, View};
 use layer::Layer;
@@ -158,7 +159,7 @@ impl FastTwin {
     ///
     /// # Errors
     /// [`Error::Recipe`] if the samples are of another size, or a label is no class.
-    pub fn train_step(&mut self, samples: &[&[i8]], labels: &[u8]) -> Result<Work> {
+    pub fn train_step(&mut self, samples: &[&[i8]], labels: &[u32]) -> Result<Work> {
         self.check(samples)?;
         self.check_labels(samples.len(), labels)?;
         let (first_batch, batch) = (self.recipe.first_batch, self.plan.batch);
@@ -207,11 +208,11 @@ impl FastTwin {
     ///
     /// # Errors
     /// [`Error::Recipe`] if the samples are of another size.
-    pub fn classify(&self, samples: &[&[i8]]) -> Result<Vec<usize>> {
+    pub fn classify(&self, samples: &[&[i8]]) -> Result<Vec<u32>> {
         self.check(samples)?;
         let used = self.used(Moves::Exact);
         let view = self.view(used.as_deref(), &[], &[]);
-        let chunks: Vec<Vec<usize>> = samples
+        let chunks: Vec<Vec<u32>> = samples
             .par_chunks(CHUNK)
             .enumerate()
             .map(|(i, chunk)| {
@@ -246,9 +247,9 @@ impl FastTwin {
         }
     }
 
-    fn check_labels(&self, samples: usize, labels: &[u8]) -> Result<()> {
+    fn check_labels(&self, samples: usize, labels: &[u32]) -> Result<()> {
         let classes = self.recipe.classes();
-        if labels.len() == samples && labels.iter().all(|&label| usize::from(label) < classes) {
+        if labels.len() == samples && labels.iter().all(|&label| (label as usize) < classes) {
             return Ok(());
         }
         let got = format!("{} labels for {samples} samples", labels.len());
@@ -341,7 +342,7 @@ impl FastTwin {
     fn pass(
         &self,
         samples: &[&[i8]],
-        labels: &[u8],
+        labels: &[u32],
         first: usize,
         (used, transposed, amplitudes): (Option<&[Layer]>, &[Vec<f32>], &[f64]),
     ) -> Vec<Outcome> {
@@ -480,14 +481,4 @@ impl Sum {
 
 fn add(sums: &mut [u64], x: &[u64]) {
     sums.iter_mut().zip(x).for_each(|(sum, x)| *sum += x);
-}
-
-fn largest<'a>(scores: impl Iterator<Item = &'a f32>) -> usize {
-    let mut best = (0, f32::NEG_INFINITY);
-    for (k, &score) in scores.enumerate() {
-        if score > best.1 {
-            best = (k, score);
-        }
-    }
-    best.0
 }

@@ -51,7 +51,7 @@ impl Steps {
     /// An activation: symmetric thresholds for levels around zero, thresholds from 0 to three standard deviations for
     /// others.
     pub(crate) fn activation(levels: Levels) -> Self {
-        let count = if levels.apart { 1 } else { levels.thresholds };
+        let count = levels.counted();
         let (spacing, lowest) = if levels.first < 0 {
             (2.0 / count as f32, -(count as f32 - 1.0) / count as f32)
         } else {
@@ -272,6 +272,7 @@ impl Activation {
 mod tests {
     use candle_core::Var;
     use fhe_core::noise::gaussian;
+    use fhe_nn::public::Counting;
     use rand_chacha::ChaCha8Rng;
     use rand_chacha::rand_core::SeedableRng;
 
@@ -309,9 +310,9 @@ mod tests {
     fn gradients_are_those_of_the_ramp() {
         const COLUMNS: usize = 3;
         const ROWS_HERE: usize = 2 * ROWS + 100;
-        let three = Levels { first: -3, step: 2, thresholds: 3, apart: false };
-        let rectifier = Levels { first: 0, step: 1, thresholds: 15, apart: false };
-        let apart = Levels { first: -1, step: 2, thresholds: 3, apart: true };
+        let three = Levels { first: -3, step: 2, thresholds: 3, counting: Counting::Joint };
+        let rectifier = Levels { first: 0, step: 1, thresholds: 15, counting: Counting::Joint };
+        let apart = Levels { first: -1, step: 2, thresholds: 3, counting: Counting::Apart };
         for levels in [Levels::SIGN, three, rectifier, apart] {
             let steps = Steps::activation(levels);
             let width = COLUMNS * levels.copies();

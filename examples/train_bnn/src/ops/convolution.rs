@@ -28,9 +28,10 @@ pub(crate) struct Windows {
 }
 
 impl Windows {
-    pub(crate) fn new(window: &PublicGeometry) -> Self {
-        let (channels, area, len) = (window.input.channels, window.kernel.pow(2), window.len());
-        let places = window.places(1);
+    pub(crate) fn new(geometry: &PublicGeometry) -> Self {
+        let (channels, len) = (geometry.input().channels, geometry.weights());
+        let area = len / channels;
+        let places = geometry.places(1);
         let mut runs: Vec<(usize, usize, usize)> = Vec::new();
         for (p, window) in places.iter().enumerate() {
             // The first channel's places; the other channels lie behind each.
@@ -42,7 +43,7 @@ impl Windows {
                 }
             }
         }
-        Self { runs, positions: places.len(), len, input: window.input.len() }
+        Self { runs, positions: places.len(), len, input: geometry.input().len() }
     }
 
     /// Writes the windows of maps as rows of a matrix (im2col); what lies in the padding is left as it is.
@@ -192,6 +193,7 @@ impl CustomOp2 for Convolution {
 mod tests {
     use candle_core::{Device, Var};
     use fhe_nn::Shape;
+    use fhe_nn::public::Filter;
     use rand::prelude::*;
     use rand_chacha::ChaCha8Rng;
 
@@ -209,23 +211,24 @@ mod tests {
         (a * b).unwrap().sum_all().unwrap().to_scalar().unwrap()
     }
 
-    fn window() -> PublicGeometry {
+    fn geometry() -> PublicGeometry {
         let input = Shape { channels: 3, height: 7, width: 6 };
-        PublicGeometry::new("conv", input, 5, (4, 2, 1)).unwrap()
+        let filter = Filter { kernel: 4, stride: 2, padding: 1 };
+        PublicGeometry::new("conv", input, 5, filter).unwrap()
     }
 
     #[test]
     fn sums_are_those_of_the_windows() {
-        let window = window();
+        let geometry = geometry();
         let mut random = ChaCha8Rng::seed_from_u64(1);
-        let x = integers((IMAGES, window.input.len()), &mut random);
-        let w = integers((window.len(), 5), &mut random);
-        let op = Convolution { windows: Arc::new(Windows::new(&window)), first: false };
+        let x = integers((IMAGES, geometry.input().len()), &mut random);
+        let w = integers((geometry.weights(), 5), &mut random);
+        let op = Convolution { windows: Arc::new(Windows::new(&geometry)), first: false };
         let got = x.apply_op2(&w, op).unwrap().to_vec2::<f32>().unwrap();
         let (x, w) = (x.to_vec2::<f32>().unwrap(), w.to_vec2::<f32>().unwrap());
         // `places` go channel by channel, rows of the weights pixel by pixel.
-        let (area, channels) = (window.len() / 3, 3);
-        let places = window.places(1);
+        let (area, channels) = (geometry.weights() / 3, 3);
+        let places = geometry.places(1);
         for (i, got) in got.iter().enumerate() {
             let (image, places) = (&x[i / places.len()], &places[i % places.len()]);
             for (o, got) in got.iter().enumerate() {
@@ -238,17 +241,17 @@ mod tests {
         }
     }
 
-    /// The convolution is linear in both arguments, so its gradient along any change is its value there; in small
-    /// integers, exactly.
+    /// The convolution is linear in both arguments, so its gradient along any change is its value
+    /// there; in small integers, exactly.
     #[test]
     fn gradients_are_those_of_a_bilinear_map() {
-        let window = window();
+        let geometry = geometry();
         let mut random = ChaCha8Rng::seed_from_u64(2);
         let convolve = |x: &Tensor, w: &Tensor| {
-            let windows = Arc::new(Windows::new(&window));
+            let windows = Arc::new(Windows::new(&geometry));
             x.apply_op2(w, Convolution { windows, first: false }).unwrap()
         };
-        let (x, w) = ((IMAGES, window.input.len()), (window.len(), 5));
+        let (x, w) = ((IMAGES, geometry.input().len()), (geometry.weights(), 5));
         let [(x, dx), (w, dw)] =
             [x, w].map(|shape| (integers(shape, &mut random), integers(shape, &mut random)));
         let out = convolve(&x, &w);

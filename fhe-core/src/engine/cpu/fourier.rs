@@ -11,14 +11,6 @@ use tfhe::core_crypto::prelude::ComputationBuffers;
 
 use crate::params::Gadget;
 
-/// Where things lie in memory.
-pub(crate) struct Layout;
-
-impl Layout {
-    /// Key bits that one seeded list of the packing key covers.
-    pub(crate) const KEY_CHUNK: usize = 64;
-}
-
 /// Points of the innermost transform of a plan.
 const BASE_POINTS: usize = 512;
 /// Elements that the loops below take at a time: fixed lengths become vectors.

@@ -8,10 +8,10 @@ use tfhe::core_crypto::fft_impl::fft64::c64;
 use tfhe::core_crypto::fft_impl::fft64::crypto::bootstrap::blind_rotate_assign_scratch;
 use tfhe::core_crypto::prelude::*;
 
-use super::memory::Pages;
+use super::huge_pages::Pages;
 use super::{Cpu, Values, blind_rotation, product};
-use crate::engine::clear::rotate;
-use crate::{Reads, Table};
+use crate::TestPolynomial;
+use crate::polynomial::rotate;
 
 /// Largest number of values that one thread takes through a key at a time. With fewer the key's way from
 /// memory shows, with more the values' own.
@@ -19,49 +19,29 @@ const BATCH: usize = 20;
 /// Rows of the key-switching key applied while they are in the nearest cache.
 const KEY_ROWS: usize = 8;
 
-/// All tables to each value.
-pub(super) fn apply(cpu: &Cpu, x: &Values, tables: &[Table]) -> Values {
-    let test = Test {
-        polynomial: test_polynomial(cpu.params.row_size, tables),
-        at: (0..tables.len()).collect(),
-    };
-    run(cpu, x, (tables.len(), tables.len()), &[test], &vec![0; x.len()])
-}
-
-/// Table `of[i]` to value i, read so many times.
-pub(super) fn apply_each(
-    cpu: &Cpu,
-    x: &Values,
-    reads: &[Reads],
-    of: &[usize],
-    each: usize,
-) -> Values {
-    let one = |reads: &Reads| Test {
-        polynomial: test_polynomial(cpu.params.row_size, std::slice::from_ref(&reads.table)),
-        at: reads.at.clone(),
-    };
-    run(cpu, x, (1, each), &reads.iter().map(one).collect::<Vec<_>>(), of)
-}
-
-/// A polynomial to rotate, and the coefficients to extract.
-struct Test {
+/// A function's polynomial, and the coefficients to extract of it.
+struct Test<'a> {
     polynomial: Vec<u64>,
-    at: Vec<usize>,
+    extracted: &'a [usize],
 }
 
-/// Test polynomial `of[i]` to value i: each holds `tables` tables, and `each` coefficients are extracted.
-fn run(
+/// Function `of[i]` to value i: each holds `tables` tables, and `each` coefficients are extracted.
+pub(super) fn apply(
     cpu: &Cpu,
     x: &Values,
-    (tables, each): (usize, usize),
-    tests: &[Test],
+    functions: &[TestPolynomial],
     of: &[usize],
+    (tables, each): (usize, usize),
 ) -> Values {
     let n = cpu.params.row_size;
     let mut out = Values::new(n, x.len() * each);
     if each == 0 {
         return out;
     }
+    let tests: Vec<Test<'_>> = functions
+        .iter()
+        .map(|f| Test { polynomial: f.coefficients(), extracted: f.extracted() })
+        .collect();
     // As many batches for each thread, none of them smaller than it must be.
     let threads = rayon::current_num_threads();
     let rounds = x.len().div_ceil(threads * BATCH).max(1);
@@ -70,24 +50,18 @@ fn run(
     out.data.par_chunks_mut((n + 1) * each * batch).zip(inputs).for_each_init(
         || cpu.blind_rotation.buffers(&cpu.transform, batch),
         |buffers, (out, (x, of))| {
-            let tests: Vec<&Test> = of.iter().map(|&i| &tests[i]).collect();
+            let tests: Vec<&Test<'_>> = of.iter().map(|&i| &tests[i]).collect();
             apply_batch(cpu, out, x, &tests, tables, buffers);
         },
     );
     out
 }
 
-/// Coefficient `i r + t` of the test polynomial is entry i of table t.
-fn test_polynomial(n: usize, tables: &[Table]) -> Vec<u64> {
-    let count = tables.len();
-    (0..n).map(|c| tables[c % count].entries()[c / count]).collect()
-}
-
 fn apply_batch(
     cpu: &Cpu,
     out: &mut [u64],
     x: &[u64],
-    tests: &[&Test],
+    tests: &[&Test<'_>],
     tables: usize,
     buffers: &mut blind_rotation::Buffers,
 ) {
@@ -107,7 +81,7 @@ fn apply_batch(
     let each = out.len() / ((n + 1) * tests.len());
     let rotated = rows.chunks_exact(2 * n).zip(tests);
     for (out, (row, test)) in out.chunks_exact_mut((n + 1) * each).zip(rotated) {
-        for (value, &at) in out.chunks_exact_mut(n + 1).zip(&test.at) {
+        for (value, &at) in out.chunks_exact_mut(n + 1).zip(test.extracted) {
             product::extract_one(value, row, at);
         }
     }

@@ -1,14 +1,15 @@
 //! The engine on ciphertexts: tfhe's key material and transforms, our products and packing.
 
-pub(crate) mod blind_rotation;
-mod constants;
+mod blind_rotation;
+mod blocks;
+mod constant_packing;
 mod cost;
-pub(crate) mod fourier;
-mod lists;
+mod fourier;
+mod huge_pages;
+mod list_packing;
 mod lookup;
-mod memory;
 mod product;
-mod weigh;
+mod weighted_sums;
 
 use rayon::prelude::*;
 use tfhe::core_crypto::commons::math::random::Seed as Seed128;
@@ -18,7 +19,7 @@ use tfhe::core_crypto::prelude::*;
 use crate::engine::{Engine, List, Slot, Term, check};
 use crate::params::Gadget;
 use crate::server::{EvaluationKeys, SeededRows};
-use crate::{Error, Params, Reads, Result, Table};
+use crate::{Error, Params, Result, TestPolynomial};
 use fourier::Transform;
 
 /// A list of LWE ciphertexts: masks and bodies in turn.
@@ -191,8 +192,8 @@ pub struct Cpu {
     transform: Transform,
     key_switch: Vec<u32>,
     blind_rotation: blind_rotation::BlindRotationKey,
-    constants: constants::ConstantsKey,
-    lists: Option<lists::ListKey>,
+    constants: constant_packing::ConstantsKey,
+    lists: Option<list_packing::ListKey>,
     reflect: Vec<c64>,
 }
 
@@ -241,9 +242,10 @@ impl Cpu {
         for (out, x) in reflect.chunks_exact_mut(n / 2).zip(rows.chunks_exact(n)) {
             transform.forward_torus(out, x, &mut scratch);
         }
-        let constants = constants::ConstantsKey::new(&params, &keys.pack);
-        let lists =
-            params.lists.map(|lists| lists::ListKey::new(lists.pack, &transform, &keys.lists));
+        let constants = constant_packing::ConstantsKey::new(&params, &keys.pack);
+        let lists = params
+            .lists
+            .map(|lists| list_packing::ListKey::new(lists.pack, &transform, &keys.lists));
         let key_id = keys.key_id.clone();
         Self { params, key_id, transform, key_switch, blind_rotation, constants, lists, reflect }
     }
@@ -360,35 +362,34 @@ impl Engine for Cpu {
         Ok(out)
     }
 
-    fn lookup(&self, x: &Values, tables: &[Table]) -> Result<Values> {
+    fn lookup_each(
+        &self,
+        x: &Values,
+        functions: &[TestPolynomial],
+        of: &[usize],
+    ) -> Result<Values> {
         self.fits("lookup", x.dimension)?;
-        check::tables(tables, self.params.row_size)?;
-        Ok(lookup::apply(self, x, tables))
-    }
-
-    fn lookup_each(&self, x: &Values, reads: &[Reads], of: &[usize]) -> Result<Values> {
-        self.fits("lookup_each", x.dimension)?;
-        let each = check::reads(reads, of, x.len(), self.params.row_size)?;
-        Ok(lookup::apply_each(self, x, reads, of, each))
+        let counts = check::functions(functions, of, x.len(), self.params.row_size)?;
+        Ok(lookup::apply(self, x, functions, of, counts))
     }
 
     fn pack(&self, x: &Values, lists: &[Vec<Slot>]) -> Result<Rows> {
         self.fits("pack", x.dimension)?;
         check::slots("pack", lists, x.len(), self.params.row_size)?;
         let key = self.lists.as_ref().ok_or_else(|| check::no_lists("pack", &self.params))?;
-        Ok(lists::pack(self, key, x, lists))
+        Ok(list_packing::pack(self, key, x, lists))
     }
 
     fn promote(&self, x: &Values, tables: usize, lists: &[Vec<Slot>]) -> Result<Selectors> {
         self.fits("promote", x.dimension)?;
         let selector = check::promotion(&self.params, x.len(), tables, lists)?;
         let key = self.lists.as_ref().ok_or_else(|| check::no_lists("promote", &self.params))?;
-        Ok(lists::promote(self, key, selector, x, tables, lists))
+        Ok(list_packing::promote(self, key, selector, x, tables, lists))
     }
 
     fn pack_constants(&self, x: &Values) -> Result<Rows> {
         self.fits("pack_constants", x.dimension)?;
-        Ok(constants::pack(self, x))
+        Ok(constant_packing::pack(self, x))
     }
 
     fn weighted_sums(
@@ -399,7 +400,7 @@ impl Engine for Cpu {
     ) -> Result<Values> {
         self.fits("weighted_sums", x.dimension)?;
         check::windows(windows, weights, x.len())?;
-        Ok(weigh::sums(x, windows, weights))
+        Ok(weighted_sums::sums(x, windows, weights))
     }
 
     fn add_scaled_values(&self, x: &mut Values, y: &Values, k: i64) -> Result<()> {
@@ -423,7 +424,7 @@ impl Engine for Cpu {
     fn rotate_rows(&self, x: &mut Rows, degree: usize) -> Result<()> {
         check::index("rotate_rows", degree, 2 * x.size)?;
         for polynomial in x.data.chunks_exact_mut(x.size) {
-            crate::engine::clear::rotate(polynomial, degree);
+            crate::polynomial::rotate(polynomial, degree);
         }
         Ok(())
     }

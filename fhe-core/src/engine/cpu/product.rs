@@ -8,6 +8,7 @@ use super::fourier::{Scratch, decompose, multiply_add};
 use super::{Cpu, Rows, Selectors, Values};
 use crate::engine::Term;
 use crate::params::Gadget;
+use crate::polynomial;
 use crate::server::SeededRows;
 
 const ZERO: c64 = c64::new(0.0, 0.0);
@@ -140,7 +141,7 @@ pub(super) fn reflect(cpu: &Cpu, rows: &Rows) -> Rows {
         },
         |(scratch, digits, sum, fourier), (out, row)| {
             let mut flipped = row.to_vec();
-            flipped.chunks_exact_mut(n).for_each(crate::engine::clear::reflect);
+            flipped.chunks_exact_mut(n).for_each(polynomial::reflect);
             let (mask, body) = flipped.split_at(n);
             decompose(digits, mask, gadget);
             sum.fill(ZERO);

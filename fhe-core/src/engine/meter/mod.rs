@@ -9,7 +9,7 @@ pub use price::{Price, PriceList, Reading, UnitCosts};
 
 use crate::engine::{Engine, List, Slot, Term, check};
 use crate::noise::{Noise, SelectorKind};
-use crate::{Params, Reads, Result, Table};
+use crate::{Params, Result, Table, TestPolynomial};
 
 /// A list of so many values or rows, of which the noisiest has this variance (torus squared).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -114,19 +114,6 @@ impl Meter {
         Metered { len, variance }
     }
 
-    /// Notes lookups that read tables at so many slots and return so many values each.
-    fn read(&self, x: &Metered, tables: &[&Table], slots: usize, each: usize) -> Metered {
-        let coarser = self.params.row_size / slots;
-        let variance = x.variance + self.noise.lookup_input(coarser);
-        let plateau = tables.iter().map(|table| table.plateau()).fold(0.5, f64::min);
-        {
-            let mut list = self.lock();
-            list.price.lookups += x.len as u64;
-            list.read(Reading { lookups: x.len as u64, slots, std: variance.sqrt(), plateau });
-        }
-        self.values("lookup", x.len * each, self.noise.lookup())
-    }
-
     fn rows(&self, name: &'static str, len: usize, variance: f64) -> Metered {
         let mut list = self.lock();
         list.price.bytes += (len * self.params.row_size * 16) as u64;
@@ -201,16 +188,24 @@ impl Engine for Meter {
         Ok(Metered { len: picks.len(), variance })
     }
 
-    fn lookup(&self, x: &Metered, tables: &[Table]) -> Result<Metered> {
-        check::tables(tables, self.params.row_size)?;
-        let slots = self.params.row_size / tables.len();
-        Ok(self.read(x, &tables.iter().collect::<Vec<_>>(), slots, tables.len()))
-    }
-
-    fn lookup_each(&self, x: &Metered, reads: &[Reads], of: &[usize]) -> Result<Metered> {
-        let each = check::reads(reads, of, x.len, self.params.row_size)?;
-        let tables: Vec<&Table> = reads.iter().map(|reads| &reads.table).collect();
-        Ok(self.read(x, &tables, self.params.row_size, each))
+    fn lookup_each(
+        &self,
+        x: &Metered,
+        functions: &[TestPolynomial],
+        of: &[usize],
+    ) -> Result<Metered> {
+        let (tables, reads) = check::functions(functions, of, x.len, self.params.row_size)?;
+        let slots = self.params.row_size / tables;
+        let std = (x.variance + self.noise.lookup_input(tables)).sqrt();
+        let all = functions.iter().flat_map(TestPolynomial::tables);
+        let plateau = all.map(Table::plateau).fold(0.5, f64::min);
+        let lookups = x.len as u64;
+        {
+            let mut list = self.lock();
+            list.price.lookups += lookups;
+            list.read(Reading { lookups, slots, std, plateau });
+        }
+        Ok(self.values("lookup", x.len * reads, self.noise.lookup()))
     }
 
     fn pack(&self, x: &Metered, lists: &[Vec<Slot>]) -> Result<Metered> {

@@ -9,7 +9,7 @@ use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
 use super::fourier::decompose;
-use super::memory::Pages;
+use super::huge_pages::Pages;
 use super::{Cpu, Rows, Values};
 use crate::Params;
 use crate::server::SeededRows;

@@ -12,17 +12,17 @@
 //! The digits and their transforms are the same in both. Sums stay in the Fourier domain, and a block
 //! of the keys, 400 MB in all, serves several lists while it is near.
 
-use super::blind_rotation::{BLOCK, Complex, LANES, join, split};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 use tfhe::core_crypto::fft_impl::fft64::c64;
 
-use super::fourier::{Digits, Layout, Transform, zeros};
-use super::memory::Pages;
+use super::blocks::{BLOCK, Complex, LANES, join, split};
+use super::fourier::{Digits, Transform, zeros};
+use super::huge_pages::Pages;
 use super::{Cpu, Rows, Selectors, Values};
 use crate::engine::Slot;
 use crate::params::Gadget;
-use crate::server::SeededRows;
+use crate::server::{KEY_CHUNK, SeededRows};
 
 /// Mask elements whose digits are worked on together.
 const ELEMENTS: usize = LANES;
@@ -44,7 +44,7 @@ enum Parts {
 }
 
 impl ListKey {
-    /// Expands and transforms; each stored list covers [`Layout::KEY_CHUNK`] elements.
+    /// Expands and transforms; each stored list covers [`KEY_CHUNK`] elements.
     pub(super) fn new(
         gadget: Gadget,
         transform: &Transform,
@@ -54,7 +54,7 @@ impl ListKey {
         let levels = gadget.levels as usize;
         let polynomials = ELEMENTS * levels * Parts::Both as usize;
         let block = polynomials * 2 * points;
-        let elements = Layout::KEY_CHUNK.min(2 * points);
+        let elements = KEY_CHUNK.min(2 * points);
         let mut data = Pages::zeros(values.len() * elements / ELEMENTS * block);
         data.par_chunks_exact_mut(elements / ELEMENTS * block)
             .zip(values.par_iter().zip(times_key))
@@ -165,7 +165,7 @@ fn sums(cpu: &Cpu, key: &ListKey, x: &Values, lists: &[Vec<Slot>], parts: Parts)
     let digits = ELEMENTS * levels;
     let block = digits * Parts::Both as usize * 2 * points;
     let len = parts as usize * 2 * points;
-    let chunk = Layout::KEY_CHUNK.min(n);
+    let chunk = KEY_CHUNK.min(n);
 
     let fold = |slot: &Slot| {
         let (at, factor) = cpu.transform.fold(slot.coefficient);

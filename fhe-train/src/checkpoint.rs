@@ -1,0 +1,158 @@
+//! Encrypted models on the disk and on their way.
+
+use std::path::Path;
+
+use fhe_core::engine::cpu::{Rows, Values};
+use fhe_core::store::{ChunkReader, Message, Opened};
+use fhe_core::{Cpu, Engine, Params};
+use serde::{Deserialize, Serialize};
+
+use crate::{Model, Provenance, Recipe, Result};
+
+/// An encrypted model at one step of its training; after the last one, the trained model.
+///
+/// It is written and read as a whole, with version and checksum: see [`Message`].
+///
+/// # Examples
+/// ```no_run
+/// use std::path::Path;
+///
+/// use fhe_core::store::Message;
+/// use fhe_train::Checkpoint;
+///
+/// # fn main() -> Result<(), fhe_train::Error> {
+/// let model = Checkpoint::load(Path::new("run/server/model.ckpt"))?;
+/// println!("step {} of {}", model.state.step, model.state.steps);
+/// model.write_to(std::io::stdout())?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    params: Params,
+    key_id: String,
+    /// The encrypted weights: the rows of all layers.
+    pub rows: Rows,
+    /// The encrypted biases of all layers, if the recipe has any.
+    pub values: Values,
+    /// What is public about it.
+    pub state: State,
+}
+
+/// The public state of a training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// The recipe.
+    pub recipe: Recipe,
+    /// Name of the data set.
+    pub dataset: String,
+    /// Digest of what the data set holds, from its header.
+    pub inputs: String,
+    /// Steps made.
+    pub step: usize,
+    /// Steps in all.
+    pub steps: usize,
+    /// Samples seen.
+    pub images: u64,
+    /// Lookups made.
+    pub lookups: u64,
+    /// The stretches of work that led here.
+    pub parts: Vec<Stretch>,
+}
+
+/// One uninterrupted stretch of a training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stretch {
+    /// First step.
+    pub from_step: usize,
+    /// Step after the last.
+    pub to_step: usize,
+    /// Threads.
+    pub threads: usize,
+    /// Seconds of training, without the measurements of the raw cost.
+    pub wall_seconds: f64,
+    /// Lookups.
+    pub lookups: u64,
+    /// Seconds of one raw key switch and bootstrap on one thread while all threads do the same,
+    /// mean of the measurements made during this stretch.
+    pub raw_seconds: f64,
+    /// Number of those measurements.
+    pub raw_measurements: usize,
+    /// What computed it.
+    pub provenance: Provenance,
+}
+
+impl Checkpoint {
+    pub(crate) fn new(engine: &Cpu, rows: Rows, values: Values, state: State) -> Self {
+        let (params, key_id) = (engine.params().clone(), engine.key_id().into());
+        Self { params, key_id, rows, values, state }
+    }
+
+    /// Reads a checkpoint, and refuses one that was made under another key.
+    ///
+    /// # Errors
+    /// [`fhe_core::Error::Io`], [`fhe_core::Error::Corrupt`], [`fhe_core::Error::Mismatch`].
+    pub fn load_for(path: &Path, params: &Params, key_id: &str) -> Result<Self> {
+        ChunkReader::open(path, Self::KIND)?.expect_key(params, key_id)?;
+        Ok(Self::load(path)?)
+    }
+
+    /// Returns the model, to be gone on with or to be used.
+    ///
+    /// # Errors
+    /// [`crate::Error::Recipe`], [`crate::Error::Network`].
+    pub fn model(self, engine: &Cpu) -> Result<Model<Cpu>> {
+        Model::resume(engine, &self.state.recipe, (self.rows, &self.values), self.state.step)
+    }
+}
+
+impl Message for Checkpoint {
+    const KIND: &'static str = "encrypted model";
+
+    fn params(&self) -> &Params {
+        &self.params
+    }
+
+    fn key_id(&self) -> &str {
+        &self.key_id
+    }
+
+    fn meta(&self) -> serde_json::Value {
+        serde_json::json!(self.state)
+    }
+
+    fn payload(&self) -> Vec<u8> {
+        let mut bytes = crate::shim::bytes(self.rows.elements());
+        bytes.extend(crate::shim::bytes(self.values.elements()));
+        bytes
+    }
+
+    fn max_payload(_params: &Params) -> u64 {
+        // Two million rows: more than a network of any recipe has.
+        1 << 36
+    }
+
+    fn parse(from: Opened) -> fhe_core::Result<Self> {
+        let bad = |field| from.corrupt(field, "it does not fit the parameter set");
+        let state: State =
+            serde_json::from_value(from.header.meta.clone()).map_err(|_| bad("training state"))?;
+        let n = from.params.row_size;
+        let (rows, values) = state.recipe.sizes(n).map_err(|_| bad("recipe"))?;
+        let of_rows = rows.checked_mul(16 * n).ok_or_else(|| bad("weights"))?;
+        let (weights, biases) =
+            from.payload.split_at_checked(of_rows).ok_or_else(|| bad("weights"))?;
+        let weights =
+            Rows::from_elements(n, crate::shim::words(weights)).ok_or_else(|| bad("weights"))?;
+        let biases =
+            Values::from_elements(n, crate::shim::words(biases)).ok_or_else(|| bad("biases"))?;
+        if biases.len() != values {
+            return Err(bad("biases"));
+        }
+        let (params, key_id) = (from.params, from.header.key_id);
+        Ok(Self { params, key_id, rows: weights, values: biases, state })
+    }
+}
+
+fhe_core::serde_by_container!(Checkpoint);

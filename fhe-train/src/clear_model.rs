@@ -1,0 +1,190 @@
+//! A trained model in the clear, on the client.
+
+use std::path::Path;
+
+use fhe_core::{Clear, Engine, Params, from_torus};
+use fhe_nn::activation::Activation;
+use ndarray::{Array1, Array2, Array4, ArrayView2};
+use rayon::prelude::*;
+
+use crate::metrics::largest;
+use crate::samples::{Samples, polynomial};
+use crate::{ClearSource, Model, Recipe, Result, Source};
+
+/// A model in the clear: decrypted, or trained in the clear as the encrypted one's twin.
+///
+/// It computes what the encrypted model computes, on the same grid of lookups, without noise.
+#[derive(Debug)]
+pub struct ClearModel {
+    engine: Clear,
+    recipe: Recipe,
+    model: Model<Clear>,
+}
+
+/// The numbers of one layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClearLayer {
+    /// Name.
+    pub name: String,
+    /// Weights, `[outputs, inputs, rows, columns]`, in pre-activations (of the last layer: logits)
+    /// per integer of the input.
+    pub weights: Array4<f64>,
+    /// Biases, `[outputs]`, in pre-activations.
+    pub bias: Array1<f64>,
+    /// What follows; nothing after the last layer.
+    pub activation: Option<Activation>,
+}
+
+/// Samples that one thread classifies at a time.
+const CHUNK: usize = 50;
+
+impl ClearModel {
+    /// `model` may be one in training; it is finished here.
+    pub(crate) fn new(engine: Clear, recipe: &Recipe, model: Model<Clear>) -> Result<Self> {
+        Ok(Self { model: model.finished(&engine)?, engine, recipe: recipe.clone() })
+    }
+
+    /// Trains the clear twin of an encrypted training: the same steps, data, order and tables; exact,
+    /// or with the predicted noise from a seed. `done` is called after every step with its number
+    /// and the number of steps.
+    ///
+    /// # Errors
+    /// [`crate::Error::Data`], [`crate::Error::Label`], [`crate::Error::Recipe`],
+    /// [`crate::Error::Network`].
+    pub fn twin(
+        params: &Params,
+        recipe: &Recipe,
+        (x, labels): (ArrayView2<'_, i8>, &[u32]),
+        batch: usize,
+        noise: Option<u64>,
+        mut done: impl FnMut(usize, usize),
+    ) -> Result<Self> {
+        let data = Samples::new("twin", recipe, params.row_size, x, labels)?;
+        let source = ClearSource::new(params, recipe, &data, batch)?;
+        let exact = || Clear::exact(params);
+        let engine = noise.map_or_else(exact, |seed| Clear::noisy(params, seed));
+        let mut model = Model::new(&engine, recipe)?;
+        let steps = source.batches() * recipe.passes();
+        for step in 0..steps {
+            model.train_step(&engine, &source)?;
+            done(step + 1, steps);
+        }
+        // There is noise while it learns. A decrypted model is exact.
+        Self::new(exact(), recipe, model)
+    }
+
+    /// Returns the same model with the noise that an encrypted inference is predicted to have.
+    #[must_use]
+    pub fn with_noise(mut self, seed: u64) -> Self {
+        self.engine = Clear::noisy(self.engine.params(), seed);
+        self
+    }
+
+    /// Returns the recipe that it was trained by.
+    #[must_use]
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    /// Returns the logits of samples, `[samples, classes]`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Data`] if a sample has more features than a polynomial has coefficients.
+    pub fn scores(&self, x: ArrayView2<'_, i8>) -> Result<Array2<f64>> {
+        let n = self.engine.params().row_size;
+        let (classes, unit) = (self.recipe.classes(), self.recipe.logit_unit());
+        let rows: Vec<_> = x.outer_iter().collect();
+        let chunks: Vec<Vec<f64>> = rows
+            .par_chunks(CHUNK)
+            .map(|rows| {
+                let rows = rows.iter().map(|row| polynomial("scores", *row, n));
+                let x = self.engine.selectors(rows.collect::<Result<_>>()?);
+                let scores = self.model.scores(&self.engine, &x)?;
+                Ok(scores.into_iter().map(|score| from_torus(score) / unit).collect())
+            })
+            .collect::<Result<_>>()?;
+        let all = Array1::from(chunks.concat());
+        let len = all.len();
+        all.into_shape_with_order((x.nrows(), classes)).map_err(|_| crate::Error::Data {
+            op: "scores",
+            what: "the number of scores",
+            got: len,
+            expected: format!("{classes} a sample"),
+        })
+    }
+
+    /// Returns the classes of samples.
+    ///
+    /// # Errors
+    /// As [`ClearModel::scores`].
+    pub fn predict(&self, x: ArrayView2<'_, i8>) -> Result<Array1<u32>> {
+        Ok(self.scores(x)?.outer_iter().map(largest).collect())
+    }
+
+    /// Returns the layers' numbers, from the input on.
+    ///
+    /// # Errors
+    /// None in practice: the layers are those of the recipe.
+    pub fn layers(&self) -> Result<Vec<ClearLayer>> {
+        match &self.model {
+            Model::Head(head) => {
+                let n = self.engine.params().row_size;
+                let inputs = self.recipe.inputs(n);
+                let unit = self.recipe.logit_unit();
+                let rows: Vec<Vec<u64>> =
+                    head.layer().weights().iter().map(|row| row.coefficients(n)).collect();
+                let weight =
+                    |(k, i, ..): (usize, usize, usize, usize)| from_torus(rows[k][i]) / unit;
+                Ok(vec![ClearLayer {
+                    name: "scores".into(),
+                    weights: Array4::from_shape_fn((rows.len(), inputs, 1, 1), weight),
+                    bias: Array1::zeros(rows.len()),
+                    activation: None,
+                }])
+            }
+            Model::Deep(deep) => {
+                let network = deep.network();
+                let unit = network.config().unit();
+                let of = |x: &u64| from_torus(*x) / unit;
+                let layers = network.layers().iter().zip(&network.config().layers);
+                layers
+                    .map(|(layer, config)| {
+                        let g = layer.geometry();
+                        let mut weights = Vec::with_capacity(g.weights());
+                        for block in 0..g.blocks() {
+                            weights
+                                .extend(layer.weight_values(&self.engine, block)?.iter().map(of));
+                        }
+                        let shape = (g.output.channels, g.input.channels, g.kernel, g.kernel);
+                        let got = weights.len();
+                        let weights = Array4::from_shape_vec(shape, weights).map_err(|_| {
+                            let (op, what) = ("layers", "the number of weights");
+                            crate::Error::Data { op, what, got, expected: g.weights().to_string() }
+                        })?;
+                        let (name, activation) = (config.name.clone(), config.activation);
+                        let bias = layer.bias().iter().map(of).collect();
+                        Ok(ClearLayer { name, weights, bias, activation })
+                    })
+                    .collect()
+            }
+        }
+    }
+
+    /// Writes the model as safetensors, whole or not at all.
+    ///
+    /// | tensor | type and shape | unit |
+    /// |---|---|---|
+    /// | `LAYER.weight` | F64, `[outputs, inputs]`, or `[outputs, inputs, rows, columns]` of a convolution | pre-activations per integer of the input |
+    /// | `LAYER.bias` | F64, `[outputs]` | pre-activations |
+    ///
+    /// The pre-activations of the last layer are logits. The metadata has `format`, and `network`:
+    /// JSON with the layers in order, their activations, and the `grid` on which pre-activations are
+    /// read, in steps a unit.
+    ///
+    /// # Errors
+    /// [`crate::Error::Io`] names the file.
+    pub fn save_safetensors(&self, path: &Path) -> Result<()> {
+        let slots = self.engine.params().row_size / fhe_nn::activation::TABLES;
+        crate::export::save(path, &self.recipe, &self.layers()?, slots)
+    }
+}

@@ -1,0 +1,74 @@
+//! Models in the clear as safetensors files.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+
+use crate::{ClearLayer, Error, Recipe, Result};
+
+/// What the metadata calls the format.
+const FORMAT: &str = "fhe-train model 1";
+
+/// Writes layers; lookups of activations read `slots` slots of the half torus.
+pub(crate) fn save(
+    path: &Path,
+    recipe: &Recipe,
+    layers: &[ClearLayer],
+    slots: usize,
+) -> Result<()> {
+    let mut tensors = Vec::new();
+    for layer in layers {
+        let shape = layer.weights.shape();
+        // A dense layer is a convolution on maps of one position.
+        let shape = if shape[2..] == [1, 1] { &shape[..2] } else { shape };
+        tensors.push((
+            format!("{}.weight", layer.name),
+            shape.to_vec(),
+            bytes(layer.weights.iter()),
+        ));
+        let outputs = vec![layer.bias.len()];
+        tensors.push((format!("{}.bias", layer.name), outputs, bytes(layer.bias.iter())));
+    }
+    let failed = |error: safetensors::SafeTensorError| Error::Text {
+        what: "safetensors file",
+        problem: error.to_string(),
+    };
+    let views = tensors.iter().map(|(name, shape, bytes)| {
+        let view = TensorView::new(Dtype::F64, shape.clone(), bytes).map_err(failed)?;
+        Ok((name.as_str(), view))
+    });
+    let metadata = HashMap::from([
+        ("format".to_owned(), FORMAT.to_owned()),
+        ("network".to_owned(), network(recipe, layers, slots).to_string()),
+    ]);
+    let views = views.collect::<Result<Vec<_>>>()?;
+    let bytes = safetensors::serialize(views, Some(metadata)).map_err(failed)?;
+    crate::shim::write_atomically(path, &bytes)
+}
+
+fn bytes<'a>(numbers: impl Iterator<Item = &'a f64>) -> Vec<u8> {
+    numbers.flat_map(|x| x.to_le_bytes()).collect()
+}
+
+/// What the numbers alone do not tell.
+fn network(recipe: &Recipe, layers: &[ClearLayer], slots: usize) -> serde_json::Value {
+    let layer = |(i, layer): (usize, &ClearLayer)| match recipe {
+        Recipe::Head(_) => serde_json::json!({ "name": layer.name }),
+        Recipe::Deep(deep) => serde_json::json!(deep.network.layers[i]),
+    };
+    let layers: Vec<_> = layers.iter().enumerate().map(layer).collect();
+    match recipe {
+        Recipe::Head(recipe) => serde_json::json!({
+            "input": { "channels": recipe.inputs, "height": 1, "width": 1 },
+            "layers": layers,
+        }),
+        Recipe::Deep(deep) => serde_json::json!({
+            "input": deep.network.input,
+            "z_range": deep.network.z_range,
+            "grid": slots as f64 / (2.0 * deep.network.z_range),
+            "layers": layers,
+        }),
+    }
+}

@@ -1,0 +1,106 @@
+//! Samples and labels, checked against a recipe.
+
+use ndarray::{ArrayView1, ArrayView2};
+
+use crate::{Error, Recipe, Result};
+
+/// Samples that fit a recipe: as many labels as rows, every label a class, no feature too many.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Samples<'a> {
+    pub(crate) x: ArrayView2<'a, i8>,
+    pub(crate) labels: &'a [u32],
+}
+
+/// Returns a sample as a polynomial of `n` coefficients, zeros after its features.
+pub(crate) fn polynomial(op: &'static str, row: ArrayView1<'_, i8>, n: usize) -> Result<Vec<i32>> {
+    if row.len() > n {
+        let (what, got) = ("the number of features", row.len());
+        return Err(Error::Data { op, what, got, expected: format!("at most {n}") });
+    }
+    let mut m = vec![0; n];
+    m.iter_mut().zip(row).for_each(|(m, &x)| *m = i32::from(x));
+    Ok(m)
+}
+
+impl<'a> Samples<'a> {
+    /// Checks samples and labels; `n` is the number of coefficients of a polynomial.
+    pub(crate) fn new(
+        op: &'static str,
+        recipe: &Recipe,
+        n: usize,
+        x: ArrayView2<'a, i8>,
+        labels: &'a [u32],
+    ) -> Result<Self> {
+        let fail = |what, got, expected| Err(Error::Data { op, what, got, expected });
+        if x.nrows() == 0 {
+            return fail("the number of samples", 0, "at least 1".into());
+        }
+        if labels.len() != x.nrows() {
+            return fail(
+                "the number of labels",
+                labels.len(),
+                format!("{}, one a sample", x.nrows()),
+            );
+        }
+        let inputs = recipe.inputs(n);
+        // An encoder fills the polynomial with zeros behind the features.
+        let spare =
+            |x: ArrayView2<'_, i8>| x.columns().into_iter().skip(inputs).flatten().any(|&x| x != 0);
+        if x.ncols() > n
+            || x.ncols() < inputs.min(n) && !matches!(recipe, Recipe::Head(_))
+            || spare(x)
+        {
+            let expected = format!("the recipe's {inputs}, or zeros behind these");
+            return fail("the number of features", x.ncols(), expected);
+        }
+        let classes = recipe.classes();
+        match labels.iter().position(|&label| label as usize >= classes) {
+            Some(index) => Err(Error::Label { op, index, classes }),
+            None => Ok(Self { x, labels }),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Refuses mini-batches without samples, and copies that do not have whole ones.
+    pub(crate) fn check_batches(&self, recipe: &Recipe, batch: usize) -> Result<()> {
+        let (op, copies) = ("mini-batches", recipe.copies());
+        if batch == 0 {
+            let (what, expected) = ("the number of samples of a mini-batch", "at least 1".into());
+            return Err(Error::Data { op, what, got: 0, expected });
+        }
+        if copies > 1 && !self.len().is_multiple_of(copies * batch) {
+            let expected = format!(
+                "a multiple of {copies} times {batch}: every copy of the images has whole mini-batches"
+            );
+            return Err(Error::Data {
+                op,
+                what: "the number of samples",
+                got: self.len(),
+                expected,
+            });
+        }
+        Ok(())
+    }
+
+    /// Returns sample i as a polynomial of `n` coefficients.
+    pub(crate) fn polynomial(&self, i: usize, n: usize) -> Vec<i32> {
+        let mut m = vec![0; n];
+        m.iter_mut().zip(self.x.row(i)).for_each(|(m, &x)| *m = i32::from(x));
+        m
+    }
+
+    /// Returns everything that is encrypted, for a digest.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let labels = self.labels.iter().flat_map(|label| label.to_le_bytes());
+        labels.chain(self.x.iter().map(|&x| x.cast_unsigned())).collect()
+    }
+
+    /// Returns the mean sum of squares of a sample.
+    pub(crate) fn squared_norm(&self) -> f64 {
+        let sum: f64 = self.x.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+        sum / self.len().max(1) as f64
+    }
+}

@@ -1,0 +1,148 @@
+//! The server's side of a training. Nothing here can name a secret key.
+
+use std::io::Read;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use fhe_core::engine::meter::{PriceList, UnitCosts};
+use fhe_core::server::EvaluationKeys;
+use fhe_core::store::{Dataset, EncryptedQuery, Message};
+use fhe_core::{Cpu, Engine, Params};
+
+use crate::{
+    Checkpoint, EncryptedScores, Event, Recipe, Result, ShapeSource, Trainer, TrainerOptions,
+};
+
+/// Trains and scores with evaluation keys alone.
+///
+/// It has no way to decrypt, and takes no secret key:
+/// ```compile_fail,E0308
+/// fn peek(key: &fhe_core::client::ClientKey) -> fhe_train::Server {
+///     fhe_train::Server::new(key)
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Server {
+    engine: Cpu,
+}
+
+/// What a training costs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Quote {
+    /// Moves, noise and failure probabilities.
+    pub list: PriceList,
+    /// Seconds of one core for a move of each kind, measured here and now.
+    pub costs: UnitCosts,
+    /// Predicted seconds on the threads of this process.
+    pub seconds: f64,
+}
+
+impl Server {
+    /// Reads the evaluation keys that [`crate::Client::write_evaluation_keys`] wrote, and prepares
+    /// them: seconds, and about 1 GB of memory.
+    ///
+    /// # Errors
+    /// [`crate::Error::Core`] if they are cut, changed or something else.
+    pub fn new(keys: impl Read) -> Result<Self> {
+        Ok(Self::from_keys(&EvaluationKeys::read_from(keys)?))
+    }
+
+    /// The same from a file.
+    ///
+    /// # Errors
+    /// [`crate::Error::Core`] names the file and what is wrong with it.
+    pub fn open(keys: &Path) -> Result<Self> {
+        Ok(Self::from_keys(&EvaluationKeys::load(keys)?))
+    }
+
+    /// Prepares evaluation keys.
+    #[must_use]
+    pub fn from_keys(keys: &EvaluationKeys) -> Self {
+        Self { engine: Cpu::new(keys) }
+    }
+
+    /// Returns the engine.
+    #[must_use]
+    pub fn engine(&self) -> &Cpu {
+        &self.engine
+    }
+
+    /// Returns the parameter set.
+    #[must_use]
+    pub fn params(&self) -> &Params {
+        self.engine.params()
+    }
+
+    /// Opens an encrypted training set.
+    ///
+    /// # Errors
+    /// [`crate::Error::Core`] if it is damaged, or made under another key.
+    pub fn dataset(&self, path: &Path) -> Result<Dataset> {
+        Ok(Dataset::open(path, self.engine.params(), self.engine.key_id())?)
+    }
+
+    /// Returns the price of a training, without training: counts, noise and predicted time.
+    ///
+    /// # Cost
+    /// About two seconds, to measure one move of each kind.
+    ///
+    /// # Errors
+    /// [`crate::Error::Recipe`], [`crate::Error::Network`].
+    pub fn price(&self, dataset: &Dataset, recipe: &Recipe) -> Result<Quote> {
+        let shape = dataset.shape();
+        let source = ShapeSource {
+            samples: shape.samples / shape.copies.max(1),
+            batch: shape.batch,
+            classes: recipe.classes(),
+            squared_norm: recipe.squared_norm(),
+        };
+        let list = source.price(self.engine.params(), recipe)?;
+        let costs = self.engine.unit_costs()?;
+        let seconds = list.price.seconds(&costs, rayon::current_num_threads());
+        Ok(Quote { list, costs, seconds })
+    }
+
+    /// Trains in a folder, with checkpoints; a training that was interrupted goes on there.
+    ///
+    /// `watch` is called after every mini-batch. If it breaks, the training writes a checkpoint and
+    /// returns `None`; the same call goes on later.
+    ///
+    /// # Errors
+    /// [`crate::Error::Resume`] if the folder has a checkpoint of another training; those of the
+    /// files and of the recipe.
+    pub fn train(
+        &self,
+        folder: &Path,
+        dataset: &Path,
+        recipe: &Recipe,
+        watch: impl FnMut(Event) -> ControlFlow<()>,
+    ) -> Result<Option<Checkpoint>> {
+        let dataset = self.dataset(dataset)?;
+        let options = TrainerOptions::default();
+        let trainer = Trainer::open(folder, &self.engine, &dataset, recipe, options)?;
+        let model = trainer.model_path();
+        match trainer.run(watch)? {
+            Some(_) => Ok(Some(Checkpoint::load(&model)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Computes the encrypted scores of encrypted samples.
+    ///
+    /// # Cost
+    /// A product a class and sample for a linear classifier; a lookup for each hidden unit, and,
+    /// with binary weights, for each of these.
+    ///
+    /// # Errors
+    /// [`crate::Error::Core`] if model or query were made under another key.
+    pub fn score(&self, model: &Checkpoint, query: &EncryptedQuery) -> Result<EncryptedScores> {
+        let (params, key_id) = (self.engine.params(), self.engine.key_id());
+        model.expect_key(params, key_id)?;
+        let x = query.open(&self.engine)?;
+        let recipe = &model.state.recipe;
+        let network = model.clone().model(&self.engine)?.finished(&self.engine)?;
+        let values = network.scores(&self.engine, &x)?;
+        let (classes, unit) = (recipe.classes(), recipe.logit_unit());
+        Ok(EncryptedScores::new(params, key_id, values, classes, unit))
+    }
+}

@@ -1,6 +1,7 @@
 //! The whole story on built-in data: keys, encrypted training, decrypted accuracy, one encrypted
 //! inference, and the clear twin beside it.
 
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -43,6 +44,7 @@ fn run() -> Result<()> {
     let report = trainer.run(|event| {
         bar.set_position(event.step as u64);
         bar.set_message(format!("{:.1} lookups/s", event.lookups as f64 / event.seconds));
+        ControlFlow::Continue(())
     })?;
     bar.finish();
     let report = report.context("the training did not finish")?;

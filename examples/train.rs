@@ -1,5 +1,6 @@
 //! The server's training: reads RUN/server only, and cannot decrypt.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -100,6 +101,7 @@ fn train(args: &Args) -> Result<()> {
     let report = trainer.run(|event| {
         bar.set_position(event.step as u64);
         bar.set_message(format!("{:.1} lookups/s", event.lookups as f64 / event.seconds));
+        ControlFlow::Continue(())
     })?;
     bar.finish();
     match report {

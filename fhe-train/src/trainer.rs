@@ -1,5 +1,6 @@
 //! A training run in a folder of the server: resume, checkpoints, report.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -250,9 +251,14 @@ impl<'a> Trainer<'a> {
 
     /// Trains to the end, or to `stop_after`, and returns the report; `None` if stopped before.
     ///
+    /// `progress` is called after each step. Where it breaks, the training writes a checkpoint and stops.
+    ///
     /// # Errors
     /// Those of the files and the data.
-    pub fn run(mut self, mut progress: impl FnMut(Event)) -> Result<Option<Report>> {
+    pub fn run(
+        mut self,
+        mut progress: impl FnMut(Event) -> ControlFlow<()>,
+    ) -> Result<Option<Report>> {
         let steps = self.state.steps;
         let first = self.state.step;
         let last = self.options.stop_after.map_or(steps, |s| steps.min(first.saturating_add(s)));
@@ -271,7 +277,8 @@ impl<'a> Trainer<'a> {
         if first < last {
             self.measure(&mut part);
         }
-        while self.model.step() < last {
+        let mut stopped = false;
+        while self.model.step() < last && !stopped {
             let start = Instant::now();
             let work = self.model.train_step(self.engine, self.dataset)?;
             let lookups = work.lookups as u64;
@@ -284,10 +291,11 @@ impl<'a> Trainer<'a> {
             self.state.lookups += lookups;
             self.state.images += work.samples as u64;
             let (step, lookups, seconds) = (self.state.step, part.lookups, part.wall_seconds);
-            progress(Event { step, steps, lookups, seconds });
+            stopped = progress(Event { step, steps, lookups, seconds }).is_break();
 
             let snapshot = step % snapshot_every == 0 || step == steps;
-            if snapshot || step == last || since_checkpoint >= self.options.checkpoint_every {
+            let due = since_checkpoint >= self.options.checkpoint_every;
+            if snapshot || stopped || step == last || due {
                 self.measure(&mut part);
                 let start = Instant::now();
                 self.checkpoint(&part, snapshot)?;

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use fhe_core::client::ClientKey;
@@ -161,7 +162,7 @@ fn equals_its_twin(recipe: DeepRecipe, lookups: usize) {
         let mut report = None;
         for &stop in stops {
             let trainer = Trainer::open(folder, &cpu, &dataset, &recipe, options(stop)).unwrap();
-            report = trainer.run(|_| {}).unwrap();
+            report = trainer.run(|_| ControlFlow::Continue(())).unwrap();
         }
         let report = report.unwrap();
         (Checkpoint::load(&folder.join("model.ckpt"), &params, &key.id()).unwrap(), report)

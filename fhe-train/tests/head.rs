@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
@@ -94,7 +95,7 @@ fn encrypted_training_equals_its_twin_and_survives_interruptions() {
         let mut report = None;
         for &stop in stops {
             let trainer = Trainer::open(folder, &cpu, &dataset, &recipe(), options(stop)).unwrap();
-            report = trainer.run(|_| {}).unwrap();
+            report = trainer.run(|_| ControlFlow::Continue(())).unwrap();
         }
         let report = report.expect("finished");
         (Checkpoint::load(&folder.join("model.ckpt"), &params, &key.id()).unwrap(), report)
@@ -103,6 +104,20 @@ fn encrypted_training_equals_its_twin_and_survives_interruptions() {
     let (resumed, parts) = run(&folder.path().join("resumed"), &[Some(3), Some(2), None]);
     assert_eq!(once.rows, resumed.rows, "a resumed run equals an uninterrupted one");
     assert_eq!((report.state.parts.len(), parts.state.parts.len()), (1, 3));
+
+    // A callback that breaks stops the run at once, with a checkpoint.
+    let asked = folder.path().join("asked");
+    let trainer = Trainer::open(&asked, &cpu, &dataset, &recipe(), options(None)).unwrap();
+    let mut last = 0;
+    let stopped = trainer.run(|event| {
+        last = event.step;
+        if event.step == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    assert!(stopped.unwrap().is_none() && last == 3);
+    let saved = Checkpoint::load(&asked.join("model.ckpt"), &params, &key.id()).unwrap();
+    assert_eq!((saved.state.step, saved.state.parts.len()), (3, 1));
+    let (gone_on, _) = run(&asked, &[None]);
+    assert_eq!(once.rows, gone_on.rows, "a run that was asked to stop goes on as any other");
     assert_eq!((report.state.lookups, report.state.images), (90, 30));
 
     // The meter names the price beforehand.
@@ -145,7 +160,7 @@ fn bad_runs_are_refused_with_one_clear_error() {
     let first = Trainer::open(&run, &cpu, &dataset, &recipe(), options(Some(1))).unwrap();
     let second = Trainer::open(&run, &cpu, &dataset, &recipe(), options(None)).unwrap_err();
     assert!(second.to_string().contains("another process"), "{second}");
-    assert!(first.run(|_| {}).unwrap().is_none());
+    assert!(first.run(|_| ControlFlow::Continue(())).unwrap().is_none());
 
     let mut changed = recipe();
     changed.set_passes(2);

@@ -8,11 +8,21 @@ use clap::Parser;
 use fhe_core::store::Secrecy;
 use fhe_examples::bnn::operations::Operations;
 use fhe_examples::fast::FastResults;
+use fhe_examples::program::{self, Common};
 use fhe_examples::results::{self, Results};
-use fhe_examples::{failure, file};
+use fhe_examples::{file, output};
+use serde_json::json;
 
 /// Renders docs/results/*.json into docs/src/results.md and docs/src/figures.
 #[derive(Parser)]
+#[command(
+    name = "report",
+    version,
+    after_help = "\
+Examples:
+  report                                  after new results are in docs/results
+  report --operations target/criterion    after cargo bench -p fhe-benches --bench operations"
+)]
 struct Args {
     /// Folder of the book.
     #[arg(long, default_value = "docs")]
@@ -20,10 +30,12 @@ struct Args {
     /// Take the times of the bench `operations` from here first: target/criterion.
     #[arg(long)]
     operations: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
 }
 
 fn main() -> ExitCode {
-    failure::exit_code(report(&Args::parse()))
+    program::main(|args: &Args| &args.common, report)
 }
 
 fn report(args: &Args) -> Result<()> {
@@ -42,6 +54,6 @@ fn report(args: &Args) -> Result<()> {
     let twin: FastResults =
         file::read_json(&folder.join(format!("{}.json", results::TWIN)), "twin")?;
     twin.draw(&docs.join(format!("src/figures/{}-curve.svg", results::TWIN)))?;
-    println!("rendered: {}", page.display());
-    Ok(())
+    let data = json!({ "page": page.display().to_string() });
+    Ok(output::result("rendered", format!("rendered: {}", page.display()), &data)?)
 }

@@ -10,7 +10,7 @@ use fhe_examples::client::{self, ClearModel, Labelled};
 use fhe_examples::fast::{self, Data, FastResults};
 use fhe_examples::preset::{self, Preset};
 use fhe_examples::program::{self, Common};
-use fhe_examples::{file, output, progress};
+use fhe_examples::{file, output, progress, render};
 use fhe_train::Recipe;
 use serde_json::json;
 
@@ -129,7 +129,7 @@ fn run_fast(args: &Args) -> Result<()> {
     for seed in seeds(args) {
         let run = fast::train(&params, deep, batch(args), &data, seed, args.tests)?;
         let data = json!({ "seed": seed, "accuracy": run.accuracy, "seconds": run.wall_seconds });
-        output::result("twin", fast::line(seed, &run, tests), &data)?;
+        output::result("twin", render::line(seed, &run, tests), &data)?;
         runs.push((seed, run));
     }
     if let Some(path) = &args.results {

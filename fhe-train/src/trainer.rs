@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use fhe_core::engine::cpu::{Rows, Values};
-use fhe_core::store::{ChunkReader, Dataset, Header, Lock, Secrecy, write_file};
+use fhe_core::store::{ChunkReader, Dataset, Header, Lock, Secrecy, write_file, write_whole};
 use fhe_core::{Cpu, Engine};
 use serde::{Deserialize, Serialize};
 
@@ -303,10 +303,8 @@ impl<'a> Trainer<'a> {
         }
         let report = report(&self.state, self.engine.params().name.clone());
         let path = self.folder.join("report.json");
-        let json = serde_json::to_vec_pretty(&report).unwrap_or_default();
-        let part = path.with_extension("json.part");
-        std::fs::write(&part, json).map_err(io(&part))?;
-        std::fs::rename(&part, &path).map_err(io(&path))?;
+        let json = serde_json::to_vec_pretty(&report).map_err(|e| io(&path)(e.into()))?;
+        write_whole(&path, &json, Secrecy::Public)?;
         Ok(Some(report))
     }
 

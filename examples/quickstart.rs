@@ -58,7 +58,7 @@ fn run() -> Result<()> {
     client::encrypt_query(&query, &key, test.row(0))?;
     let scores = server::score(&engine, &model, &query)?;
     let scores: Vec<f64> = key.decrypt_values(&scores)?.into_iter().map(from_torus).collect();
-    let name = |class: usize| images.class_names.get(class).copied().unwrap_or("?");
+    let name = |class: usize| images.class_names.get(class).map_or("?", String::as_str);
 
     println!(
         "parameter set        {} ({} bits)",

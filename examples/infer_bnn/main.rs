@@ -126,13 +126,13 @@ fn run(args: &Args) -> Result<()> {
     }
     let index = args.index;
     ensure!(index < data.test.len(), "--index {index}: the test set has {}", data.test.len());
-    let image = integers(&config, data.test.image(index));
+    let image = integers(&config, data.test.image(index).unwrap_or_default());
     let exact = largest(&network.classify_exactly(&image));
     let (class, seconds) = one(&client, &server, &summary, &image)?;
     let names = args.model.class_names();
     println!(
         "test image {index} is a {}: encrypted {}, in the clear {} ({seconds:.2} s on the server)",
-        names[usize::from(data.test.label(index))],
+        names[data.test.labels()[index] as usize],
         names[class],
         names[exact]
     );

@@ -74,8 +74,11 @@ pub(crate) fn run(
     while found.images.len() < count {
         let first = found.images.len();
         let together: Vec<usize> = (first..count.min(first + batch)).collect();
-        let clear: Vec<Vec<i64>> =
-            together.iter().map(|&i| integers(server.network.config(), images.image(i))).collect();
+        let clear: Vec<Vec<i64>> = together
+            .iter()
+            .filter_map(|&i| images.image(i))
+            .map(|image| integers(server.network.config(), image))
+            .collect();
         let queries: Vec<SeededRows> = clear
             .iter()
             .zip(&together)
@@ -89,7 +92,7 @@ pub(crate) fn run(
         for ((&index, image), encrypted) in together.iter().zip(&clear).zip(classes) {
             found.images.push(EncryptedImage {
                 index,
-                label: images.label(index).into(),
+                label: images.labels()[index] as usize,
                 exact: largest(&server.network.classify_exactly(image)),
                 encrypted,
                 seconds,

@@ -27,7 +27,7 @@ impl Twins {
     ) -> Result<Self> {
         let bar = progress::bar("in the clear", images.len() as u64, "images");
         let each = (0..images.len()).into_par_iter().map(|i| -> Result<(usize, usize)> {
-            let image = integers(network.config(), images.image(i));
+            let image = integers(network.config(), images.image(i).unwrap_or_default());
             let exact = largest(&network.classify_exactly(&image));
             let unit = network.input_unit();
             let phases = image.iter().map(|&x| to_torus(x as f64 * unit)).collect();
@@ -44,8 +44,8 @@ impl Twins {
             hits as f64 / images.len().max(1) as f64
         };
         Ok(Self {
-            exact_accuracy: share(&|i, d| d.0 == usize::from(images.label(i))),
-            noisy_accuracy: share(&|i, d| d.1 == usize::from(images.label(i))),
+            exact_accuracy: share(&|i, d| Some(d.0 as u32) == images.label(i)),
+            noisy_accuracy: share(&|i, d| Some(d.1 as u32) == images.label(i)),
             alike: share(&|_, d| d.0 == d.1),
         })
     }

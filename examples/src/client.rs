@@ -7,13 +7,16 @@ use fhe_core::client::ClientKey;
 use fhe_core::engine::clear::Row;
 use fhe_core::store::{DatasetShape, DatasetWriter, Secrecy};
 use fhe_core::{Clear, Engine, from_torus};
-use fhe_data::{Encoded, NUM_CLASSES};
+use fhe_data::Encoded;
 use fhe_train::{Checkpoint, ClearSource, Model, Recipe, Source};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::encoder::ImageEncoder;
 use crate::{file, progress};
+
+/// Classes of the presets' data sets.
+const NUM_CLASSES: usize = 10;
 
 /// The files of `RUN/client`.
 #[derive(Clone, Debug)]
@@ -211,7 +214,8 @@ impl Labelled {
     /// Those of the encoder.
     pub fn encode(encoder: &ImageEncoder, images: &fhe_data::ImageSet) -> Result<Self> {
         let features = encoder.encode(images.images(), &progress::stages(""))?;
-        Ok(Self { features, labels: images.labels().to_vec() })
+        let labels = images.labels().iter().map(|&label| u8::try_from(label));
+        Ok(Self { features, labels: labels.collect::<Result<_, _>>()? })
     }
 
     /// Encodes what a recipe trains on: the first images, and their mirror images if it wants them.
@@ -226,9 +230,9 @@ impl Labelled {
         let mut all = Self::encode(encoder, images)?;
         if let Recipe::Deep(deep) = recipe {
             let input = deep.network.input;
-            let more = |i| all.features.row(i).iter().skip(input.len()).any(|&x| x != 0);
+            let more = |row: &[i8]| row.iter().skip(input.len()).any(|&x| x != 0);
             ensure!(
-                !(0..all.labels.len()).any(more),
+                !all.features.rows().any(more),
                 "the recipe's network takes {input}, {} numbers, and the encoder gives more of them",
                 input.len()
             );
@@ -244,7 +248,7 @@ impl Labelled {
     /// Returns sample i as integers.
     #[must_use]
     pub fn row(&self, i: usize) -> Vec<i32> {
-        self.features.row(i).iter().map(|&x| i32::from(x)).collect()
+        self.features.row(i).unwrap_or_default().iter().map(|&x| i32::from(x)).collect()
     }
 }
 
@@ -275,9 +279,7 @@ pub fn encrypt(
     let (classes, log2, copies) = (recipe.classes(), recipe.label_log2(), recipe.copies());
     let samples = data.labels.len();
     let mut bytes = data.labels.clone();
-    for i in 0..samples {
-        bytes.extend(data.features.row(i).iter().map(|&x| x as u8));
-    }
+    bytes.extend(data.features.rows().take(samples).flatten().map(|&x| x as u8));
     let inputs = key.digest(&bytes);
     let shape = DatasetShape {
         name: name.into(),

@@ -96,10 +96,11 @@ pub fn train(
     let every = steps.div_ceil(tests.max(1));
     let (mut images, mut lookups, mut curve) = (0, 0, Vec::new());
     let bar = progress::bar("fast twin", steps as u64, "steps");
+    let samples: Vec<&[i8]> = data.train.features.rows().collect();
     for step in 0..steps {
         let index = step % (plan.batches * copies);
         let range = index * batch..((index + 1) * batch).min(count);
-        let x: Vec<&[i8]> = range.clone().map(|i| data.train.features.row(i)).collect();
+        let x: Vec<&[i8]> = samples[range.clone()].to_vec();
         let work = twin.train_step(&x, &data.train.labels[range])?;
         images += work.samples as u64;
         lookups += work.lookups as u64;
@@ -117,7 +118,7 @@ pub fn train(
 }
 
 fn accuracy(twin: &FastTwin, test: &Labelled) -> Result<f64> {
-    let x: Vec<&[i8]> = (0..test.labels.len()).map(|i| test.features.row(i)).collect();
+    let x: Vec<&[i8]> = test.features.rows().collect();
     let classes = twin.classify(&x)?;
     let right = classes.iter().zip(&test.labels).filter(|(c, l)| **c == usize::from(**l)).count();
     Ok(right as f64 / x.len().max(1) as f64)

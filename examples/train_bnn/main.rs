@@ -214,7 +214,7 @@ fn inputs(
     changes: &[Change],
 ) -> Result<Tensor> {
     let one = |(&i, change): (&usize, &Change)| {
-        let image = change.apply(images.image(i), images.shape());
+        let image = change.apply(images.image(i).unwrap_or_default(), images.shape());
         integers(&recipe.network, &image).into_iter().map(|x| x as f32)
     };
     let x: Vec<f32> = batch.par_iter().zip(changes).flat_map_iter(one).collect();
@@ -222,7 +222,7 @@ fn inputs(
 }
 
 fn labels(images: &ImageSet, batch: &[usize]) -> Result<Tensor> {
-    let labels: Vec<u32> = batch.iter().map(|&i| u32::from(images.label(i))).collect();
+    let labels: Vec<u32> = batch.iter().map(|&i| images.labels()[i]).collect();
     Ok(Tensor::new(&labels[..], &Device::Cpu)?)
 }
 

@@ -11,6 +11,7 @@ mod error;
 mod features;
 pub mod idx;
 pub mod image_file;
+mod image_folder;
 mod image_set;
 pub mod mnist;
 mod quantizer;
@@ -22,6 +23,7 @@ pub use features::{
     Column, Features, Labels, Selection, read_csv, read_features, read_labels, read_npy,
     read_safetensors,
 };
+pub use image_folder::{FolderOptions, ImageFolder, image_folder};
 pub use image_set::{CHANNELS, IMAGE_BYTES, ImageSet, ImageShape, PLANE_BYTES, SIDE_PIXELS, Split};
 pub use quantizer::Quantizer;
 

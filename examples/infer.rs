@@ -203,7 +203,7 @@ fn encrypt(client: &ClientFolder, index: usize, image: Option<&Path>, out: &Path
         let encoder = client.load_encoder()?;
         let pixels = fhe_data::image_file::read(path, encoder.shape())?;
         let encoded = encoder.encode(&pixels, &|_| {})?;
-        encoded.row(0).iter().map(|&x| i32::from(x)).collect()
+        encoded.values().iter().map(|&x| i32::from(x)).collect()
     } else {
         let test = client.load("test")?;
         if index >= test.labels.len() {

@@ -107,7 +107,7 @@ fn setup(args: &Args) -> Result<()> {
         encrypted,
         batch,
         reproducible_key: args.reproducible_key,
-        classes: images.class_names.map(String::from).to_vec(),
+        classes: images.class_names.clone(),
     })?;
 
     let key = client_key(args, &client, &params)?;

@@ -33,7 +33,8 @@ Examples:
   quickstart
   quickstart --threads 4 --quiet
 
-Its files are in a folder of their own in the temporary folder (TMPDIR). They are removed in the end."
+Its files are in a folder of their own in the temporary folder (TMPDIR).
+They are removed in the end."
 )]
 struct Args {
     #[command(flatten)]

@@ -39,8 +39,8 @@ pub struct Outcome {
 }
 
 impl Data {
-    /// Reads `train.i8`, `train-mirrored.i8`, `test.i8` (rows of `width` bytes) and `train.u8`, `test.u8`
-    /// (labels) of a folder.
+    /// Reads `train.i8`, `train-mirrored.i8`, `test.i8` (rows of `width` bytes) and `train.u8`,
+    /// `test.u8` (labels) of a folder.
     ///
     /// # Errors
     /// Those of the files.

@@ -1,8 +1,8 @@
 //! What a program says: text for people, or an event a line for other programs.
 //!
 //! All of standard output goes through here. As text, notes and results are lines on standard
-//! output; progress and warnings go to standard error. With `--json` each of them is one object on a
-//! line of standard output. With `--quiet` only results and errors are said. Errors are always said
+//! output; progress and warnings go to standard error. With `--json` each of them is one object on
+//! a line of standard output. With `--quiet` only results and errors are said. Errors are always said
 //! on standard error too.
 //!
 //! | `event` | other fields |

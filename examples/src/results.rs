@@ -64,8 +64,8 @@ pub struct Inference {
     pub images: usize,
     /// Of these, how many got the class that the decrypted model gives.
     pub same_class: usize,
-    /// Share of all test images for which the decrypted model gives the same class with the predicted
-    /// noise of an encrypted inference.
+    /// Share of all test images for which the decrypted model gives the same class with the
+    /// predicted noise of an encrypted inference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predicted_share: Option<f64>,
     /// Mean seconds of the server's part.

@@ -45,7 +45,8 @@ impl Source<Audit<'_>> for AuditSource<'_> {
     }
 }
 
-/// Returns the weights of every layer as torus fractions, in the order output, channel, row, column.
+/// Returns the weights of every layer as torus fractions, in the order output, channel, row,
+/// column.
 fn weights<E: Engine>(
     engine: &E,
     deep: &Deep<E>,
@@ -178,7 +179,8 @@ pub struct StepResults {
     pub predicted_seconds: f64,
     /// Threads.
     pub threads: usize,
-    /// Seconds of one raw key switch and bootstrap on one thread while all do the same, before and after.
+    /// Seconds of one raw key switch and bootstrap on one thread while all do the same, before and
+    /// after.
     pub raw_seconds: f64,
     /// Wall time over lookups times raw bootstrapping cost over threads.
     pub efficiency: f64,

@@ -36,11 +36,20 @@ impl StepResults {
             ("commit", format!("`{}`", self.commit)),
         ];
         let mut text = facts(name, &rows);
+        self.push_updates(&mut text);
+        self.push_noise(&mut text);
+        self.push_seconds(&mut text);
+        text
+    }
+
+    fn push_updates(&self, text: &mut String) {
         // Writing to a string cannot fail.
         let _ = write!(
             text,
-            "\nThe update of every layer, torus fractions as powers of two. Predicted: the mean of {} twins with noise.\n\n\
-             | layer | weights | update | its noise | predicted | correlation with the exact twin | predicted |\n\
+            "\nThe update of every layer, torus fractions as powers of two. Predicted: the mean of {} \
+             twins with noise.\n\n\
+             | layer | weights | update | its noise | predicted | correlation with the exact twin \
+             | predicted |\n\
              |---|---|---|---|---|---|---|\n",
             self.twins
         );
@@ -57,9 +66,13 @@ impl StepResults {
                 l.predicted_correlation
             );
         }
+    }
+
+    fn push_noise(&self, text: &mut String) {
         let _ = write!(
             text,
-            "\nThe noise of every move, decrypted and compared with the same move in the clear on the decrypted inputs.\n\n\
+            "\nThe noise of every move, decrypted and compared with the same move in the clear on \
+             the decrypted inputs.\n\n\
              | move | numbers | measured | predicted |\n|---|---|---|---|\n"
         );
         let bits = |x: f64| if x > 0.0 { format!("{:.2}", x.log2()) } else { "none".into() };
@@ -72,11 +85,13 @@ impl StepResults {
                 bits(noise.predicted)
             );
         }
+    }
+
+    fn push_seconds(&self, text: &mut String) {
         text.push_str("\nThe server's time.\n\n| move | seconds | share |\n|---|---|---|\n");
         for (name, seconds) in &self.findings.seconds {
             let share = 100.0 * seconds / self.wall_seconds;
             let _ = writeln!(text, "| {name} | {seconds:.0} | {share:.1} % |");
         }
-        text
     }
 }

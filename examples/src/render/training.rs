@@ -68,7 +68,8 @@ impl Results {
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
-            "\n![learning curve](figures/{name}-curve.svg)\n\n![confusion matrix](figures/{name}-confusion.svg)"
+            "\n![learning curve](figures/{name}-curve.svg)\n\n\
+             ![confusion matrix](figures/{name}-confusion.svg)"
         );
         text
     }

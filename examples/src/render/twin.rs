@@ -58,7 +58,8 @@ pub fn line(seed: Option<u64>, run: &Outcome, test_images: usize) -> String {
     // Writing to a string cannot fail.
     let _ = write!(
         line,
-        ": {:.4} on {test_images} test images, {} images, {} lookups, {:.1} s; wraps {:?}, lost errors {:?}",
+        ": {:.4} on {test_images} test images, {} images, {} lookups, {:.1} s; \
+         wraps {:?}, lost errors {:?}",
         run.accuracy,
         run.images,
         run.lookups,

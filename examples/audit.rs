@@ -60,30 +60,24 @@ fn audit(args: &Args) -> Result<()> {
     let Recipe::Deep(recipe) = &whole else {
         bail!("{}: the recipe of a head; an audit is of a network", server.recipe().display());
     };
-    let (key, train, setup) = (client.read_key()?, client.load("train")?, client.read_setup()?);
-    let (engine, params) = (server.engine()?, key.params().clone());
+    let (owner, train, setup) = (client.open()?, client.load("train")?, client.read_setup()?);
+    let (key, service) = (owner.key(), server.open()?);
+    let (engine, params) = (service.engine(), key.params().clone());
     recipe.check(&params).with_context(|| server.recipe().display().to_string())?;
     let dataset = Dataset::open(&server.dataset(), &params, &key.id())?;
     let shape = dataset.shape();
     whole.fits(shape)?;
 
-    let (lookups, predicted_seconds) = price(&engine, recipe, shape)?;
+    let (lookups, predicted_seconds) = price(engine, recipe, shape)?;
     let bar = progress::bar("audit", lookups, "lookups");
-    let audit = Audit::new(&engine, &key, setup.seed, |lookups| bar.set_position(lookups));
+    let audit = Audit::new(engine, key, setup.seed, |lookups| bar.set_position(lookups));
     let before = engine.raw_seconds(16);
     let source = AuditSource { dataset: &dataset, train: &train };
     let (work, encrypted) = step::audited(&audit, recipe, &source)?;
     let raw_seconds = (before + engine.raw_seconds(16)) / 2.0;
     bar.finish();
 
-    let source = ClearSource {
-        batch: shape.batch,
-        classes: recipe.classes(),
-        copies: shape.copies,
-        features: (0..train.labels.len()).map(|i| train.row(i)).collect(),
-        labels: train.labels.iter().map(|&label| label.into()).collect(),
-        label_log2: whole.label_log2(),
-    };
+    let source = ClearSource::new(&params, &whole, train.data(), shape.batch)?;
     let layers = compare(&params, recipe, &source, &encrypted, args.twins)?;
     let findings = audit.findings();
     here.measure_memory();

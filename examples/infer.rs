@@ -6,16 +6,17 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
-use fhe_core::client::ClientKey;
-use fhe_core::store::{Dataset, Secrecy};
-use fhe_core::{Cpu, from_torus};
-use fhe_examples::client::{self, ClearModel, ClientFolder, Labelled};
+use fhe_core::store::{Dataset, EncryptedQuery, Message, Secrecy};
+use fhe_data::{Selection, read_features};
+use fhe_examples::client::{self, ClientFolder, Labelled};
 use fhe_examples::program::{self, Common};
 use fhe_examples::results::{Inference, Results};
-use fhe_examples::server::{self, ServerFolder};
+use fhe_examples::server::ServerFolder;
 use fhe_examples::signals::Stop;
 use fhe_examples::{file, folders, output, progress};
-use fhe_train::{Checkpoint, Report};
+use fhe_nn::argmax;
+use fhe_train::{Checkpoint, Client, EncryptedScores, Report, Server};
+use ndarray::{Array2, ArrayView2, s};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -33,6 +34,7 @@ Examples:
   infer encrypt --run runs/builtin --index 3      the client: a query
   infer score --run runs/builtin                  the server: encrypted scores
   infer read --run runs/builtin                   the client: the scores and the class
+  infer export --run runs/builtin                 the client: the model for other programs
 
 Before it: setup, train."
 )]
@@ -56,13 +58,19 @@ enum Command {
     },
     /// Client: encrypt an image.
     Encrypt {
-        /// An image of the test set.
+        /// A sample of the test set.
         #[arg(long, default_value_t = 0)]
         index: usize,
         /// A PNG or JPEG file instead; for MNIST, light ink on a dark ground.
         #[arg(long)]
         image: Option<PathBuf>,
-        /// The encrypted image; default: RUN/server/queries/query.enc.
+        /// A file of features instead (npy, CSV or safetensors), of which --row is taken.
+        #[arg(long, conflicts_with = "image")]
+        features: Option<PathBuf>,
+        /// The row of the file of features, from 0.
+        #[arg(long, default_value_t = 0, requires = "features")]
+        row: usize,
+        /// The encrypted sample; default: RUN/server/queries/query.enc.
         #[arg(long)]
         out: Option<PathBuf>,
     },
@@ -80,6 +88,16 @@ enum Command {
         /// The encrypted scores; default: RUN/server/scores/scores.enc.
         #[arg(long)]
         scores: Option<PathBuf>,
+    },
+    /// Client: decrypt the model and write it as safetensors, for other programs.
+    ///
+    /// LAYER.weight [outputs, inputs] and LAYER.bias [outputs], F64, in logits per integer of the
+    /// input (hidden layers: pre-activations). The book's page "Exported models" has the numpy lines
+    /// that give the same scores.
+    Export {
+        /// The file; default: RUN/client/model.safetensors.
+        #[arg(long)]
+        out: Option<PathBuf>,
     },
     /// Both: encrypted inference of many test images against the decrypted model.
     ///
@@ -104,28 +122,37 @@ fn infer(args: &Args) -> Result<()> {
     let needed =
         if matches!(args.command, Command::Score { .. }) { server.keys() } else { client.key() };
     folders::needs_setup(&needed, run)?;
-    let query = || server.path().join("queries/query.enc");
-    let scores = || server.path().join("scores/scores.enc");
     match &args.command {
         Command::Decrypt { results } => decrypt(&client, &server, results.as_deref()),
-        Command::Encrypt { index, image, out } => {
-            encrypt(&client, *index, image.as_deref(), &out.clone().unwrap_or_else(query))
+        Command::Encrypt { index, image, features, row, out } => {
+            let sample = match (image, features) {
+                (Some(path), _) => Sample::Image(path.clone()),
+                (None, Some(path)) => Sample::Row(path.clone(), *row),
+                (None, None) => Sample::Test(*index),
+            };
+            encrypt(&client, &sample, &out.clone().unwrap_or_else(|| server.query()))
         }
-        Command::Score { query: given, out } => {
-            let (given, out) = (given.clone().unwrap_or_else(query), out.clone());
-            score(&server, &given, &out.unwrap_or_else(scores))
+        Command::Score { query, out } => {
+            let query = query.clone().unwrap_or_else(|| server.query());
+            score(&server, &query, &out.clone().unwrap_or_else(|| server.scores()))
         }
-        Command::Read { scores: given } => read(&client, &given.clone().unwrap_or_else(scores)),
+        Command::Read { scores } => {
+            read(&client, &scores.clone().unwrap_or_else(|| server.scores()))
+        }
+        Command::Export { out } => {
+            let default = || client.path().join("model.safetensors");
+            export(&client, &server, &out.clone().unwrap_or_else(default))
+        }
         Command::Check { count, results } => check(&client, &server, *count, results.as_deref()),
     }
 }
 
 fn decrypt(client: &ClientFolder, server: &ServerFolder, results: Option<&Path>) -> Result<()> {
-    let key = client.read_key()?;
-    let saved = Checkpoint::load_for(&server.model(), key.params(), &key.id())?;
+    let owner = client.open()?;
+    let saved = checkpoint(&owner, &server.model())?;
     let test = client.load("test")?;
-    let confusion = ClearModel::decrypt(&key, &saved)?.confusion(&test)?;
-    let accuracy = client::accuracy(&confusion);
+    let confusion = client::confusion(&owner.decrypt(&saved)?, &test)?;
+    let accuracy = fhe_train::accuracy(&confusion);
     let (step, steps) = (saved.state.step, saved.state.steps);
     let text = format!(
         "encrypted training, step {step} of {steps}: {accuracy:.4} on {} test images",
@@ -139,10 +166,11 @@ fn decrypt(client: &ClientFolder, server: &ServerFolder, results: Option<&Path>)
     let setup = client.read_setup()?;
     let setup_seed = setup.seed;
     let train = client.load("train")?;
-    let batch = Dataset::open(&server.dataset(), key.params(), &key.id())?.shape().batch;
+    let (params, key_id) = (owner.params(), owner.key().id());
+    let batch = Dataset::open(&server.dataset(), params, &key_id)?.shape().batch;
     let twin = |noise| -> Result<f64> {
-        let model = ClearModel::twin(key.params(), &saved.state.recipe, &train, batch, noise)?;
-        Ok(client::accuracy(&model.confusion(&test)?))
+        let model = client::twin(params, &saved.state.recipe, &train, batch, noise)?;
+        Ok(fhe_train::accuracy(&client::confusion(&model, &test)?))
     };
     let twin_accuracy = twin(None)?;
     let data = json!({ "accuracy": twin_accuracy });
@@ -159,9 +187,9 @@ fn decrypt(client: &ClientFolder, server: &ServerFolder, results: Option<&Path>)
     let found = Results {
         noisy_twin_accuracy: Some(noisy_twin_accuracy),
         test_images: test.labels.len(),
-        curve: curve(&key, server, &test)?,
+        curve: curve(&owner, server, &test)?,
         classes: setup.classes,
-        confusion,
+        confusion: confusion.outer_iter().map(|row| row.to_vec()).collect(),
         ..Results::new(&report, setup.seed, accuracy, twin_accuracy)?
     };
     found.draw(client.path(), "model")?;
@@ -172,7 +200,7 @@ fn decrypt(client: &ClientFolder, server: &ServerFolder, results: Option<&Path>)
 }
 
 /// Decrypts the snapshots: images seen and test accuracy.
-fn curve(key: &ClientKey, server: &ServerFolder, test: &Labelled) -> Result<Vec<(u64, f64)>> {
+fn curve(owner: &Client, server: &ServerFolder, test: &Labelled) -> Result<Vec<(u64, f64)>> {
     let folder = server.path().join("snapshots");
     let mut paths = Vec::new();
     for entry in
@@ -184,11 +212,16 @@ fn curve(key: &ClientKey, server: &ServerFolder, test: &Labelled) -> Result<Vec<
     paths.sort();
     let mut curve = Vec::new();
     for path in paths {
-        let saved = Checkpoint::load_for(&path, key.params(), &key.id())?;
-        let confusion = ClearModel::decrypt(key, &saved)?.confusion(test)?;
-        curve.push((saved.state.images, client::accuracy(&confusion)));
+        let saved = checkpoint(owner, &path)?;
+        let confusion = client::confusion(&owner.decrypt(&saved)?, test)?;
+        curve.push((saved.state.images, fhe_train::accuracy(&confusion)));
     }
     Ok(curve)
+}
+
+/// Reads an encrypted model of this client.
+fn checkpoint(owner: &Client, path: &Path) -> Result<Checkpoint> {
+    Ok(Checkpoint::load_for(path, owner.params(), &owner.key().id())?)
 }
 
 /// Makes the folder of a file.
@@ -197,55 +230,65 @@ fn make_folder(path: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))
 }
 
-fn encrypt(client: &ClientFolder, index: usize, image: Option<&Path>, out: &Path) -> Result<()> {
-    let key = client.read_key()?;
-    let features = if let Some(path) = image {
-        let encoder = client.load_encoder()?;
-        let pixels = fhe_data::image_file::read(path, encoder.shape())?;
-        let encoded = encoder.encode(&pixels, &|_| {})?;
-        encoded.values().iter().map(|&x| i32::from(x)).collect()
-    } else {
-        let test = client.load("test")?;
-        if index >= test.labels.len() {
-            bail!("--index {index}: the test set has {} images", test.labels.len());
-        }
-        test.row(index)
-    };
+fn encrypt(client: &ClientFolder, sample: &Sample, out: &Path) -> Result<()> {
+    let owner = client.open()?;
+    let features = sample.encode(client)?;
     make_folder(out)?;
-    client::encrypt_query(out, &key, features)?;
+    owner.query(features.view())?.save(out)?;
     let data = json!({ "query": out.display().to_string() });
     Ok(output::result("encrypted", format!("encrypted: {}", out.display()), &data)?)
 }
 
 fn score(folder: &ServerFolder, query: &Path, out: &Path) -> Result<()> {
-    let engine = folder.engine()?;
+    let server = folder.open()?;
+    let (params, key_id) = (server.params(), server.engine().key_id());
+    let model = Checkpoint::load_for(&folder.model(), params, key_id)?;
+    let query = EncryptedQuery::load(query)?;
     let start = Instant::now();
-    let scores = server::score(&engine, &folder.model(), query)?;
+    let scores = server.score(&model, &query)?;
     let seconds = start.elapsed().as_secs_f64();
     make_folder(out)?;
-    server::write_scores(out, &engine, &scores)?;
+    scores.save(out)?;
     let text = format!("scored in {:.1} ms: {}", seconds * 1e3, out.display());
     let data = json!({ "seconds": seconds, "scores": out.display().to_string() });
     Ok(output::result("scored", text, &data)?)
 }
 
 fn read(client: &ClientFolder, scores: &Path) -> Result<()> {
-    let key = client.read_key()?;
+    let owner = client.open()?;
     let setup = client.read_setup()?;
-    let scores = server::read_scores(scores, key.params(), &key.id())?;
-    let scores: Vec<f64> = key.decrypt_values(&scores)?.into_iter().map(from_torus).collect();
+    let logits = owner.read(&EncryptedScores::load(scores)?)?;
     let name = |class: usize| setup.classes.get(class).map_or("?", String::as_str);
-    let class = fhe_nn::argmax(&scores);
-    let mut order: Vec<usize> = (0..scores.len()).collect();
-    order.sort_by(|&i, &j| scores[j].total_cmp(&scores[i]));
-    let mut text = format!("class {class}: {}\nscores, as fractions of the torus:", name(class));
-    for &i in &order {
-        text.push_str(&format!("\n{:>10.6}  {i}: {}", scores[i], name(i)));
+    for scores in logits.outer_iter() {
+        let class = argmax(scores);
+        let mut order: Vec<usize> = (0..scores.len()).collect();
+        order.sort_by(|&i, &j| scores[j].total_cmp(&scores[i]));
+        let mut text = format!("class {class}: {}\nscores, as logits:", name(class));
+        for &i in &order {
+            text.push_str(&format!("\n{:>10.4}  {i}: {}", scores[i], name(i)));
+        }
+        let score = |&i: &usize| json!({ "class": i, "name": name(i), "score": scores[i] });
+        let sorted: Vec<_> = order.iter().map(score).collect();
+        let data = json!({ "class": class, "name": name(class), "scores": sorted });
+        output::result("class", text, &data)?;
     }
-    let score = |&i: &usize| json!({ "class": i, "name": name(i), "score": scores[i] });
-    let sorted: Vec<_> = order.iter().map(score).collect();
-    let data = json!({ "class": class, "name": name(class), "scores": sorted });
-    Ok(output::result("class", text, &data)?)
+    Ok(())
+}
+
+/// Writes the decrypted model, and the quantizer if there is one, for other programs.
+fn export(client: &ClientFolder, server: &ServerFolder, out: &Path) -> Result<()> {
+    let owner = client.open()?;
+    let model = owner.decrypt(&checkpoint(&owner, &server.model())?)?;
+    make_folder(out)?;
+    model.save_safetensors(out)?;
+    let mut text = format!("exported: {}", out.display());
+    let mut data = json!({ "model": out.display().to_string() });
+    if client.load_encoder()?.is_quantizer() {
+        let encoder = client.encoder();
+        text.push_str(&format!("; its features are encoded by {}", encoder.display()));
+        data["quantizer"] = json!(encoder.display().to_string());
+    }
+    Ok(output::result("exported", text, &data)?)
 }
 
 /// How far a check is: what Ctrl-C leaves for the next one, in RUN/client/check.json.
@@ -282,11 +325,11 @@ fn check(
     count: usize,
     results: Option<&Path>,
 ) -> Result<()> {
-    let (key, test, engine) = (client.read_key()?, client.load("test")?, folder.engine()?);
-    let saved = Checkpoint::load_for(&folder.model(), key.params(), &key.id())?;
-    let model = ClearModel::decrypt(&key, &saved)?;
-    let classes = model.classify(&test)?;
-    let noisy = model.with_noise(1).classify(&test)?;
+    let (owner, test, engine) = (client.open()?, client.load("test")?, folder.open()?);
+    let saved = checkpoint(&owner, &folder.model())?;
+    let model = owner.decrypt(&saved)?;
+    let classes = model.predict(test.features.view())?;
+    let noisy = model.with_noise(1).predict(test.features.view())?;
     let same = classes.iter().zip(&noisy).filter(|(x, y)| x == y).count();
     let predicted_share = same as f64 / classes.len().max(1) as f64;
     let images = count.min(test.labels.len());
@@ -299,10 +342,11 @@ fn check(
     let bar = progress::bar_from("encrypted inference", first, images as u64, "images");
     while checked.images < images && !stop.requested() {
         let i = checked.images;
-        let (seconds, class) = check_one(&key, &engine, folder, test.row(i))?;
+        let sample = test.sample(i).context("no such test sample")?;
+        let (seconds, class) = check_one(&owner, &engine, &saved, sample)?;
         checked.seconds += seconds;
         checked.slowest = checked.slowest.max(seconds);
-        checked.same_class += usize::from(class == classes[i]);
+        checked.same_class += usize::from(class == classes[i] as usize);
         checked.images += 1;
         bar.set_position(checked.images as u64);
     }
@@ -348,20 +392,51 @@ impl Checked {
     }
 }
 
-/// Classifies one image encrypted: seconds of the server's part, and the class.
+/// Classifies one sample encrypted: seconds of the server's part, and the class. What is sent and
+/// answered goes through bytes, as it does between two machines.
 fn check_one(
-    key: &ClientKey,
-    engine: &Cpu,
-    folder: &ServerFolder,
-    features: Vec<i32>,
+    owner: &Client,
+    server: &Server,
+    model: &Checkpoint,
+    sample: ArrayView2<'_, i8>,
 ) -> Result<(f64, usize)> {
-    let query = folder.path().join("queries/check.enc");
-    make_folder(&query)?;
-    client::encrypt_query(&query, key, features)?;
+    let query = EncryptedQuery::from_bytes(&owner.query(sample)?.to_bytes()?)?;
     let start = Instant::now();
-    let scores = server::score(engine, &folder.model(), &query)?;
+    let scores = server.score(model, &query)?;
     let seconds = start.elapsed().as_secs_f64();
-    std::fs::remove_file(&query).with_context(|| format!("removing {}", query.display()))?;
-    let scores: Vec<f64> = key.decrypt_values(&scores)?.into_iter().map(from_torus).collect();
-    Ok((seconds, fhe_nn::argmax(&scores)))
+    let scores = EncryptedScores::from_bytes(&scores.to_bytes()?)?;
+    Ok((seconds, argmax(owner.read(&scores)?)))
+}
+
+/// What is to be encrypted.
+enum Sample {
+    /// A sample of the test set.
+    Test(usize),
+    /// A PNG or JPEG file.
+    Image(PathBuf),
+    /// A row of a file of features.
+    Row(PathBuf, usize),
+}
+
+impl Sample {
+    fn encode(&self, client: &ClientFolder) -> Result<Array2<i8>> {
+        Ok(match self {
+            Self::Test(index) => {
+                let test = client.load("test")?;
+                let Some(sample) = test.sample(*index) else {
+                    bail!("--index {index}: the test set has {} samples", test.labels.len());
+                };
+                sample.to_owned()
+            }
+            Self::Image(path) => client.load_encoder()?.encode_file(path)?.view().to_owned(),
+            Self::Row(path, row) => {
+                let features = read_features(path, &Selection::default())?.values;
+                if *row >= features.nrows() {
+                    bail!("--row {row}: {} has {} rows", path.display(), features.nrows());
+                }
+                let row = features.slice(s![*row..=*row, ..]);
+                client.load_encoder()?.encode_rows(row)?.view().to_owned()
+            }
+        })
+    }
 }

@@ -8,14 +8,12 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use fhe_core::client::ClientKey;
-use fhe_core::store::Dataset;
-use fhe_core::{Cpu, Engine, Seed, from_torus};
-use fhe_examples::client::{self, ClearModel, Labelled};
+use fhe_core::store::Message;
+use fhe_examples::client::{self, Labelled};
 use fhe_examples::preset::Preset;
 use fhe_examples::program::{self, Common};
-use fhe_examples::{output, progress, server, signals};
-use fhe_train::{Checkpoint, Trainer, TrainerOptions};
+use fhe_examples::{output, progress, signals};
+use fhe_train::{Checkpoint, Client, Encryption, Server, Trainer, TrainerOptions};
 use serde_json::json;
 
 /// Shows the whole of it on built-in images, in some minutes.
@@ -64,21 +62,22 @@ fn story(folder: &Path) -> Result<()> {
     let preset = Preset::Builtin;
 
     // The client: keys, and an encoder that never sees a label.
-    let key = ClientKey::new(&preset.params()?, Seed::random());
-    let keys = key.evaluation_keys();
+    let owner = Client::new(&preset.params()?);
+    let keys = owner.key().evaluation_keys();
     let images = preset.images(None, 1, None)?;
     let encoder = preset.encoder(None).fit(&images.train, &|_| {})?;
     let train = Labelled::encode(&encoder, &images.train)?;
     let test = Labelled::encode(&encoder, &images.test)?;
-    let data = folder.join("train.data");
-    let recipe = preset.recipe()?;
-    client::encrypt(&data, &key, "quickstart", &train, &recipe, preset.batch())?;
+    let (data, recipe, batch) = (folder.join("train.data"), preset.recipe()?, preset.batch());
+    let options = Encryption { name: "quickstart".into(), ..Encryption::default() };
+    client::encrypt(&data, &owner, &train, &recipe, batch, &options)?;
 
     // The server: evaluation keys and ciphertexts only.
-    let engine = Cpu::new(&keys);
-    let dataset = Dataset::open(&data, engine.params(), engine.key_id())?;
+    let server = Server::from_keys(&keys);
+    let dataset = server.dataset(&data)?;
     let options = TrainerOptions { raw_lookups: 4, snapshots: 1, ..TrainerOptions::default() };
-    let trainer = Trainer::open(folder, &engine, &dataset, &recipe, options)?;
+    let trainer = Trainer::open(folder, server.engine(), &dataset, &recipe, options)?;
+    let model = trainer.model_path();
     let bar = progress::bar("training, encrypted", trainer.state().steps as u64, "steps");
     let report = trainer.run(|event| {
         bar.set_message(format!("{:.1} lookups/s", event.lookups as f64 / event.seconds));
@@ -90,20 +89,17 @@ fn story(folder: &Path) -> Result<()> {
     let report = report.context("the training did not finish")?;
 
     // The client again: decrypt, test, compare.
-    let model = folder.join("model.ckpt");
-    let saved = Checkpoint::load_for(&model, key.params(), &key.id())?;
-    let accuracy = client::accuracy(&ClearModel::decrypt(&key, &saved)?.confusion(&test)?);
-    let twin = ClearModel::twin(key.params(), &recipe, &train, preset.batch(), None)?;
-    let twin = client::accuracy(&twin.confusion(&test)?);
+    let saved = Checkpoint::load(&model)?;
+    let accuracy = fhe_train::accuracy(&client::confusion(&owner.decrypt(&saved)?, &test)?);
+    let twin = client::twin(owner.params(), &recipe, &train, batch, None)?;
+    let twin = fhe_train::accuracy(&client::confusion(&twin, &test)?);
 
-    let query = folder.join("query.enc");
-    client::encrypt_query(&query, &key, test.row(0))?;
-    let scores = server::score(&engine, &model, &query)?;
-    let scores: Vec<f64> = key.decrypt_values(&scores)?.into_iter().map(from_torus).collect();
-    let name = |class: usize| images.class_names.get(class).copied().unwrap_or("?");
-    let (is, scored) = (name(test.labels[0].into()), name(fhe_nn::argmax(&scores)));
+    let query = owner.query(test.sample(0).context("no test image")?)?;
+    let scores = owner.read(&server.score(&saved, &query)?)?;
+    let name = |class: usize| images.class_names.get(class).map_or("?", String::as_str);
+    let (is, scored) = (name(test.labels[0] as usize), name(fhe_nn::argmax(scores)));
 
-    let (bits, seconds) = (engine.params().security_bits, start.elapsed().as_secs_f64());
+    let (bits, seconds) = (owner.params().security_bits, start.elapsed().as_secs_f64());
     let (state, wall, efficiency) = (&report.state, report.wall_seconds, report.efficiency);
     let text = format!(
         "parameter set        {} ({bits} bits)\n\

@@ -8,17 +8,16 @@ use clap::{Parser, value_parser};
 use fhe_core::client::ClientKey;
 use fhe_core::store::{Dataset, Lock, Message, Secrecy};
 use fhe_core::{Params, Seed};
-use fhe_data::Split;
 use fhe_examples::client::{self, ClientFolder, Labelled, Setup};
-use fhe_examples::encoder::EncoderChoice;
+use fhe_examples::own_data::{OwnData, RawData};
 use fhe_examples::preset::{self, Preset};
 use fhe_examples::program::{self, Common};
 use fhe_examples::server::ServerFolder;
-use fhe_examples::{file, output, progress, signals};
-use fhe_train::Recipe;
+use fhe_examples::{file, output, signals};
+use fhe_train::{Client, Encryption, Recipe, check_rates, tune};
 use serde_json::json;
 
-/// Makes keys, encodes and encrypts the images.
+/// Makes keys, encodes and encrypts the samples.
 ///
 /// Writes RUN/client (secret: stays where it is) and RUN/server (goes to the server). If it is
 /// interrupted, by Ctrl-C too, the same command goes on where it stopped.
@@ -31,6 +30,10 @@ Examples:
   setup --run runs/builtin                                    drawn shapes: minutes
   setup --run runs/cifar10 --preset cifar10                   fetches CIFAR-10
   setup --run runs/mnist --preset mnist-deep --data FOLDER    MNIST that lies in FOLDER
+  setup --run runs/flowers --images FOLDER                    your images, a subfolder a class
+  setup --run runs/iris --features iris.csv --label-column species
+  setup --run runs/mine --features x.npy --labels y.npy       features of your own
+  setup --run runs/fashion --idx FOLDER                       IDX files of any size
 
 After it: train."
 )]
@@ -39,28 +42,32 @@ struct Args {
     #[arg(long, default_value = "runs/builtin")]
     run: PathBuf,
     /// Data set, encoder and recipe.
-    #[arg(long, value_enum, default_value = "builtin")]
+    #[arg(long, value_enum, default_value = "builtin", conflicts_with = "own")]
     preset: Preset,
     /// CIFAR-10: the folder cifar-10-batches-bin, or the archive; default: looked for in data, and
     /// fetched if it is not there.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "own")]
     data: Option<PathBuf>,
     /// Number of patches of the encoder's dictionary; default: the preset's.
     #[arg(long)]
     dictionary: Option<usize>,
-    /// Seed of the built-in images.
+    /// Seed of the built-in images, and of the order of your own samples.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Number of training images (of built-in ones, also of test images); default: the preset's.
+    /// Number of training images of a preset (of built-in ones, also of test images); default: the
+    /// preset's.
     #[arg(long, value_parser = value_parser!(u64).range(2..=1_000_000))]
-    images: Option<u64>,
+    count: Option<u64>,
+    #[command(flatten)]
+    own: OwnData,
     /// Encrypt only so many of them; the encoder is fitted to all.
     #[arg(long, value_parser = value_parser!(u64).range(1..=1_000_000))]
     encrypt: Option<u64>,
-    /// Images of a mini-batch; default: the preset's.
+    /// Samples of a mini-batch; default: the preset's, or 16.
     #[arg(long, value_parser = value_parser!(u64).range(1..=65_536))]
     batch: Option<u64>,
-    /// A recipe of your own, TOML; default: the preset's.
+    /// A recipe of your own, TOML; default: the preset's, or a linear classifier whose rates are
+    /// tuned on the samples.
     #[arg(long)]
     recipe: Option<PathBuf>,
     /// Derive the secret key from --seed: for figures to be reproduced, NOT for secrets.
@@ -74,22 +81,69 @@ fn main() -> ExitCode {
     program::main(|args: &Args| &args.common, setup)
 }
 
+/// Samples of a mini-batch of one's own data.
+const OWN_BATCH: usize = 16;
+/// Samples that a training of one's own data sees if there are fewer: by several passes, to 8.
+const OWN_SAMPLES_SEEN: usize = 2000;
+
+/// What the samples are, and what is trained on them.
+struct Job {
+    data: RawData,
+    /// None: a linear classifier, tuned.
+    recipe: Option<Recipe>,
+    params: Params,
+    batch: usize,
+    encrypted: usize,
+    /// Whether the recipe is a file of the user's.
+    own_recipe: bool,
+}
+
+impl Job {
+    /// Reads the data, and checks the recipe before, as far as it can.
+    fn read(args: &Args) -> Result<Self> {
+        let given = args.recipe.as_deref().map(preset::read_recipe).transpose()?;
+        let own_recipe = given.is_some();
+        let [count, encrypted, batch] =
+            [args.count, args.encrypt, args.batch].map(|count| count.map(|count| count as usize));
+        if args.own.is_given() {
+            ensure!(count.is_none(), "--count is for presets: --encrypt takes the first samples");
+            let params = match &given {
+                Some(recipe) => recipe.params().context("the recipe does not fit")?,
+                None => Params::secure128()?,
+            };
+            let data = args.own.read(args.seed, args.dictionary)?.context("no data")?;
+            let encrypted = encrypted.unwrap_or(data.len()).min(data.len());
+            return Ok(Self {
+                data,
+                recipe: given,
+                params,
+                batch: batch.unwrap_or(OWN_BATCH),
+                encrypted,
+                own_recipe,
+            });
+        }
+        let choice = args.preset.encoder(args.dictionary);
+        choice.check()?;
+        let params = args.preset.params()?;
+        let recipe = given.map_or_else(|| args.preset.recipe(), Ok)?;
+        recipe.check(&params).context("the recipe does not fit")?;
+        let split = args.preset.images(args.data.as_deref(), args.seed, count)?;
+        let encrypted = encrypted.unwrap_or(split.train.len()).min(split.train.len());
+        let batch = batch.unwrap_or_else(|| args.preset.batch());
+        let data = RawData::Images(split, choice);
+        Ok(Self { data, recipe: Some(recipe), params, batch, encrypted, own_recipe })
+    }
+}
 fn setup(args: &Args) -> Result<()> {
     let (client, server) = (ClientFolder::of(&args.run), ServerFolder::of(&args.run));
-    let config = args.preset.encoder(args.dictionary);
-    config.check()?;
-    let params = args.preset.params()?;
-    let recipe =
-        args.recipe.as_deref().map_or_else(|| args.preset.recipe(), preset::read_recipe)?;
-    recipe.check(&params).context("the recipe does not fit")?;
-    if let Recipe::Deep(deep) = &recipe {
-        output::note(format!("the network, at its first weights:\n{}", deep.summary(&params)?))?;
+    let job = Job::read(args)?;
+    if let Some(Recipe::Deep(deep)) = &job.recipe {
+        let summary = deep.summary(&job.params)?;
+        output::note(format!("the network, at its first weights:\n{summary}"))?;
     }
-    let [count, encrypted, batch] =
-        [args.images, args.encrypt, args.batch].map(|count| count.map(|count| count as usize));
-    let images = args.preset.images(args.data.as_deref(), args.seed, count)?;
-    let used = images.train.head(encrypted.unwrap_or(usize::MAX)).len();
-    client::check_copies(used, recipe.copies(), batch.unwrap_or_else(|| args.preset.batch()))?;
+    if let Some(recipe) = &job.recipe {
+        client::check_copies(job.encrypted, recipe.copies(), job.batch)?;
+    }
     for folder in [client.path(), server.path()] {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("creating {}", folder.display()))?;
@@ -100,36 +154,24 @@ fn setup(args: &Args) -> Result<()> {
         let text = "stopped; the same command goes on";
         let _ = output::result("stopped", text, &json!({}));
     })?;
-    client.agree(&Setup {
-        preset: format!("{:?} {config:?}", args.preset),
-        seed: args.seed,
-        images: count,
-        encrypted,
-        batch,
-        reproducible_key: args.reproducible_key,
-        classes: images.class_names.clone(),
-    })?;
+    client.agree(&agreed(args, &job))?;
 
-    let key = client_key(args, &client, &params)?;
+    let owner = open_client(args, &client, &job.params)?;
     if server.keys().exists() {
-        server.check_keys(key.params(), &key.id())?;
+        server.check_keys(owner.params(), &owner.key().id())?;
     } else {
         output::note("making evaluation keys")?;
-        key.evaluation_keys().save(&server.keys())?;
+        owner.key().evaluation_keys().save(&server.keys())?;
     }
-    if server.recipe().exists() {
-        let path = server.recipe();
-        ensure!(server.read_recipe()? == recipe, "{}: another recipe", path.display());
-    } else {
-        file::write(&server.recipe(), &serde_json::to_vec_pretty(&recipe)?, Secrecy::Public)?;
-    }
-    let train = encode(&client, config, &images, encrypted, &recipe)?;
+    let train = encode(&client, &job)?;
+    let recipe = settle(&server, &job, &train)?;
     if server.dataset().exists() {
-        Dataset::open(&server.dataset(), key.params(), &key.id())?;
+        Dataset::open(&server.dataset(), owner.params(), &owner.key().id())?;
     } else {
-        let name = format!("{:?}", args.preset).to_lowercase();
-        let batch = batch.unwrap_or_else(|| args.preset.batch());
-        client::encrypt(&server.dataset(), &key, &name, &train, &recipe, batch)?;
+        // The same run is made again bit for bit where the key is.
+        let name = dataset_name(args);
+        let options = Encryption { name, deterministic: args.reproducible_key };
+        client::encrypt(&server.dataset(), &owner, &train, &recipe, job.batch, &options)?;
     }
     let (server, client) = (server.path().display(), client.path().display());
     let text = format!("ready: send {server} to the server, keep {client}");
@@ -137,25 +179,47 @@ fn setup(args: &Args) -> Result<()> {
     Ok(output::result("ready", text, &data)?)
 }
 
+/// What a later call on the same folder must ask for too.
+fn agreed(args: &Args, job: &Job) -> Setup {
+    let preset = match (&job.data, args.own.is_given()) {
+        (RawData::Images(_, choice), false) => format!("{:?} {choice:?}", args.preset),
+        (RawData::Images(_, choice), true) => format!("{:?} {choice:?}", args.own),
+        (RawData::Rows(..), _) => format!("{:?}", args.own),
+    };
+    let given = |count: Option<u64>| count.map(|count| count as usize);
+    Setup {
+        preset,
+        seed: args.seed,
+        images: given(args.count),
+        encrypted: given(args.encrypt),
+        batch: given(args.batch),
+        reproducible_key: args.reproducible_key,
+        classes: job.data.class_names().to_vec(),
+    }
+}
+
+/// The server sees the data set's name. That of one's own data says nothing.
+fn dataset_name(args: &Args) -> String {
+    if args.own.is_given() {
+        "own data".into()
+    } else {
+        format!("{:?}", args.preset).to_lowercase()
+    }
+}
+
 /// Reads the secret key, or draws it.
-fn client_key(args: &Args, client: &ClientFolder, params: &Params) -> Result<ClientKey> {
+fn open_client(args: &Args, client: &ClientFolder, params: &Params) -> Result<Client> {
     if client.key().exists() {
-        return client.read_key();
+        return client.open();
     }
     let seed = if args.reproducible_key { Seed::from_number(args.seed) } else { Seed::random() };
-    let key = ClientKey::new(params, seed);
-    key.save(&client.key())?;
-    Ok(key)
+    let owner = Client::from_key(ClientKey::new(params, seed));
+    owner.save(&client.key())?;
+    Ok(owner)
 }
 
 /// Encodes both parts, unless that is done, and returns the training part.
-fn encode(
-    client: &ClientFolder,
-    config: EncoderChoice,
-    images: &Split,
-    encrypted: Option<usize>,
-    recipe: &Recipe,
-) -> Result<Labelled> {
+fn encode(client: &ClientFolder, job: &Job) -> Result<Labelled> {
     // What is written last tells that all is there.
     if client.has_encoder() && client.path().join("test.labels").exists() {
         return client.load("train");
@@ -163,13 +227,66 @@ fn encode(
     let encoder = if client.has_encoder() {
         client.load_encoder()?
     } else {
-        let encoder = config.fit(&images.train, &progress::stages(""))?;
+        let encoder = job.data.fit(job.params.row_size)?;
         client.save_encoder(&encoder)?;
         encoder
     };
-    let part = images.train.head(encrypted.unwrap_or(usize::MAX));
-    let train = Labelled::for_training(&encoder, &part, recipe)?;
+    let (train, test) = match &job.data {
+        RawData::Images(split, _) => {
+            let part = split.train.head(job.encrypted);
+            let copies = job.recipe.as_ref();
+            let train = Labelled::for_training(&encoder, &part, copies)?;
+            (train, Labelled::encode(&encoder, &split.test)?)
+        }
+        RawData::Rows(train, test, _) => {
+            (train.head(job.encrypted).encode(&encoder)?, test.encode(&encoder)?)
+        }
+    };
     client.save("train", &train)?;
-    client.save("test", &Labelled::encode(&encoder, &images.test)?)?;
+    client.save("test", &test)?;
     Ok(train)
+}
+
+/// Returns the recipe: that of an earlier call, the given one, or a linear classifier that is tuned
+/// here.
+fn settle(server: &ServerFolder, job: &Job, train: &Labelled) -> Result<Recipe> {
+    if server.recipe().exists() {
+        let (path, there) = (server.recipe(), server.read_recipe()?);
+        let same = job.recipe.as_ref().is_none_or(|recipe| *recipe == there);
+        ensure!(same, "{}: another recipe", path.display());
+        return Ok(there);
+    }
+    let recipe = match &job.recipe {
+        Some(recipe) => {
+            warn_of_rates(job, recipe, train)?;
+            recipe.clone()
+        }
+        None => {
+            let passes = OWN_SAMPLES_SEEN.div_ceil(train.labels.len().max(1)).clamp(1, 8);
+            let classes = job.data.class_names().len();
+            let linear = Recipe::linear(train.features.width(), classes).with_passes(passes);
+            output::note("tuning the rates with clear twins")?;
+            let (recipe, report) = tune(&linear, train.data(), job.batch)?;
+            output::note(format!(
+                "a linear classifier, {passes} passes: a clear twin classifies {:.1} % of {} held-out \
+                 samples rightly",
+                100.0 * report.accuracy,
+                report.held_out
+            ))?;
+            recipe
+        }
+    };
+    file::write(&server.recipe(), &serde_json::to_vec_pretty(&recipe)?, Secrecy::Public)?;
+    Ok(recipe)
+}
+
+/// Says if the rates of a recipe of one's own do not suit the samples.
+fn warn_of_rates(job: &Job, recipe: &Recipe, train: &Labelled) -> Result<()> {
+    if !job.own_recipe {
+        return Ok(());
+    }
+    match check_rates(&job.params, recipe, train.data(), job.batch)? {
+        Some(warning) => Ok(output::warning(warning)?),
+        None => Ok(()),
+    }
 }

@@ -1,5 +1,6 @@
 //! The server's training: reads RUN/server only, and cannot decrypt.
 
+use std::fmt;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,14 +8,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Parser, value_parser};
+use fhe_core::Params;
 use fhe_core::store::Dataset;
-use fhe_core::{Cpu, Engine};
 use fhe_examples::program::{self, Common};
 use fhe_examples::server::ServerFolder;
 use fhe_examples::signals::Stop;
 use fhe_examples::{folders, output, preset, progress};
-use fhe_train::{Recipe, ShapeSource, State, Trainer, TrainerOptions};
+use fhe_train::{Quote, Recipe, Server, State, Trainer, TrainerOptions};
 use indicatif::HumanDuration;
+use serde::Serialize;
 use serde_json::json;
 
 /// Trains on the encrypted images of RUN/server.
@@ -75,33 +77,32 @@ fn train(args: &Args) -> Result<()> {
     }
     let read = args.recipe.as_deref().map(preset::read_recipe);
     let recipe = read.unwrap_or_else(|| folder.read_recipe())?;
-    let engine = folder.engine()?;
-    let recipe = checked(recipe, args, &folder, &engine)?;
-    let dataset = Dataset::open(&folder.dataset(), engine.params(), engine.key_id())?;
+    let server = folder.open()?;
+    let recipe = checked(recipe, args, &folder, server.params())?;
+    let dataset = server.dataset(&folder.dataset())?;
     let options = TrainerOptions {
         checkpoint_every: Duration::from_secs(args.checkpoint_seconds),
         stop_after: args.stop_after.map(|steps| steps as usize),
         ..TrainerOptions::default()
     };
-    let trainer = Trainer::open(folder.path(), &engine, &dataset, &recipe, options)?;
-    price(&engine, &dataset, &recipe, trainer.state(), args.price)?;
+    let trainer = Trainer::open(folder.path(), server.engine(), &dataset, &recipe, options)?;
+    price(&server, &dataset, &recipe, trainer.state(), args.price)?;
     if args.price {
         return Ok(());
     }
     let stop = Stop::listen()?;
     let (first, steps) = (trainer.state().step as u64, trainer.state().steps as u64);
     let bar = progress::bar_from("training, encrypted", first, steps, "steps");
-    let mut step = first;
+    let mut at = Position { step: first, steps, part: 0 };
     let report = trainer.run(|event| {
-        step = event.step as u64;
+        at = Position { step: event.step as u64, steps, part: event.part };
         bar.set_message(format!("{:.1} lookups/s", event.lookups as f64 / event.seconds));
-        bar.set_position(step);
+        bar.set_position(at.step);
         if stop.requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     bar.finish();
     let Some(report) = report else {
-        let text = format!("stopped after step {step} of {steps}; the same command goes on");
-        output::result("stopped", text, &json!({ "step": step, "steps": steps }))?;
+        output::result("stopped", format!("stopped {at}; the same command goes on"), &at)?;
         return program::stopped(&stop);
     };
     let text = format!(
@@ -120,20 +121,45 @@ fn train(args: &Args) -> Result<()> {
     Ok(output::result("trained", text, &data)?)
 }
 
+/// Where a training stands.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Position {
+    step: u64,
+    steps: u64,
+    /// Sub-batches of the step that has begun.
+    part: usize,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { step, steps, part } = self;
+        write!(f, "after step {step} of {steps}")?;
+        match part {
+            0 => Ok(()),
+            part => write!(f, " and {part} sub-batches of the next"),
+        }
+    }
+}
+
 /// Checks the recipe, with the passes that were asked for.
-fn checked(mut recipe: Recipe, args: &Args, folder: &ServerFolder, engine: &Cpu) -> Result<Recipe> {
+fn checked(
+    mut recipe: Recipe,
+    args: &Args,
+    folder: &ServerFolder,
+    params: &Params,
+) -> Result<Recipe> {
     let path = args.recipe.clone().unwrap_or_else(|| folder.recipe());
-    recipe.check(engine.params()).with_context(|| path.display().to_string())?;
+    recipe.check(params).with_context(|| path.display().to_string())?;
     if let Some(passes) = args.passes {
         recipe.set_passes(passes);
-        recipe.check(engine.params()).context("--passes")?;
+        recipe.check(params).context("--passes")?;
     }
     Ok(recipe)
 }
 
 /// Says where the training stands and what it costs: on the way, or because that was asked for.
 fn price(
-    engine: &Cpu,
+    server: &Server,
     dataset: &Dataset,
     recipe: &Recipe,
     state: &State,
@@ -141,22 +167,15 @@ fn price(
 ) -> Result<()> {
     let shape = dataset.shape();
     let images = shape.samples / shape.copies;
-    let source = ShapeSource {
-        samples: images,
-        batch: shape.batch,
-        classes: recipe.classes(),
-        squared_norm: recipe.squared_norm(),
-    };
-    let price = source.price(engine.params(), recipe)?;
+    let Quote { list: price, seconds, .. } = server.price(dataset, recipe)?;
     let threads = rayon::current_num_threads();
-    let left = 1.0 - state.step as f64 / state.steps.max(1) as f64;
-    let seconds = price.price.seconds(&engine.unit_costs()?, threads) * left;
+    let seconds = seconds * (1.0 - state.step as f64 / state.steps.max(1) as f64);
     let mut text = format!(
         "{}: {images} images in {} steps; at step {}",
         state.dataset, state.steps, state.step
     );
     if let Recipe::Deep(deep) = recipe {
-        let summary = deep.summary(engine.params())?;
+        let summary = deep.summary(server.params())?;
         text.push_str(&format!("\nthe network, at its first weights:\n{summary}"));
     }
     text.push_str(&format!(

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use clap::{Parser, value_parser};
-use fhe_examples::client::{self, ClearModel, Labelled};
+use fhe_examples::client::{self, Labelled};
 use fhe_examples::fast::{self, Data, FastResults};
 use fhe_examples::preset::{self, Preset};
 use fhe_examples::program::{self, Common};
@@ -36,7 +36,7 @@ struct Args {
     data: Option<PathBuf>,
     /// Number of training images; default: the preset's.
     #[arg(long, value_parser = value_parser!(u64).range(2..=1_000_000))]
-    images: Option<u64>,
+    count: Option<u64>,
     /// Seed of built-in images.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -62,7 +62,7 @@ struct Args {
     #[arg(long, default_value_t = 12)]
     tests: usize,
     /// A folder of encoded images, to try recipes without encoding each time.
-    #[arg(long, hide = true, requires = "fast", conflicts_with = "images")]
+    #[arg(long, hide = true, requires = "fast", conflicts_with = "count")]
     encoded: Option<PathBuf>,
     #[command(flatten)]
     common: Common,
@@ -91,17 +91,17 @@ fn seeds(args: &Args) -> impl Iterator<Item = Option<u64>> {
 }
 
 fn run_clear(args: &Args) -> Result<()> {
-    let count = args.images.map(|count| count as usize);
+    let count = args.count.map(|count| count as usize);
     let images = args.preset.images(args.data.as_deref(), args.seed, count)?;
     let encoder = args.preset.encoder(None).fit(&images.train, &progress::stages(""))?;
     let (params, recipe) = (args.preset.params()?, recipe(args)?);
-    let train = Labelled::for_training(&encoder, &images.train, &recipe)?;
+    let train = Labelled::for_training(&encoder, &images.train, Some(&recipe))?;
     let test = Labelled::encode(&encoder, &images.test)?;
     for noise in seeds(args) {
         let start = Instant::now();
-        let twin = ClearModel::twin(&params, &recipe, &train, batch(args), noise)?;
+        let twin = client::twin(&params, &recipe, &train, batch(args), noise)?;
         let trained = start.elapsed().as_secs_f64();
-        let accuracy = client::accuracy(&twin.confusion(&test)?);
+        let accuracy = fhe_train::accuracy(&client::confusion(&twin, &test)?);
         let name = noise.map_or_else(|| "exact".into(), |seed| format!("noise {seed}"));
         let tests = test.labels.len();
         let text = format!("{name}: {accuracy:.4} on {tests} test images, {trained:.1} s");
@@ -142,11 +142,11 @@ fn run_fast(args: &Args) -> Result<()> {
 
 /// Reads and encodes the preset's images.
 fn encode(args: &Args, recipe: &Recipe) -> Result<(Data, String)> {
-    let count = args.images.map(|count| count as usize);
+    let count = args.count.map(|count| count as usize);
     let images = args.preset.images(args.data.as_deref(), args.seed, count)?;
     let encoder = args.preset.encoder(None).fit(&images.train, &progress::stages(""))?;
     let data = Data {
-        train: Labelled::for_training(&encoder, &images.train, recipe)?,
+        train: Labelled::for_training(&encoder, &images.train, Some(recipe))?,
         test: Labelled::encode(&encoder, &images.test)?,
     };
     Ok((data, images.train.name().to_owned()))

@@ -137,7 +137,7 @@ fn run(args: &Args) -> Result<()> {
     let names = args.model.class_names();
     println!(
         "test image {index} is a {}: encrypted {}, in the clear {} ({seconds:.2} s on the server)",
-        names[usize::from(data.test.label(index))],
+        names[data.test.labels()[index] as usize],
         names[class],
         names[exact]
     );

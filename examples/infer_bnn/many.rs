@@ -126,7 +126,7 @@ fn evaluated(
     let (encrypted, seconds) = parties.classify(clear.view(), |_| ())?;
     let seconds = seconds / batch.len() as f64;
     let image = |((index, &exact), &encrypted): ((usize, &usize), &usize)| {
-        let label = images.label(index).into();
+        let label = images.labels()[index] as usize;
         EncryptedImage { index, label, exact, encrypted, seconds, raw_seconds }
     };
     Ok(batch.zip(&exact).zip(&encrypted).map(image).collect())

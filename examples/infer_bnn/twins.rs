@@ -40,8 +40,8 @@ impl Twins {
             hits as f64 / images.len().max(1) as f64
         };
         Ok(Self {
-            exact_accuracy: share(&|i, d| d.0 == usize::from(images.label(i))),
-            noisy_accuracy: share(&|i, d| d.1 == usize::from(images.label(i))),
+            exact_accuracy: share(&|i, d| images.label(i) == Some(d.0 as u32)),
+            noisy_accuracy: share(&|i, d| images.label(i) == Some(d.1 as u32)),
             alike: share(&|_, d| d.0 == d.1),
         })
     }

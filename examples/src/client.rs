@@ -1,19 +1,17 @@
 //! The client's side of a run: `RUN/client`, the secret key and the data in the clear.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
-use fhe_core::client::ClientKey;
-use fhe_core::engine::clear::Row;
-use fhe_core::store::{DatasetShape, DatasetWriter, Secrecy};
-use fhe_core::{Clear, Engine, from_torus};
-use fhe_data::{Encoded, NUM_CLASSES};
-use fhe_nn::argmax;
-use fhe_train::{Checkpoint, ClearSource, Model, Recipe, Source};
-use rayon::prelude::*;
+use anyhow::{Context, Result, ensure};
+use fhe_core::Params;
+use fhe_core::store::Secrecy;
+use fhe_data::Encoded;
+use fhe_train::{ClearModel, Client, Encryption, Recipe};
+use ndarray::{Array2, ArrayView2, s};
 use serde::{Deserialize, Serialize};
 
-use crate::encoder::ImageEncoder;
+use crate::encoder::SampleEncoder;
 use crate::{file, progress};
 
 /// The files of `RUN/client`.
@@ -26,7 +24,7 @@ pub struct Labelled {
     /// Encoded images.
     pub features: Encoded,
     /// Their classes.
-    pub labels: Vec<u8>,
+    pub labels: Vec<u32>,
 }
 
 /// What `setup` was asked for; a later `setup` on the same folder must ask for the same.
@@ -127,15 +125,15 @@ impl ClientFolder {
     ///
     /// # Errors
     /// Those of the file.
-    pub fn read_key(&self) -> Result<ClientKey> {
-        ClientKey::load(&self.key()).context("the client needs the secret key that `setup` writes")
+    pub fn open(&self) -> Result<Client> {
+        Client::open(&self.key()).context("the client needs the secret key that `setup` writes")
     }
 
     /// Saves the encoder, and notes which one it is.
     ///
     /// # Errors
     /// Those of the files.
-    pub fn save_encoder(&self, encoder: &ImageEncoder) -> Result<()> {
+    pub fn save_encoder(&self, encoder: &SampleEncoder) -> Result<()> {
         encoder.save(&self.encoder())?;
         file::write(&self.encoder_id(), self.id_of_encoder()?.as_bytes(), Secrecy::Secret)
     }
@@ -144,8 +142,8 @@ impl ClientFolder {
     ///
     /// # Errors
     /// Those of the files, and another encoder.
-    pub fn load_encoder(&self) -> Result<ImageEncoder> {
-        let encoder = ImageEncoder::load(&self.encoder())?;
+    pub fn load_encoder(&self) -> Result<SampleEncoder> {
+        let encoder = SampleEncoder::load(&self.encoder())?;
         let path = self.encoder_id();
         let id = std::fs::read_to_string(&path)
             .with_context(|| format!("reading {}", path.display()))?;
@@ -180,7 +178,8 @@ impl ClientFolder {
     pub fn save(&self, part: &str, data: &Labelled) -> Result<()> {
         data.features.save(&self.0.join(format!("{part}.features")))?;
         let path = self.0.join(format!("{part}.labels"));
-        file::write(&path, &data.labels, Secrecy::Secret)
+        let bytes: Vec<u8> = data.labels.iter().flat_map(|label| label.to_le_bytes()).collect();
+        file::write(&path, &bytes, Secrecy::Secret)
     }
 
     /// Reads features and labels of a part.
@@ -190,17 +189,16 @@ impl ClientFolder {
     pub fn load(&self, part: &str) -> Result<Labelled> {
         let features = Encoded::load(&self.0.join(format!("{part}.features")))?;
         let path = self.0.join(format!("{part}.labels"));
-        let labels = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        let bytes = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        let (labels, rest) = bytes.as_chunks();
+        let labels: Vec<u32> = labels.iter().map(|&label| u32::from_le_bytes(label)).collect();
         ensure!(
-            labels.len() == features.len(),
-            "{}: {} labels for {} images",
+            labels.len() == features.len() && rest.is_empty(),
+            "{}: {} bytes for {} samples, expected 4 each",
             path.display(),
-            labels.len(),
+            bytes.len(),
             features.len()
         );
-        if let Some(i) = labels.iter().position(|&label| usize::from(label) >= NUM_CLASSES) {
-            bail!("{}: label {i} is {}, expected 0 to 9", path.display(), labels[i]);
-        }
         Ok(Labelled { features, labels })
     }
 }
@@ -210,8 +208,8 @@ impl Labelled {
     ///
     /// # Errors
     /// Those of the encoder.
-    pub fn encode(encoder: &ImageEncoder, images: &fhe_data::ImageSet) -> Result<Self> {
-        let features = encoder.encode(images.images(), &progress::stages(""))?;
+    pub fn encode(encoder: &SampleEncoder, images: &fhe_data::ImageSet) -> Result<Self> {
+        let features = encoder.encode_images(images.images(), &progress::stages(""))?;
         Ok(Self { features, labels: images.labels().to_vec() })
     }
 
@@ -220,21 +218,21 @@ impl Labelled {
     /// # Errors
     /// Those of the encoder.
     pub fn for_training(
-        encoder: &ImageEncoder,
+        encoder: &SampleEncoder,
         images: &fhe_data::ImageSet,
-        recipe: &Recipe,
+        recipe: Option<&Recipe>,
     ) -> Result<Self> {
         let mut all = Self::encode(encoder, images)?;
-        if let Recipe::Deep(deep) = recipe {
+        if let Some(Recipe::Deep(deep)) = recipe {
             let input = deep.network.input;
-            let more = |i| all.features.row(i).iter().skip(input.len()).any(|&x| x != 0);
+            let more = |row: &[i8]| row.iter().skip(input.len()).any(|&x| x != 0);
             ensure!(
-                !(0..all.labels.len()).any(more),
+                !all.features.rows().any(more),
                 "the recipe's network takes {input}, {} numbers, and the encoder gives more of them",
                 input.len()
             );
         }
-        if recipe.copies() > 1 {
+        if recipe.is_some_and(|recipe| recipe.copies() > 1) {
             let mirrored = Self::encode(encoder, &images.mirrored())?;
             all.features.append(&mirrored.features)?;
             all.labels.extend(&mirrored.labels);
@@ -242,10 +240,24 @@ impl Labelled {
         Ok(all)
     }
 
-    /// Returns sample i as integers.
+    /// Returns sample i as a matrix of one row; `None` beyond the last one.
     #[must_use]
-    pub fn row(&self, i: usize) -> Vec<i32> {
-        self.features.row(i).iter().map(|&x| i32::from(x)).collect()
+    pub fn sample(&self, i: usize) -> Option<ArrayView2<'_, i8>> {
+        let all = self.features.view();
+        (i < all.nrows()).then(|| all.slice_move(s![i..=i, ..]))
+    }
+
+    /// Returns sample i as the integers of a selector of `n`, zeros behind its own.
+    #[must_use]
+    pub fn polynomial(&self, i: usize, n: usize) -> Vec<i32> {
+        let own = self.features.row(i).unwrap_or_default().iter().map(|&x| i32::from(x));
+        own.chain(std::iter::repeat(0)).take(n).collect()
+    }
+
+    /// Returns samples and labels, as the library takes them.
+    #[must_use]
+    pub fn data(&self) -> (ArrayView2<'_, i8>, &[u32]) {
+        (self.features.view(), &self.labels)
     }
 }
 
@@ -261,172 +273,53 @@ pub fn check_copies(images: usize, copies: usize, batch: usize) -> Result<()> {
     Ok(())
 }
 
-/// Encrypts a labelled set into the file from which a server trains.
+/// Encrypts a labelled set into the file from which a server trains; an interrupted run goes on.
 ///
 /// # Errors
 /// Those of the file.
 pub fn encrypt(
     path: &Path,
-    key: &ClientKey,
-    name: &str,
+    client: &Client,
     data: &Labelled,
     recipe: &Recipe,
     batch: usize,
+    options: &Encryption,
 ) -> Result<()> {
-    let (classes, log2, copies) = (recipe.classes(), recipe.label_log2(), recipe.copies());
-    let samples = data.labels.len();
-    let mut bytes = data.labels.clone();
-    for i in 0..samples {
-        bytes.extend(data.features.row(i).iter().map(|&x| x as u8));
-    }
-    let inputs = key.digest(&bytes);
-    let shape = DatasetShape {
-        name: name.into(),
-        samples,
-        values: classes,
-        batch,
-        inputs,
-        values_log2: log2,
-        copies,
-    };
-    check_copies(samples / copies, copies, batch)?;
-    let mut writer = DatasetWriter::deterministic(path, key, &shape)?;
-    let bar = progress::bar("encrypting images", samples as u64, "images");
-    while writer.next_sample() < samples {
-        let first = writer.next_sample();
-        let batch: Vec<_> = (first..(first + batch).min(samples))
-            .map(|i| (data.row(i), ClearSource::label_values(data.labels[i].into(), classes, log2)))
-            .collect();
-        writer.write_batch(&batch)?;
-        bar.set_position(writer.next_sample() as u64);
-    }
-    writer.finish()?;
+    let bar = progress::bar("encrypting samples", data.labels.len() as u64, "samples");
+    client.encrypt_watched(data.data(), recipe, batch, path, options, |done| {
+        bar.set_position(done.samples as u64);
+        ControlFlow::Continue(())
+    })?;
     bar.finish();
     Ok(())
 }
 
-/// Encrypts one image's features as a query.
+/// Trains the clear twin of a training, exact or with the predicted noise from a seed.
 ///
 /// # Errors
-/// Those of the file.
-pub fn encrypt_query(path: &Path, key: &ClientKey, features: Vec<i32>) -> Result<()> {
-    let name = format!("query {}", path.display());
-    let bytes: Vec<u8> = features.iter().flat_map(|x| x.to_le_bytes()).collect();
-    let inputs = key.digest(&bytes);
-    let shape =
-        DatasetShape { name, samples: 1, values: 0, batch: 1, inputs, values_log2: 0, copies: 1 };
-    let mut writer = DatasetWriter::create(path, key, &shape)?;
-    if writer.next_sample() == 0 {
-        writer.write_batch(&[(features, Vec::new())])?;
-    }
-    Ok(writer.finish()?)
+/// Those of the recipe and the data.
+pub fn twin(
+    params: &Params,
+    recipe: &Recipe,
+    data: &Labelled,
+    batch: usize,
+    noise: Option<u64>,
+) -> Result<ClearModel> {
+    let name = if noise.is_some() { "noisy twin" } else { "clear twin" };
+    let batches = data.labels.len().div_ceil(batch.max(1)) / recipe.copies();
+    let bar = progress::bar(name, (batches * recipe.passes()) as u64, "steps");
+    let model = ClearModel::twin(params, recipe, data.data(), batch, noise, |step, _| {
+        bar.set_position(step as u64);
+    })?;
+    bar.finish();
+    Ok(model)
 }
 
-/// A model in the clear.
-#[derive(Debug)]
-pub struct ClearModel {
-    engine: Clear,
-    model: Model<Clear>,
-}
-
-/// Samples that one thread classifies at a time.
-const CHUNK: usize = 50;
-
-impl ClearModel {
-    /// Decrypts a model.
-    ///
-    /// # Errors
-    /// Those of the checkpoint.
-    pub fn decrypt(key: &ClientKey, checkpoint: &Checkpoint) -> Result<Self> {
-        let n = key.params().row_size;
-        let phases = key.decrypt_rows(&checkpoint.rows)?;
-        let rows = phases.chunks_exact(n).map(|row| Row::Full(row.to_vec())).collect();
-        let values = key.decrypt_values(&checkpoint.values)?;
-        let engine = Clear::exact(key.params());
-        let state = &checkpoint.state;
-        let model = Model::resume(&engine, &state.recipe, (rows, &values), state.step, 0)?;
-        Ok(Self { model: model.finished(&engine)?, engine })
-    }
-
-    /// Trains the clear twin: the same steps, data, order and tables; exact, or with the predicted noise
-    /// from a seed.
-    ///
-    /// # Errors
-    /// Those of the recipe.
-    pub fn twin(
-        params: &fhe_core::Params,
-        recipe: &Recipe,
-        data: &Labelled,
-        batch: usize,
-        noise: Option<u64>,
-    ) -> Result<Self> {
-        check_copies(data.labels.len() / recipe.copies(), recipe.copies(), batch)?;
-        let exact = || Clear::exact(params);
-        let engine = noise.map_or_else(exact, |seed| Clear::noisy(params, seed));
-        let source = ClearSource {
-            batch,
-            classes: recipe.classes(),
-            copies: recipe.copies(),
-            features: (0..data.labels.len()).map(|i| data.row(i)).collect(),
-            labels: data.labels.iter().map(|&label| label.into()).collect(),
-            label_log2: recipe.label_log2(),
-        };
-        let mut model = Model::new(&engine, recipe)?;
-        let steps = source.batches() * recipe.passes();
-        let name = if noise.is_some() { "noisy twin" } else { "clear twin" };
-        let bar = progress::bar(name, steps as u64, "steps");
-        for _ in 0..steps {
-            model.train_step(&engine, &source)?;
-            bar.inc(1);
-        }
-        bar.finish();
-        // Noise while it learns; as a decrypted model it is exact.
-        let engine = exact();
-        Ok(Self { model: model.finished(&engine)?, engine })
-    }
-
-    /// The same model with the noise that an encrypted inference is predicted to have.
-    #[must_use]
-    pub fn with_noise(mut self, seed: u64) -> Self {
-        self.engine = Clear::noisy(self.engine.params(), seed);
-        self
-    }
-
-    /// Returns the classes of all samples.
-    ///
-    /// # Errors
-    /// Those of the engine.
-    pub fn classify(&self, data: &Labelled) -> Result<Vec<usize>> {
-        let all: Vec<usize> = (0..data.labels.len()).collect();
-        let chunks: Vec<Vec<usize>> = all
-            .par_chunks(CHUNK)
-            .map(|chunk| {
-                let rows = chunk.iter().map(|&i| data.row(i)).collect();
-                let scores = self.model.scores(&self.engine, &self.engine.selectors(rows))?;
-                let scores: Vec<f64> = scores.into_iter().map(from_torus).collect();
-                Ok(scores.chunks_exact(scores.len() / chunk.len()).map(argmax).collect())
-            })
-            .collect::<Result<_>>()?;
-        Ok(chunks.concat())
-    }
-
-    /// Returns how many samples of each class (row) are taken for each class (column).
-    ///
-    /// # Errors
-    /// Those of the engine.
-    pub fn confusion(&self, data: &Labelled) -> Result<Vec<Vec<u32>>> {
-        let mut counts = vec![vec![0; NUM_CLASSES]; NUM_CLASSES];
-        for (&label, class) in data.labels.iter().zip(self.classify(data)?) {
-            counts[usize::from(label)][class] += 1;
-        }
-        Ok(counts)
-    }
-}
-
-/// Returns the share of samples on the diagonal.
-#[must_use]
-pub fn accuracy(confusion: &[Vec<u32>]) -> f64 {
-    let right: u32 = confusion.iter().enumerate().map(|(k, row)| row[k]).sum();
-    let all: u32 = confusion.iter().flatten().sum();
-    f64::from(right) / f64::from(all.max(1))
+/// Returns how many test samples of each class (row) a model takes for each class (column).
+///
+/// # Errors
+/// Those of the model.
+pub fn confusion(model: &ClearModel, data: &Labelled) -> Result<Array2<u32>> {
+    let predicted = model.predict(data.features.view())?;
+    Ok(fhe_train::confusion(model.recipe().classes(), &data.labels, &predicted.to_vec())?)
 }

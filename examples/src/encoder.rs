@@ -1,11 +1,14 @@
-//! The encoders of the presets: which, and where from.
+//! What turns a client's samples into integers, fitted without labels.
 
 use std::path::Path;
 
-use anyhow::Result;
-use fhe_data::{Encoded, Encoder, EncoderConfig, GradientEncoder, ImageSet, ImageShape, Progress};
+use anyhow::{Result, bail};
+use fhe_data::{
+    Encoded, Encoder, EncoderConfig, GradientEncoder, ImageSet, ImageShape, Progress, Quantizer,
+};
+use ndarray::ArrayView2;
 
-/// Settings of an encoder that is to be fitted.
+/// Settings of an image encoder that is to be fitted.
 #[derive(Clone, Debug)]
 pub enum EncoderChoice {
     /// Patches of colour images.
@@ -16,11 +19,13 @@ pub enum EncoderChoice {
 
 /// A fitted encoder.
 #[derive(Debug)]
-pub enum ImageEncoder {
+pub enum SampleEncoder {
     /// Patches of colour images.
     Patches(Encoder),
     /// Histograms of gradients of grey images.
     Gradients(GradientEncoder),
+    /// Features of any kind.
+    Features(Quantizer),
 }
 
 impl EncoderChoice {
@@ -35,37 +40,72 @@ impl EncoderChoice {
         }
     }
 
-    /// Fits to images, without their labels.
-    ///
-    /// # Errors
-    /// Those of the encoder.
-    pub fn fit(self, images: &ImageSet, progress: &dyn Fn(Progress)) -> Result<ImageEncoder> {
-        Ok(match self {
-            Self::Patches(config) => ImageEncoder::Patches(Encoder::fit(config, images, progress)?),
-            Self::Gradients => ImageEncoder::Gradients(GradientEncoder::fit(images)?),
-        })
-    }
-}
-
-impl ImageEncoder {
-    /// Returns the shape of the images that it takes.
+    /// Returns the shape of the images that the encoder takes.
     #[must_use]
     pub fn shape(&self) -> ImageShape {
         match self {
             Self::Patches(_) => ImageShape::RGB32,
-            Self::Gradients(_) => ImageShape::GREY28,
+            Self::Gradients => ImageShape::GREY28,
         }
+    }
+
+    /// Fits to images, without their labels.
+    ///
+    /// # Errors
+    /// Those of the encoder.
+    pub fn fit(self, images: &ImageSet, progress: &dyn Fn(Progress)) -> Result<SampleEncoder> {
+        Ok(match self {
+            Self::Patches(config) => {
+                SampleEncoder::Patches(Encoder::fit(config, images, progress)?)
+            }
+            Self::Gradients => SampleEncoder::Gradients(GradientEncoder::fit(images)?),
+        })
+    }
+}
+
+impl SampleEncoder {
+    /// Returns whether it takes rows of features, and no images.
+    #[must_use]
+    pub fn is_quantizer(&self) -> bool {
+        matches!(self, Self::Features(_))
     }
 
     /// Encodes images, given as bytes one after another.
     ///
     /// # Errors
-    /// Those of the encoder.
-    pub fn encode(&self, images: &[u8], progress: &dyn Fn(Progress)) -> Result<Encoded> {
+    /// Those of the encoder; an encoder of features.
+    pub fn encode_images(&self, images: &[u8], progress: &dyn Fn(Progress)) -> Result<Encoded> {
         Ok(match self {
             Self::Patches(encoder) => encoder.encode(images, progress)?,
             Self::Gradients(encoder) => encoder.encode(images)?,
+            Self::Features(_) => bail!("this run was set up with features, and takes no images"),
         })
+    }
+
+    /// Encodes an image file.
+    ///
+    /// # Errors
+    /// Those of the file and of the encoder; an encoder of features.
+    pub fn encode_file(&self, path: &Path) -> Result<Encoded> {
+        let shape = match self {
+            Self::Patches(_) => ImageShape::RGB32,
+            Self::Gradients(_) => ImageShape::GREY28,
+            Self::Features(_) => bail!("this run was set up with features, and takes no images"),
+        };
+        self.encode_images(&fhe_data::image_file::read(path, shape)?, &|_| {})
+    }
+
+    /// Encodes rows of features.
+    ///
+    /// # Errors
+    /// Those of the quantizer; an encoder of images.
+    pub fn encode_rows(&self, rows: ArrayView2<'_, f64>) -> Result<Encoded> {
+        match self {
+            Self::Features(quantizer) => Ok(quantizer.encode(rows)?),
+            Self::Patches(_) | Self::Gradients(_) => {
+                bail!("this run was set up with images, and takes no features")
+            }
+        }
     }
 
     /// Writes the encoder.
@@ -76,22 +116,24 @@ impl ImageEncoder {
         match self {
             Self::Patches(encoder) => encoder.save(path)?,
             Self::Gradients(encoder) => encoder.save(path)?,
+            Self::Features(quantizer) => quantizer.save(path)?,
         }
         Ok(())
     }
 
-    /// Reads an encoder of either kind.
+    /// Reads an encoder of any kind.
     ///
     /// # Errors
     /// Those of the file.
     pub fn load(path: &Path) -> Result<Self> {
-        match Encoder::load(path) {
-            Ok(encoder) => Ok(Self::Patches(encoder)),
-            // What the file says of itself decides; if neither fits, the first error tells more.
-            Err(error) => match GradientEncoder::load(path) {
-                Ok(encoder) => Ok(Self::Gradients(encoder)),
-                Err(_) => Err(error.into()),
-            },
+        // What the file says of itself decides. If nothing fits, the first error tells more.
+        let error = match Encoder::load(path) {
+            Ok(encoder) => return Ok(Self::Patches(encoder)),
+            Err(error) => error,
+        };
+        if let Ok(encoder) = GradientEncoder::load(path) {
+            return Ok(Self::Gradients(encoder));
         }
+        Quantizer::load(path).map(Self::Features).map_err(|_| error.into())
     }
 }

@@ -6,10 +6,10 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use fhe_core::Params;
 use fhe_data::Encoded;
-use fhe_train::{DeepRecipe, FastTwin, MiniBatches, Provenance, Wraps};
+use fhe_train::{DeepRecipe, FastTwin, Provenance, Wraps};
 use serde::{Deserialize, Serialize};
 
-use crate::client::{Labelled, check_copies};
+use crate::client::Labelled;
 use crate::progress;
 
 /// What a deep network is trained on and tested on.
@@ -53,8 +53,11 @@ impl Data {
             let values = bytes(name)?.into_iter().map(|x| x as i8).collect();
             Ok(Encoded::new(width, values)?)
         };
-        let mut train = Labelled { features: features("train.i8")?, labels: bytes("train.u8")? };
-        let test = Labelled { features: features("test.i8")?, labels: bytes("test.u8")? };
+        let labels = |name: &str| -> Result<Vec<u32>> {
+            Ok(bytes(name)?.into_iter().map(u32::from).collect())
+        };
+        let mut train = Labelled { features: features("train.i8")?, labels: labels("train.u8")? };
+        let test = Labelled { features: features("test.i8")?, labels: labels("test.u8")? };
         ensure!(
             train.features.len() == train.labels.len() && test.features.len() == test.labels.len(),
             "{}: another number of rows than of labels",
@@ -86,28 +89,24 @@ pub fn train(
     tests: usize,
 ) -> Result<Outcome> {
     let start = Instant::now();
-    let (count, copies) = (data.train.labels.len(), 1 + usize::from(recipe.mirrored));
-    check_copies(count / copies, copies, batch)?;
-    let batches = MiniBatches { batches: count.div_ceil(batch) / copies, batch };
-    let mut twin = FastTwin::new(params, recipe, batches, noise)?;
-    let steps = batches.batches * recipe.passes;
-    let every = steps.div_ceil(tests.max(1));
-    let (mut images, mut lookups, mut curve) = (0, 0, Vec::new());
-    let labels: Vec<u32> = data.train.labels.iter().map(|&label| label.into()).collect();
+    let copies = 1 + usize::from(recipe.mirrored);
+    let batches = data.train.labels.len().div_ceil(batch.max(1)) / copies;
+    let steps = batches * recipe.passes;
+    let every = steps.div_ceil(tests.max(1)).max(1);
+    let (mut step, mut images, mut lookups, mut curve) = (0, 0, 0, Vec::new());
     let bar = progress::bar("fast twin", steps as u64, "steps");
-    for step in 0..steps {
-        let index = step % (batches.batches * copies);
-        let range = index * batch..((index + 1) * batch).min(count);
-        let x: Vec<&[i8]> = range.clone().map(|i| data.train.features.row(i)).collect();
-        let work = twin.train_step(&x, &labels[range])?;
+    let train = (data.train.features.view(), &data.train.labels[..]);
+    let twin = FastTwin::run(params, recipe, train, batch, noise, |twin, work| {
+        step += 1;
         images += work.samples as u64;
         lookups += work.lookups as u64;
-        if (step + 1) % every == 0 && step + 1 < steps {
-            curve.push((images, accuracy(&twin, &data.test)?));
+        if step % every == 0 && step < steps {
+            curve.push((images, accuracy(twin, &data.test)?));
             bar.set_message(curve.last().map_or_else(String::new, |c| format!("{:.4}", c.1)));
         }
         bar.inc(1);
-    }
+        Ok(())
+    })?;
     bar.finish();
     let accuracy = accuracy(&twin, &data.test)?;
     curve.push((images, accuracy));
@@ -115,10 +114,10 @@ pub fn train(
     Ok(Outcome { accuracy, images, lookups, wall_seconds, curve, wraps: twin.wraps().clone() })
 }
 
-fn accuracy(twin: &FastTwin, test: &Labelled) -> Result<f64> {
-    let x: Vec<&[i8]> = (0..test.labels.len()).map(|i| test.features.row(i)).collect();
+fn accuracy(twin: &FastTwin, test: &Labelled) -> fhe_train::Result<f64> {
+    let x: Vec<&[i8]> = test.features.rows().collect();
     let classes = twin.classify(&x)?;
-    let right = classes.iter().zip(&test.labels).filter(|(c, l)| **c == u32::from(**l)).count();
+    let right = classes.iter().zip(&test.labels).filter(|(c, l)| c == l).count();
     Ok(right as f64 / x.len().max(1) as f64)
 }
 

@@ -12,6 +12,7 @@ pub mod fast;
 pub mod file;
 pub mod folders;
 pub mod output;
+pub mod own_data;
 pub mod preset;
 pub mod program;
 pub mod progress;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use fhe_core::Params;
 use fhe_data::{EncoderConfig, Split};
@@ -62,7 +62,7 @@ impl Preset {
             Self::Cifar10 => {
                 ensure!(
                     count.is_none(),
-                    "--images is not for --preset cifar10: it is used whole; try --preset builtin"
+                    "--count is not for --preset cifar10: it is used whole; try --preset builtin"
                 );
                 let path = data.map_or_else(dataset::cifar10, |path| Ok(path.into()))?;
                 Ok(fhe_data::cifar10::read(&path)?)
@@ -110,9 +110,13 @@ impl Preset {
     pub fn recipe(self) -> Result<Recipe> {
         match self {
             Self::Builtin | Self::Cifar10 => Ok(Recipe::Head(HeadRecipe::default())),
-            Self::BuiltinDeep => Ok(parse(include_str!("../recipes/builtin-deep.toml"))?),
-            Self::MnistDeep => Ok(parse(include_str!("../recipes/mnist-deep.toml"))?),
-            Self::Cifar10Deep => Ok(parse(include_str!("../recipes/cifar10-convnet.toml"))?),
+            Self::BuiltinDeep => {
+                Ok(Recipe::from_toml(include_str!("../recipes/builtin-deep.toml"))?)
+            }
+            Self::MnistDeep => Ok(Recipe::from_toml(include_str!("../recipes/mnist-deep.toml"))?),
+            Self::Cifar10Deep => {
+                Ok(Recipe::from_toml(include_str!("../recipes/cifar10-convnet.toml"))?)
+            }
         }
     }
 
@@ -135,21 +139,7 @@ impl Preset {
 pub fn read_recipe(path: &Path) -> Result<Recipe> {
     let text =
         std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-    parse(&text).map_err(|error| {
-        let what = error.to_string().trim_end().replace('\n', ", ");
-        anyhow!("{}: no recipe: {what}", path.display())
-    })
-}
-
-/// Takes the kind first, so that errors name the field.
-fn parse(text: &str) -> std::result::Result<Recipe, toml::de::Error> {
-    use serde::de::Error;
-    let mut table: toml::Table = toml::from_str(text)?;
-    match table.remove("kind").as_ref().and_then(toml::Value::as_str) {
-        Some("head") => Ok(Recipe::Head(table.try_into()?)),
-        Some("deep") => Ok(Recipe::Deep(table.try_into()?)),
-        _ => Err(Error::custom("kind: expected \"head\" or \"deep\"")),
-    }
+    Recipe::from_toml(&text).with_context(|| path.display().to_string())
 }
 
 #[cfg(test)]

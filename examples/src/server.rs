@@ -3,12 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use fhe_core::Cpu;
-use fhe_core::engine::cpu::Values;
-use fhe_core::server::EvaluationKeys;
-use fhe_core::store::{ChunkReader, Dataset, Header, Message, Secrecy, write_file};
-use fhe_core::{Engine, Params};
-use fhe_train::{Checkpoint, Recipe};
+use fhe_core::Params;
+use fhe_core::store::ChunkReader;
+use fhe_train::{Recipe, Server};
 
 /// The files of `RUN/server`.
 #[derive(Clone, Debug)]
@@ -51,14 +48,25 @@ impl ServerFolder {
         self.0.join("model.ckpt")
     }
 
-    /// Reads the evaluation keys and prepares the engine.
+    /// The query that is encrypted and scored if no other file is named.
+    #[must_use]
+    pub fn query(&self) -> PathBuf {
+        self.0.join("queries/query.enc")
+    }
+
+    /// The scores of that query.
+    #[must_use]
+    pub fn scores(&self) -> PathBuf {
+        self.0.join("scores/scores.enc")
+    }
+
+    /// Reads the evaluation keys and prepares them.
     ///
     /// # Errors
     /// Those of the file.
-    pub fn engine(&self) -> Result<Cpu> {
-        let keys = EvaluationKeys::load(&self.keys())
-            .context("the server needs the evaluation keys that `setup` writes")?;
-        Ok(Cpu::new(&keys))
+    pub fn open(&self) -> Result<Server> {
+        Server::open(&self.keys())
+            .context("the server needs the evaluation keys that `setup` writes")
     }
 
     /// Refuses evaluation keys of another client key.
@@ -79,38 +87,4 @@ impl ServerFolder {
             .with_context(|| format!("reading the recipe {}", path.display()))?;
         serde_json::from_str(&text).with_context(|| format!("{} is no recipe", path.display()))
     }
-}
-
-const SCORES: &str = "encrypted scores";
-
-/// Computes the encrypted scores of the encrypted images in a file.
-///
-/// # Errors
-/// Those of the files.
-pub fn score(engine: &Cpu, model: &Path, query: &Path) -> Result<Values> {
-    let saved = Checkpoint::load_for(model, engine.params(), engine.key_id())?;
-    let model = saved.model(engine)?.finished(engine)?;
-    let query = Dataset::open(query, engine.params(), engine.key_id())?;
-    let (x, _) = query.batch(engine, 0)?;
-    Ok(model.scores(engine, &x)?)
-}
-
-/// Writes encrypted scores.
-///
-/// # Errors
-/// Those of the file.
-pub fn write_scores(path: &Path, engine: &Cpu, scores: &Values) -> Result<()> {
-    let header = Header::new(SCORES, engine.params(), engine.key_id(), serde_json::Value::Null);
-    Ok(write_file(path, header, Secrecy::Public, &scores.to_le_bytes())?)
-}
-
-/// Reads encrypted scores made under a key.
-///
-/// # Errors
-/// Those of the file.
-pub fn read_scores(path: &Path, params: &Params, key_id: &str) -> Result<Values> {
-    let reader = ChunkReader::open(path, SCORES)?;
-    reader.expect_key(params, key_id)?;
-    Values::from_le_bytes(params.row_size, &reader.read_all()?)
-        .with_context(|| format!("{}: the scores have another dimension", path.display()))
 }

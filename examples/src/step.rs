@@ -40,7 +40,8 @@ impl Source<Audit<'_>> for AuditSource<'_> {
         let (x, labels) = self.dataset.batch(engine.server(), index)?;
         let first = index * self.batch_size();
         let rows = first..first + x.len();
-        let x = engine.selectors(x, rows.map(|i| self.train.row(i)).collect());
+        let n = engine.params().row_size;
+        let x = engine.selectors(x, rows.map(|i| self.train.polynomial(i, n)).collect());
         Ok((x, engine.values(labels)?))
     }
 }

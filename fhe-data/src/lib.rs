@@ -15,6 +15,7 @@ mod image_folder;
 mod image_set;
 pub mod mnist;
 mod quantizer;
+mod split;
 
 pub use builtin::builtin;
 pub use encoder::{ComponentsOver, Encoded, Encoder, EncoderConfig, GradientEncoder};
@@ -26,6 +27,7 @@ pub use features::{
 pub use image_folder::{FolderOptions, ImageFolder, image_folder};
 pub use image_set::{CHANNELS, IMAGE_BYTES, ImageSet, ImageShape, PLANE_BYTES, SIDE_PIXELS, Split};
 pub use quantizer::Quantizer;
+pub use split::train_test_split;
 
 /// How far a long operation has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

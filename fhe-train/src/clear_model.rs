@@ -8,7 +8,7 @@ use fhe_nn::argmax;
 use ndarray::{Array1, Array2, Array4, ArrayView2};
 use rayon::prelude::*;
 
-use crate::samples::{Samples, polynomial};
+use crate::samples::polynomial;
 use crate::{ClearSource, Model, Recipe, Result, Source};
 
 /// A model in the clear: decrypted, or trained in the clear as the encrypted one's twin.
@@ -54,13 +54,12 @@ impl ClearModel {
     pub fn twin(
         params: &Params,
         recipe: &Recipe,
-        (x, labels): (ArrayView2<'_, i8>, &[u32]),
+        data: (ArrayView2<'_, i8>, &[u32]),
         batch: usize,
         noise: Option<u64>,
         mut done: impl FnMut(usize, usize),
     ) -> Result<Self> {
-        let data = Samples::new("twin", recipe, params.row_size, x, labels)?;
-        let source = ClearSource::new(params, recipe, &data, batch)?;
+        let source = ClearSource::new(params, recipe, data, batch)?;
         let exact = || Clear::exact(params);
         let engine = noise.map_or_else(exact, |seed| Clear::noisy(params, seed));
         let mut model = Model::new(&engine, recipe)?;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use fhe_core::store::{Secrecy, write_whole};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
@@ -45,7 +46,7 @@ pub(crate) fn save(
     ]);
     let views = views.collect::<Result<Vec<_>>>()?;
     let bytes = safetensors::serialize(views, Some(metadata)).map_err(failed)?;
-    crate::shim::write_atomically(path, &bytes)
+    Ok(write_whole(path, &bytes, Secrecy::Secret)?)
 }
 
 fn bytes<'a>(numbers: impl Iterator<Item = &'a f64>) -> Vec<u8> {

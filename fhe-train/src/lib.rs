@@ -23,7 +23,6 @@ mod report;
 mod samples;
 mod scores;
 mod server;
-mod shim;
 mod source;
 mod step_plan;
 mod summary;

@@ -4,6 +4,8 @@ use fhe_core::engine::clear;
 use fhe_core::engine::meter::{Metered, MeteredSelectors};
 use fhe_core::{Clear, Engine, Meter, Params};
 
+use ndarray::ArrayView2;
+
 use crate::samples::Samples;
 use crate::{OneVsAll, Recipe, Result};
 
@@ -40,13 +42,18 @@ pub struct ClearSource {
 }
 
 impl ClearSource {
-    /// Takes samples that fit a recipe, in mini-batches of `batch`.
-    pub(crate) fn new(
+    /// Takes samples and their classes, in mini-batches of `batch`; of a recipe with mirror images,
+    /// all images and then all mirror images.
+    ///
+    /// # Errors
+    /// [`crate::Error::Data`] and [`crate::Error::Label`] if they do not fit the recipe.
+    pub fn new(
         params: &Params,
         recipe: &Recipe,
-        data: &Samples<'_>,
+        (x, labels): (ArrayView2<'_, i8>, &[u32]),
         batch: usize,
     ) -> Result<Self> {
+        let data = Samples::new("ClearSource::new", recipe, params.row_size, x, labels)?;
         data.check_batches(recipe, batch)?;
         Ok(Self {
             batch,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use fhe_core::engine::cpu::{Rows, Values};
-use fhe_core::store::{Dataset, Lock, Message};
+use fhe_core::store::{Dataset, Lock, Message, Secrecy, write_whole};
 use fhe_core::{Cpu, Engine};
 
 use crate::{
@@ -193,7 +193,7 @@ impl<'a> Trainer<'a> {
         let report = Report::new(&self.state, self.engine.params().name.clone());
         let json = serde_json::to_vec_pretty(&report)
             .map_err(|error| Error::Text { what: "report", problem: error.to_string() })?;
-        crate::shim::write_atomically(&self.folder.join("report.json"), &json)?;
+        write_whole(&self.folder.join("report.json"), &json, Secrecy::Public)?;
         Ok(Some(report))
     }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::metrics::share_right;
 use crate::samples::Samples;
-use crate::{ClearModel, DeepRecipe, Error, FastTwin, MiniBatches, Recipe, Result};
+use crate::{ClearModel, DeepRecipe, Error, FastTwin, Recipe, Result};
 
 /// Factors by which rates are multiplied, one trial each.
 const FACTORS: [f64; 7] = [0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0];
@@ -224,26 +224,9 @@ fn predict(params: &Params, recipe: &Recipe, split: &Split, batch: usize) -> Res
         Recipe::Deep(recipe) => {
             // Held-out samples have no mirror images.
             let recipe = DeepRecipe { mirrored: false, ..recipe.clone() };
-            fast(params, &recipe, split, batch)
+            let twin = FastTwin::run(params, &recipe, train, batch, Some(SEED), |_, _| Ok(()))?;
+            let test = &split.test.0.as_standard_layout();
+            twin.classify(&test.outer_iter().filter_map(|row| row.to_slice()).collect::<Vec<_>>())
         }
     }
-}
-
-fn fast(params: &Params, recipe: &DeepRecipe, split: &Split, batch: usize) -> Result<Vec<u32>> {
-    let (x, labels) = &split.train;
-    let rows = |x: &ndarray::Array2<i8>| -> Vec<Vec<i8>> {
-        x.outer_iter().map(|row| row.to_vec()).collect()
-    };
-    let train = rows(x);
-    let batch = batch.max(1);
-    let plan = MiniBatches { batches: train.len().div_ceil(batch), batch };
-    let mut twin = FastTwin::new(params, recipe, plan, Some(SEED))?;
-    for step in 0..plan.batches * recipe.passes {
-        let first = step % plan.batches * batch;
-        let range = first..(first + batch).min(train.len());
-        let samples: Vec<&[i8]> = train[range.clone()].iter().map(Vec::as_slice).collect();
-        twin.train_step(&samples, &labels[range])?;
-    }
-    let test = rows(&split.test.0);
-    twin.classify(&test.iter().map(Vec::as_slice).collect::<Vec<_>>())
 }

@@ -80,7 +80,7 @@ fn data(n: usize) -> ClearSource {
         .map(|&label| {
             let mut x = vec![0; n];
             for (i, x) in x[..18].iter_mut().enumerate() {
-                let pattern = if (i + label as usize) % 2 == 0 { 4 } else { -4 };
+                let pattern = if (i + label as usize).is_multiple_of(2) { 4 } else { -4 };
                 *x = pattern + rng.random_range(-3..=3);
             }
             x

@@ -148,7 +148,8 @@ pub fn integers(
     images: &ImageSet,
     chosen: Range<usize>,
 ) -> Result<Array2<i64>> {
-    let pixels: Vec<u8> = chosen.clone().flat_map(|i| images.image(i)).copied().collect();
+    let pixels: Vec<u8> =
+        chosen.clone().filter_map(|i| images.image(i)).flatten().copied().collect();
     let pixels = Array2::from_shape_vec((chosen.len(), images.shape().bytes()), pixels)?;
     Ok(network.integers(pixels.view())?)
 }

@@ -49,7 +49,7 @@ fn events_are_json_a_line_each() {
 
     let train = run("train", copy.path(), &["--stop-after", "1", "--json"]).succeeds();
     let train = events(&train, "train");
-    let progress = train.iter().filter(|e| e["event"] == "progress").next_back().unwrap();
+    let progress = train.iter().rfind(|e| e["event"] == "progress").unwrap();
     assert_eq!((&progress["done"], &progress["total"]), (&1.into(), &2.into()));
     assert_eq!(one(&train, "result")["data"]["step"], 1);
     assert!(train.iter().any(|e| e["event"] == "note"));

@@ -16,7 +16,9 @@ pub(crate) fn inputs(
     batch: &[usize],
     changes: &[Change],
 ) -> Result<Tensor> {
-    let one = |(&i, change): (&usize, &Change)| change.apply(images.image(i), images.shape());
+    let one = |(&i, change): (&usize, &Change)| {
+        change.apply(images.image(i).unwrap_or_default(), images.shape())
+    };
     let pixels: Vec<u8> = batch.par_iter().zip(changes).flat_map_iter(one).collect();
     let pixels = Array2::from_shape_vec((batch.len(), images.shape().bytes()), pixels)?;
     let x: Vec<f32> =
@@ -25,7 +27,7 @@ pub(crate) fn inputs(
 }
 
 pub(crate) fn labels(images: &ImageSet, batch: &[usize]) -> Result<Tensor> {
-    let labels: Vec<u32> = batch.iter().map(|&i| u32::from(images.label(i))).collect();
+    let labels: Vec<u32> = batch.iter().filter_map(|&i| images.label(i)).collect();
     Ok(Tensor::new(&labels[..], &Device::Cpu)?)
 }
 

@@ -10,6 +10,7 @@ mod layer;
 mod normal;
 mod pool;
 mod reading;
+mod run;
 mod tables;
 mod update;
 

@@ -101,3 +101,77 @@ impl<'a> StepPlan<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DeepRecipe, LayerTraining};
+    use fhe_core::Params;
+    use fhe_nn::activation::{Activation, Kind};
+    use fhe_nn::{LayerConfig, NetworkConfig, Shape};
+
+    fn plan() -> TrainingPlan {
+        let relu = Activation { kind: Kind::Relu, levels: 7, range: 3.5, offset: 1, spacing: 4 };
+        let layer = LayerTraining {
+            init: 0.1,
+            rate: 0.01,
+            bias_rate: 0.02,
+            error_gain: 4.0,
+            ..LayerTraining::default()
+        };
+        let last = LayerTraining { clip: 5.0, decay: 0.5, centred: true, ..layer.clone() };
+        let recipe = DeepRecipe {
+            passes: 2,
+            squared_norm: 100.0,
+            mirrored: false,
+            seed: 1,
+            sub_batch: 4,
+            least_rate: 0.0,
+            network: NetworkConfig {
+                input: Shape { channels: 8, height: 1, width: 1 },
+                z_range: 8.0,
+                layers: vec![
+                    LayerConfig::new("hidden", 6, 1, Some(relu)),
+                    LayerConfig::new("scores", 2, 1, None),
+                ],
+            },
+            training: vec![layer, last],
+        };
+        TrainingPlan::new(&recipe, &Params::secure128_deep().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_step_has_the_numbers_of_its_definition() {
+        let (plan, data) = (plan(), MiniBatches { batches: 3, batch: 10 });
+        // Three parts a mini-batch, 18 in all; this is the second mini-batch.
+        let step = StepPlan::new(&plan, data, 1, 10);
+        let parts: Vec<PartPlan> = (0..step.parts()).map(|i| step.part(i)).collect();
+        let ranges: Vec<_> = parts.iter().map(|part| part.samples.clone()).collect();
+        assert_eq!(ranges, [0..4, 4..8, 8..10]);
+        let near = |x: f64, y: f64| (x / y - 1.0).abs() < 1e-6;
+        let rate = |i: f64| 0.5 * (1.0 + (std::f64::consts::PI * i / 18.0).cos());
+        for (i, part) in parts.iter().enumerate() {
+            let rate = rate(3.0 + i as f64);
+            // The unit of a pre-activation is 1/32, that of a weight after the activation 1/128.
+            assert!(near(part.amplitudes[0], rate * 0.01 / 32.0), "{part:?}");
+            // A clip of 5 pre-activations, four integers each, over ten samples is an eighth.
+            assert!((part.amplitudes[1] - 0.125 / 200.0).abs() <= 2f64.powi(-27), "{part:?}");
+            let expected = ErrorGate { limit: 31, scale: 2, amplitude: part.amplitudes[0] };
+            assert_eq!(part.gates, [expected]);
+            // The finest level of three digits of seven bits.
+            let k = (rate * 0.02 / 32.0 * 2f64.powi(21)).round() as i64;
+            assert_eq!(part.bias_steps, [k, k]);
+        }
+        let [rule] = step.rules()[..] else { panic!("one layer after the first") };
+        assert!(near(rule.rate, rate(5.0) * 0.01 / 128.0), "{rule:?}");
+        assert!((rule.gradient_unit / (0.125 / 5.0) - 1.0).abs() < 1e-4, "{rule:?}");
+        // Half a mean gradient a weight: 0.5 x 0.025 / (1/128), rounded. Six updates of 0.05/128.
+        assert_eq!((rule.clip, rule.decay, rule.centring), (5.0, 2, Some(102)));
+
+        // The last mini-batch is not full, and the schedule does not see it.
+        let short = StepPlan::new(&plan, data, 1, 5);
+        assert_eq!((short.parts(), short.part(1).samples), (2, 4..5));
+        assert!(near(short.rules()[0].rate, rate(4.0) * 0.01 / 128.0));
+        assert_eq!(short.part(1).amplitudes, parts[1].amplitudes);
+    }
+}

@@ -7,6 +7,7 @@ use ndarray::{Array1, Array2, ArrayView2};
 
 use super::network::PublicNetwork;
 use super::{PublicError, Result};
+use crate::argmax;
 
 /// Encrypts images as a query, with fresh randomness. A server learns how many images there are.
 ///
@@ -112,8 +113,5 @@ pub fn decrypt(
 /// `[images, classes] -> [images]`.
 #[must_use]
 pub fn decide<T: PartialOrd>(scores: ArrayView2<'_, T>) -> Array1<usize> {
-    let largest = |scores: ndarray::ArrayView1<'_, T>| {
-        (1..scores.len()).fold(0, |best, i| if scores[i] > scores[best] { i } else { best })
-    };
-    scores.rows().into_iter().map(largest).collect()
+    scores.rows().into_iter().map(argmax).collect()
 }

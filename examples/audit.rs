@@ -1,25 +1,37 @@
-//! One training step on ciphertexts, looked at with the secret key: noise, updates and time beside predictions.
+//! One training step on ciphertexts, looked at with the secret key: noise, updates and time beside
+//! predictions.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, value_parser};
-use fhe_core::Meter;
-use fhe_core::store::Dataset;
+use fhe_core::store::{Dataset, DatasetShape};
+use fhe_core::{Cpu, Engine, Meter, Params};
 use fhe_examples::audit::Audit;
 use fhe_examples::client::ClientFolder;
+use fhe_examples::program::{self, Common};
 use fhe_examples::server::ServerFolder;
-use fhe_examples::step::{self, AuditSource, LayerUpdate, StepResults};
-use fhe_examples::{failure, file, progress};
-use fhe_train::{ClearSource, Deep, Provenance, Recipe, ShapeSource};
+use fhe_examples::step::{self, AuditSource, LayerUpdate, StepResults, Update};
+use fhe_examples::{file, folders, output, progress};
+use fhe_train::{ClearSource, Deep, DeepRecipe, Provenance, Recipe, ShapeSource};
 
-/// Makes the first training step of a network, decrypts what every move gives, and compares noise and
-/// updates with their predictions.
+/// Makes the first training step of a network, decrypts what every move gives, and compares noise
+/// and updates with their predictions.
 ///
-/// Needs both sides of a run, RUN/client and RUN/server, and writes nothing into them: it is a client's
-/// measurement of its own data. The step cannot be interrupted; `train` is for trainings.
+/// Needs both sides of a run, RUN/client and RUN/server, and writes nothing into them: it is a
+/// client's measurement of its own data. The step cannot be gone on with; `train` is for trainings.
 #[derive(Parser)]
+#[command(
+    name = "audit",
+    version,
+    after_help = "\
+Examples:
+  setup --run runs/audit --preset builtin-deep --images 8 --batch 4 --encrypt 4
+  audit --run runs/audit --results step.json
+
+Before it: setup, with a preset of a network."
+)]
 struct Args {
     /// Folder of the run.
     #[arg(long, default_value = "runs/builtin-deep")]
@@ -30,16 +42,20 @@ struct Args {
     /// Where to write the results, JSON.
     #[arg(long)]
     results: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    failure::exit_code(audit(&args.run, args.twins, args.results.as_deref()))
+    program::main(|args: &Args| &args.common, audit)
 }
 
-fn audit(run: &Path, twins: u64, results: Option<&Path>) -> Result<()> {
+fn audit(args: &Args) -> Result<()> {
     let mut here = Provenance::here();
-    let (client, server) = (ClientFolder::of(run), ServerFolder::of(run));
+    let (client, server) = (ClientFolder::of(&args.run), ServerFolder::of(&args.run));
+    for file in [server.recipe(), server.keys(), server.dataset(), client.key()] {
+        folders::needs_setup(&file, &args.run)?;
+    }
     let whole = server.read_recipe()?;
     let Recipe::Deep(recipe) = &whole else {
         bail!("{}: the recipe of a head; an audit is of a network", server.recipe().display());
@@ -50,23 +66,9 @@ fn audit(run: &Path, twins: u64, results: Option<&Path>) -> Result<()> {
     let dataset = Dataset::open(&server.dataset(), &params, &key.id())?;
     let shape = dataset.shape();
     whole.fits(shape)?;
-    let images = shape.batch.min(shape.samples);
-    let classes = recipe.classes();
 
-    let meter = Meter::new(&params);
-    let mut priced = Deep::new(&meter, recipe)?;
-    let (samples, batch, copies) = (shape.samples / shape.copies, shape.batch, shape.copies);
-    priced.train_step(
-        &meter,
-        &ShapeSource { samples, batch, classes, squared_norm: recipe.squared_norm },
-    )?;
-    let (list, threads) = (meter.list(), rayon::current_num_threads());
-    let predicted_seconds = list.price.seconds(&engine.unit_costs()?, threads);
-    println!("the network, at its first weights:\n{}", recipe.summary(&params)?);
-    println!("price of the step:\n{list}");
-    println!("predicted time: {predicted_seconds:.0} s on {threads} threads");
-
-    let bar = progress::bar("audit", list.price.lookups, "lookups");
+    let (lookups, predicted_seconds) = price(&engine, recipe, shape)?;
+    let bar = progress::bar("audit", lookups, "lookups");
     let audit = Audit::new(&engine, &key, setup.seed, |lookups| bar.set_position(lookups));
     let before = engine.raw_seconds(16);
     let source = AuditSource { dataset: &dataset, train: &train };
@@ -75,35 +77,21 @@ fn audit(run: &Path, twins: u64, results: Option<&Path>) -> Result<()> {
     bar.finish();
 
     let source = ClearSource {
-        batch,
-        classes,
-        copies,
+        batch: shape.batch,
+        classes: recipe.classes(),
+        copies: shape.copies,
         features: (0..train.labels.len()).map(|i| train.row(i)).collect(),
         labels: train.labels.iter().map(|&label| label.into()).collect(),
         label_log2: whole.label_log2(),
     };
-    let bar = progress::bar("twins", twins + 1, "twins");
-    let exact = step::twin(&params, recipe, &source, None)?;
-    bar.inc(1);
-    let mut noisy = Vec::new();
-    for seed in 1..=twins {
-        noisy.push(step::twin(&params, recipe, &source, Some(seed))?);
-        bar.inc(1);
-    }
-    bar.finish();
-
-    let layers: Vec<LayerUpdate> = (recipe.network.layers.iter().enumerate())
-        .map(|(i, layer)| {
-            let noisy: Vec<&[f64]> = noisy.iter().map(|update| &update[i][..]).collect();
-            LayerUpdate::new(&layer.name, &encrypted[i], &exact[i], &noisy)
-        })
-        .collect();
+    let layers = compare(&params, recipe, &source, &encrypted, args.twins)?;
     let findings = audit.findings();
     here.measure_memory();
     let wall_seconds: f64 = findings.seconds.values().sum();
+    let threads = rayon::current_num_threads();
     let biases: usize = recipe.network.layers.iter().map(|layer| layer.outputs).sum();
     let found = StepResults {
-        images,
+        images: shape.batch.min(shape.samples),
         lookups: work.lookups as u64,
         parameters: layers.iter().map(|layer| layer.weights).sum::<usize>() + biases,
         wall_seconds,
@@ -118,11 +106,58 @@ fn audit(run: &Path, twins: u64, results: Option<&Path>) -> Result<()> {
         commit: here.commit,
         machine: here.machine,
         dataset: shape.name.clone(),
-        twins,
+        twins: args.twins,
         layers,
         findings,
-        recipe: whole,
+        recipe: whole.clone(),
     };
-    println!("{}", found.section("one step"));
-    results.map_or(Ok(()), |path| file::write_json(path, &found))
+    if let Some(path) = &args.results {
+        file::write_json(path, &found)?;
+    }
+    Ok(output::result("step", found.section("one step"), &found)?)
+}
+
+/// Says what the step will cost; returns its lookups and seconds.
+fn price(engine: &Cpu, recipe: &DeepRecipe, shape: &DatasetShape) -> Result<(u64, f64)> {
+    let params = engine.params();
+    let meter = Meter::new(params);
+    let source = ShapeSource {
+        samples: shape.samples / shape.copies,
+        batch: shape.batch,
+        classes: recipe.classes(),
+        squared_norm: recipe.squared_norm,
+    };
+    Deep::new(&meter, recipe)?.train_step(&meter, &source)?;
+    let (list, threads) = (meter.list(), rayon::current_num_threads());
+    let seconds = list.price.seconds(&engine.unit_costs()?, threads);
+    output::note(format!(
+        "the network, at its first weights:\n{}\nprice of the step:\n{list}\n\
+         predicted time: {seconds:.0} s on {threads} threads",
+        recipe.summary(params)?
+    ))?;
+    Ok((list.price.lookups, seconds))
+}
+
+/// Compares the encrypted update of every layer with those of the twins.
+fn compare(
+    params: &Params,
+    recipe: &DeepRecipe,
+    source: &ClearSource,
+    encrypted: &Update,
+    twins: u64,
+) -> Result<Vec<LayerUpdate>> {
+    let bar = progress::bar("twins", twins + 1, "twins");
+    let exact = step::twin(params, recipe, source, None)?;
+    bar.inc(1);
+    let mut noisy = Vec::new();
+    for seed in 1..=twins {
+        noisy.push(step::twin(params, recipe, source, Some(seed))?);
+        bar.inc(1);
+    }
+    bar.finish();
+    let layers = recipe.network.layers.iter().enumerate().map(|(i, layer)| {
+        let noisy: Vec<&[f64]> = noisy.iter().map(|update| &update[i][..]).collect();
+        LayerUpdate::new(&layer.name, &encrypted[i], &exact[i], &noisy)
+    });
+    Ok(layers.collect())
 }

@@ -8,11 +8,21 @@ use clap::Parser;
 use fhe_core::store::Secrecy;
 use fhe_examples::bnn::operations::Operations;
 use fhe_examples::fast::FastResults;
-use fhe_examples::results::{self, Results};
-use fhe_examples::{failure, file};
+use fhe_examples::program::{self, Common};
+use fhe_examples::results::Results;
+use fhe_examples::{file, output, render};
+use serde_json::json;
 
 /// Renders docs/results/*.json into docs/src/results.md and docs/src/figures.
 #[derive(Parser)]
+#[command(
+    name = "report",
+    version,
+    after_help = "\
+Examples:
+  report                                  after new results are in docs/results
+  report --operations target/criterion    after cargo bench -p fhe-benches --bench operations"
+)]
 struct Args {
     /// Folder of the book.
     #[arg(long, default_value = "docs")]
@@ -20,10 +30,12 @@ struct Args {
     /// Take the times of the bench `operations` from here first: target/criterion.
     #[arg(long)]
     operations: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
 }
 
 fn main() -> ExitCode {
-    failure::exit_code(report(&Args::parse()))
+    program::main(|args: &Args| &args.common, report)
 }
 
 fn report(args: &Args) -> Result<()> {
@@ -31,17 +43,17 @@ fn report(args: &Args) -> Result<()> {
     let folder = docs.join("results");
     if let Some(criterion) = &args.operations {
         let found = Operations::collect(criterion)?;
-        file::write_json(&folder.join(format!("{}.json", results::OPERATIONS)), &found)?;
+        file::write_json(&folder.join(format!("{}.json", render::OPERATIONS)), &found)?;
     }
     let page = docs.join("src/results.md");
-    file::write(&page, results::page(&folder)?.as_bytes(), Secrecy::Public)?;
-    for name in results::RUNS {
+    file::write(&page, render::page(&folder)?.as_bytes(), Secrecy::Public)?;
+    for name in render::RUNS {
         let run: Results = file::read_json(&folder.join(format!("{name}.json")), "results")?;
         run.draw(&docs.join("src/figures"), name)?;
     }
     let twin: FastResults =
-        file::read_json(&folder.join(format!("{}.json", results::TWIN)), "twin")?;
-    twin.draw(&docs.join(format!("src/figures/{}-curve.svg", results::TWIN)))?;
-    println!("rendered: {}", page.display());
-    Ok(())
+        file::read_json(&folder.join(format!("{}.json", render::TWIN)), "twin")?;
+    twin.draw(&docs.join(format!("src/figures/{}-curve.svg", render::TWIN)))?;
+    let data = json!({ "page": page.display().to_string() });
+    Ok(output::result("rendered", format!("rendered: {}", page.display()), &data)?)
 }

@@ -12,15 +12,28 @@ use fhe_data::Split;
 use fhe_examples::client::{self, ClientFolder, Labelled, Setup};
 use fhe_examples::encoder::EncoderChoice;
 use fhe_examples::preset::{self, Preset};
+use fhe_examples::program::{self, Common};
 use fhe_examples::server::ServerFolder;
-use fhe_examples::{failure, file, progress};
+use fhe_examples::{file, output, progress, signals};
 use fhe_train::Recipe;
+use serde_json::json;
 
 /// Makes keys, encodes and encrypts the images.
 ///
 /// Writes RUN/client (secret: stays where it is) and RUN/server (goes to the server). If it is
-/// interrupted, the same command goes on where it stopped.
+/// interrupted, by Ctrl-C too, the same command goes on where it stopped.
 #[derive(Parser)]
+#[command(
+    name = "setup",
+    version,
+    after_help = "\
+Examples:
+  setup --run runs/builtin                                    drawn shapes: minutes
+  setup --run runs/cifar10 --preset cifar10                   fetches CIFAR-10
+  setup --run runs/mnist --preset mnist-deep --data FOLDER    MNIST that lies in FOLDER
+
+After it: train."
+)]
 struct Args {
     /// Folder of the run.
     #[arg(long, default_value = "runs/builtin")]
@@ -53,10 +66,12 @@ struct Args {
     /// Derive the secret key from --seed: for figures to be reproduced, NOT for secrets.
     #[arg(long)]
     reproducible_key: bool,
+    #[command(flatten)]
+    common: Common,
 }
 
 fn main() -> ExitCode {
-    failure::exit_code(setup(&Args::parse()))
+    program::main(|args: &Args| &args.common, setup)
 }
 
 fn setup(args: &Args) -> Result<()> {
@@ -68,7 +83,7 @@ fn setup(args: &Args) -> Result<()> {
         args.recipe.as_deref().map_or_else(|| args.preset.recipe(), preset::read_recipe)?;
     recipe.check(&params).context("the recipe does not fit")?;
     if let Recipe::Deep(deep) = &recipe {
-        println!("the network, at its first weights:\n{}", deep.summary(&params)?);
+        output::note(format!("the network, at its first weights:\n{}", deep.summary(&params)?))?;
     }
     let [count, encrypted, batch] =
         [args.images, args.encrypt, args.batch].map(|count| count.map(|count| count as usize));
@@ -80,6 +95,11 @@ fn setup(args: &Args) -> Result<()> {
             .with_context(|| format!("creating {}", folder.display()))?;
     }
     let _lock = Lock::take(&client.path().join("lock"))?;
+    // Files under their final names are whole, and encryption goes on where its file ends.
+    signals::end_after(|| {
+        let text = "stopped; the same command goes on";
+        let _ = output::result("stopped", text, &json!({}));
+    })?;
     client.agree(&Setup {
         preset: format!("{:?} {config:?}", args.preset),
         seed: args.seed,
@@ -87,14 +107,14 @@ fn setup(args: &Args) -> Result<()> {
         encrypted,
         batch,
         reproducible_key: args.reproducible_key,
-        classes: images.class_names.map(String::from).to_vec(),
+        classes: images.class_names.clone(),
     })?;
 
     let key = client_key(args, &client, &params)?;
     if server.keys().exists() {
         server.check_keys(key.params(), &key.id())?;
     } else {
-        println!("making evaluation keys");
+        output::note("making evaluation keys")?;
         key.evaluation_keys().save(&server.keys())?;
     }
     if server.recipe().exists() {
@@ -111,12 +131,10 @@ fn setup(args: &Args) -> Result<()> {
         let batch = batch.unwrap_or_else(|| args.preset.batch());
         client::encrypt(&server.dataset(), &key, &name, &train, &recipe, batch)?;
     }
-    println!(
-        "ready: send {} to the server, keep {}",
-        server.path().display(),
-        client.path().display()
-    );
-    Ok(())
+    let (server, client) = (server.path().display(), client.path().display());
+    let text = format!("ready: send {server} to the server, keep {client}");
+    let data = json!({ "server": server.to_string(), "client": client.to_string() });
+    Ok(output::result("ready", text, &data)?)
 }
 
 /// Reads the secret key, or draws it.

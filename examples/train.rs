@@ -7,18 +7,37 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Parser, value_parser};
-use fhe_core::Engine;
 use fhe_core::store::Dataset;
+use fhe_core::{Cpu, Engine};
+use fhe_examples::program::{self, Common};
 use fhe_examples::server::ServerFolder;
-use fhe_examples::{failure, preset, progress};
-use fhe_train::{Recipe, ShapeSource, Trainer, TrainerOptions};
+use fhe_examples::signals::Stop;
+use fhe_examples::{folders, output, preset, progress};
+use fhe_train::{Recipe, ShapeSource, State, Trainer, TrainerOptions};
 use indicatif::HumanDuration;
+use serde_json::json;
 
 /// Trains on the encrypted images of RUN/server.
 ///
 /// The model stays encrypted: RUN/server/model.ckpt. An interrupted training goes on where its last
 /// checkpoint stands, and ends with the same model as an uninterrupted one.
+///
+/// Ctrl-C and SIGTERM end it after the step in progress, with a checkpoint and exit status 130 or
+/// 143. A second one ends it at once. With --json, a reader that goes away ends it as they do, with
+/// status 141.
 #[derive(Parser)]
+#[command(
+    name = "train",
+    version,
+    after_help = "\
+Examples:
+  train --run runs/builtin                  train, or go on
+  train --run runs/builtin --price          what it will cost, and nothing more
+  train --run runs/builtin --stop-after 10  ten mini-batches, the rest another time
+  train --run runs/builtin --json           an event a line, for other programs
+
+Before it: setup. After it: infer decrypt."
+)]
 struct Args {
     /// Folder of the run.
     #[arg(long, default_value = "runs/builtin")]
@@ -38,23 +57,26 @@ struct Args {
     /// Passes over the data; default: the recipe's.
     #[arg(long)]
     passes: Option<usize>,
+    #[command(flatten)]
+    common: Common,
 }
 
 fn main() -> ExitCode {
-    failure::exit_code(train(&Args::parse()))
+    program::main(|args: &Args| &args.common, train)
 }
 
 fn train(args: &Args) -> Result<()> {
     let folder = ServerFolder::of(&args.run);
-    let recipe = args.recipe.as_deref().map(preset::read_recipe);
-    let mut recipe = recipe.unwrap_or_else(|| folder.read_recipe())?;
-    let engine = folder.engine()?;
-    let path = args.recipe.clone().unwrap_or_else(|| folder.recipe());
-    recipe.check(engine.params()).with_context(|| path.display().to_string())?;
-    if let Some(passes) = args.passes {
-        recipe.set_passes(passes);
-        recipe.check(engine.params()).context("--passes")?;
+    if args.recipe.is_none() {
+        folders::needs_setup(&folder.recipe(), &args.run)?;
     }
+    for file in [folder.keys(), folder.dataset()] {
+        folders::needs_setup(&file, &args.run)?;
+    }
+    let read = args.recipe.as_deref().map(preset::read_recipe);
+    let recipe = read.unwrap_or_else(|| folder.read_recipe())?;
+    let engine = folder.engine()?;
+    let recipe = checked(recipe, args, &folder, &engine)?;
     let dataset = Dataset::open(&folder.dataset(), engine.params(), engine.key_id())?;
     let options = TrainerOptions {
         checkpoint_every: Duration::from_secs(args.checkpoint_seconds),
@@ -62,57 +84,96 @@ fn train(args: &Args) -> Result<()> {
         ..TrainerOptions::default()
     };
     let trainer = Trainer::open(folder.path(), &engine, &dataset, &recipe, options)?;
-    let state = trainer.state();
-    println!(
-        "{}: {} images in {} steps; at step {}",
-        state.dataset,
-        dataset.shape().samples / dataset.shape().copies,
-        state.steps,
-        state.step
-    );
-    let costs = engine.unit_costs()?;
-    let shape = dataset.shape();
-    let price = ShapeSource {
-        samples: shape.samples / shape.copies,
-        batch: shape.batch,
-        classes: recipe.classes(),
-        squared_norm: recipe.squared_norm(),
-    }
-    .price(engine.params(), &recipe)?;
-    let threads = rayon::current_num_threads();
-    let left = 1.0 - state.step as f64 / state.steps.max(1) as f64;
-    let seconds = price.price.seconds(&costs, threads) * left;
-    if let Recipe::Deep(deep) = &recipe {
-        println!("the network, at its first weights:\n{}", deep.summary(engine.params())?);
-    }
-    println!(
-        "price of the whole training (features of squared norm {} assumed):\n{price}",
-        recipe.squared_norm()
-    );
-    println!(
-        "predicted time of what is left: {} on {threads} threads",
-        HumanDuration(Duration::from_secs_f64(seconds))
-    );
+    price(&engine, &dataset, &recipe, trainer.state(), args.price)?;
     if args.price {
         return Ok(());
     }
-    let (first, steps) = (state.step as u64, state.steps as u64);
+    let stop = Stop::listen()?;
+    let (first, steps) = (trainer.state().step as u64, trainer.state().steps as u64);
     let bar = progress::bar_from("training, encrypted", first, steps, "steps");
+    let mut step = first;
     let report = trainer.run(|event| {
-        bar.set_position(event.step as u64);
+        step = event.step as u64;
         bar.set_message(format!("{:.1} lookups/s", event.lookups as f64 / event.seconds));
-        ControlFlow::Continue(())
+        bar.set_position(step);
+        if stop.requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     bar.finish();
-    match report {
-        Some(report) => println!(
-            "trained: {} lookups in {:.0} s, efficiency {:.3}; the model is {}",
-            report.state.lookups,
-            report.wall_seconds,
-            report.efficiency,
-            folder.model().display()
-        ),
-        None => println!("stopped; the same command goes on"),
+    let Some(report) = report else {
+        let text = format!("stopped after step {step} of {steps}; the same command goes on");
+        output::result("stopped", text, &json!({ "step": step, "steps": steps }))?;
+        return program::stopped(&stop);
+    };
+    let text = format!(
+        "trained: {} lookups in {:.0} s, efficiency {:.3}; the model is {}",
+        report.state.lookups,
+        report.wall_seconds,
+        report.efficiency,
+        folder.model().display()
+    );
+    let data = json!({
+        "lookups": report.state.lookups,
+        "wall_seconds": report.wall_seconds,
+        "efficiency": report.efficiency,
+        "model": folder.model().display().to_string(),
+    });
+    Ok(output::result("trained", text, &data)?)
+}
+
+/// Checks the recipe, with the passes that were asked for.
+fn checked(mut recipe: Recipe, args: &Args, folder: &ServerFolder, engine: &Cpu) -> Result<Recipe> {
+    let path = args.recipe.clone().unwrap_or_else(|| folder.recipe());
+    recipe.check(engine.params()).with_context(|| path.display().to_string())?;
+    if let Some(passes) = args.passes {
+        recipe.set_passes(passes);
+        recipe.check(engine.params()).context("--passes")?;
     }
-    Ok(())
+    Ok(recipe)
+}
+
+/// Says where the training stands and what it costs: on the way, or because that was asked for.
+fn price(
+    engine: &Cpu,
+    dataset: &Dataset,
+    recipe: &Recipe,
+    state: &State,
+    asked: bool,
+) -> Result<()> {
+    let shape = dataset.shape();
+    let images = shape.samples / shape.copies;
+    let source = ShapeSource {
+        samples: images,
+        batch: shape.batch,
+        classes: recipe.classes(),
+        squared_norm: recipe.squared_norm(),
+    };
+    let price = source.price(engine.params(), recipe)?;
+    let threads = rayon::current_num_threads();
+    let left = 1.0 - state.step as f64 / state.steps.max(1) as f64;
+    let seconds = price.price.seconds(&engine.unit_costs()?, threads) * left;
+    let mut text = format!(
+        "{}: {images} images in {} steps; at step {}",
+        state.dataset, state.steps, state.step
+    );
+    if let Recipe::Deep(deep) = recipe {
+        let summary = deep.summary(engine.params())?;
+        text.push_str(&format!("\nthe network, at its first weights:\n{summary}"));
+    }
+    text.push_str(&format!(
+        "\nprice of the whole training (features of squared norm {} assumed):\n{price}\n\
+         predicted time of what is left: {} on {threads} threads",
+        recipe.squared_norm(),
+        HumanDuration(Duration::from_secs_f64(seconds))
+    ));
+    if !asked {
+        return Ok(output::note(text)?);
+    }
+    let data = json!({
+        "lookups": price.price.lookups,
+        "step": state.step,
+        "steps": state.steps,
+        "seconds_left": seconds,
+        "threads": threads,
+    });
+    Ok(output::result("price", text, &data)?)
 }

@@ -9,17 +9,29 @@ use clap::{Parser, value_parser};
 use fhe_examples::client::{self, ClearModel, Labelled};
 use fhe_examples::fast::{self, Data, FastResults};
 use fhe_examples::preset::{self, Preset};
-use fhe_examples::{failure, file, progress};
+use fhe_examples::program::{self, Common};
+use fhe_examples::{file, output, progress, render};
 use fhe_train::Recipe;
+use serde_json::json;
 
-/// Trains a preset's model in the clear, exactly and with the noise that the encrypted training is predicted
-/// to have, and tests both. No key, no file.
+/// Trains a preset's model in the clear, exactly and with the noise that the encrypted training is
+/// predicted to have, and tests both. No key, no file.
 #[derive(Parser)]
+#[command(
+    name = "twin",
+    version,
+    after_help = "\
+Examples:
+  twin --preset builtin                        seconds
+  twin --preset mnist-deep --fast --noisy 3    three twins with noise, in floating point
+  twin --recipe mine.toml                      a recipe of your own, before it is paid for"
+)]
 struct Args {
     /// Data set, encoder, parameter set and recipe.
     #[arg(long, value_enum, default_value = "builtin")]
     preset: Preset,
-    /// The data set's folder or archive; default: looked for in data, and fetched if it is not there.
+    /// The data set's folder or archive; default: looked for in data, and fetched if it is not
+    /// there.
     #[arg(long)]
     data: Option<PathBuf>,
     /// Number of training images; default: the preset's.
@@ -52,10 +64,12 @@ struct Args {
     /// A folder of encoded images, to try recipes without encoding each time.
     #[arg(long, hide = true, requires = "fast", conflicts_with = "images")]
     encoded: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
 }
 
 fn main() -> ExitCode {
-    failure::exit_code(run(&Args::parse()))
+    program::main(|args: &Args| &args.common, run)
 }
 
 fn run(args: &Args) -> Result<()> {
@@ -89,7 +103,10 @@ fn run_clear(args: &Args) -> Result<()> {
         let trained = start.elapsed().as_secs_f64();
         let accuracy = client::accuracy(&twin.confusion(&test)?);
         let name = noise.map_or_else(|| "exact".into(), |seed| format!("noise {seed}"));
-        println!("{name}: {accuracy:.4} on {} test images, {trained:.1} s", test.labels.len());
+        let tests = test.labels.len();
+        let text = format!("{name}: {accuracy:.4} on {tests} test images, {trained:.1} s");
+        let data = json!({ "seed": noise, "accuracy": accuracy, "seconds": trained });
+        output::result("twin", text, &data)?;
     }
     Ok(())
 }
@@ -100,7 +117,7 @@ fn run_fast(args: &Args) -> Result<()> {
         bail!("--fast is for networks: the recipe is a head's, whose twin is fast as it is");
     };
     let params = args.preset.params()?;
-    println!("the network, at its first weights:\n{}", deep.summary(&params)?);
+    output::note(format!("the network, at its first weights:\n{}", deep.summary(&params)?))?;
     let (data, dataset) = match &args.encoded {
         Some(folder) => {
             let data = Data::read(folder, deep.network.input.len(), deep.mirrored)?;
@@ -111,7 +128,8 @@ fn run_fast(args: &Args) -> Result<()> {
     let (mut runs, tests) = (Vec::new(), data.test.labels.len());
     for seed in seeds(args) {
         let run = fast::train(&params, deep, batch(args), &data, seed, args.tests)?;
-        println!("{}", fast::line(seed, &run, tests));
+        let data = json!({ "seed": seed, "accuracy": run.accuracy, "seconds": run.wall_seconds });
+        output::result("twin", render::line(seed, &run, tests), &data)?;
         runs.push((seed, run));
     }
     if let Some(path) = &args.results {

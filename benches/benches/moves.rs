@@ -77,7 +77,7 @@ fn lookup(c: &mut Criterion) {
         ("16 values, 4 tables", 16, 4),
     ] {
         let x = BENCH.values(count);
-        let tables = vec![Table::new(BENCH.n() / tables, |x| x / 2.0); tables];
+        let tables = vec![Table::new(BENCH.n() / tables, |x| x / 2.0).unwrap(); tables];
         group.throughput(Throughput::Elements(count as u64));
         group.bench_function(name, |b| b.iter(|| cpu.lookup(black_box(&x), &tables).unwrap()));
     }

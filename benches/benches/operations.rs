@@ -1,9 +1,11 @@
-//! The operations of binarized inference one by one, on encrypted values, on all threads: what Zhou et al., "Deep Binarized
-//! Convolutional Neural PublicNetwork Inferences over Encrypted Data", CSCloud 2020, report, at the sizes of MNIST.
+//! The operations of binarized inference one by one, on encrypted values, on all threads: what Zhou
+//! et al., "Deep Binarized Convolutional Neural Network Inferences over Encrypted Data", CSCloud
+//! 2020, report, at the sizes of MNIST.
 //!
 //! Each operation is checked against integers once before it is timed.
 //!
-//! `cargo bench -p fhe-benches --bench operations -- convolution` runs those with "convolution" in their name.
+//! `cargo bench -p fhe-benches --bench operations -- convolution` runs those with "convolution" in
+//! their name.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark stops at the first surprise")]
 
@@ -55,7 +57,7 @@ impl Setup {
 
 /// A table on integers of a unit, read half an integer around each.
 fn table(unit: f64, f: impl Fn(i64) -> f64) -> Table {
-    Table::new(2048, |x| f((x / unit).round() as i64))
+    Table::new(2048, |x| f((x / unit).round() as i64)).unwrap()
 }
 
 /// Digits of three bits, the highest first.
@@ -63,7 +65,8 @@ fn digits(x: i64, count: u32) -> Vec<i64> {
     (0..count).rev().map(|i| (x >> (3 * i)) & 7).collect()
 }
 
-/// Whether a number is below another, from their digits: signs of the differences, weighed by powers of two in threes.
+/// Returns whether a number is below another, from their digits: the signs of their differences are
+/// summed with powers of two as weights, three at a time.
 fn less(cpu: &Cpu, x: &Values, y: &Values) -> Values {
     let mut signs = cpu.scaled_values(x, 1).unwrap();
     cpu.add_scaled_values(&mut signs, y, -1).unwrap();
@@ -105,7 +108,8 @@ fn comparison(c: &mut Criterion) {
     group.finish();
 }
 
-/// A rectifier on a number whose first digit is its sign: the sign turns every other digit to zero, or leaves it.
+/// A rectifier on a number whose first digit is its sign: the sign turns every other digit to zero,
+/// or leaves it.
 fn relu(cpu: &Cpu, x: &Values) -> Values {
     let len = x.len();
     let eight = cpu.scaled_values(&cpu.take(x, [0]).unwrap(), 8).unwrap();
@@ -141,8 +145,8 @@ fn rectifier(c: &mut Criterion) {
     group.finish();
 }
 
-/// One filter of 3x3 on an image, then a sign for each of 26x26 positions, then a maximum of each 2x2 if `pool` says so; the
-/// classifier behind it costs nothing.
+/// One filter of 3x3 on an image, then a sign for each of 26x26 positions, then a maximum of each
+/// 2x2 if `pool` says so; the classifier behind it costs nothing.
 fn network(levels: (i64, i64), pool: Option<Pool>) -> PublicNetwork {
     let side = if pool.is_some() { (SIDE - 2) / 2 } else { SIDE - 2 };
     let conv = PublicLayerConfig {
@@ -202,7 +206,8 @@ fn convolution(c: &mut Criterion) {
         });
     }
 
-    // The weights encrypted too: the image is a row, the filter a selector, and one product has all positions.
+    // The weights encrypted too: the image is a row, the filter a selector, and one product has all
+    // positions.
     let mut polynomial = vec![0u64; 2048];
     for (i, &x) in bits.iter().enumerate() {
         polynomial[i] = to_torus(x as f64 / 64.0);

@@ -8,6 +8,7 @@ use fhe_core::engine::clear::Row;
 use fhe_core::store::{DatasetShape, DatasetWriter, Secrecy};
 use fhe_core::{Clear, Engine, from_torus};
 use fhe_data::{Encoded, NUM_CLASSES};
+use fhe_nn::argmax;
 use fhe_train::{Checkpoint, ClearSource, Model, Recipe, Source};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -343,7 +344,7 @@ impl ClearModel {
         let values = key.decrypt_values(&checkpoint.values)?;
         let engine = Clear::exact(key.params());
         let state = &checkpoint.state;
-        let model = Model::resume(&engine, &state.recipe, (rows, &values), state.step)?;
+        let model = Model::resume(&engine, &state.recipe, (rows, &values), state.step, 0)?;
         Ok(Self { model: model.finished(&engine)?, engine })
     }
 
@@ -403,7 +404,7 @@ impl ClearModel {
                 let rows = chunk.iter().map(|&i| data.row(i)).collect();
                 let scores = self.model.scores(&self.engine, &self.engine.selectors(rows))?;
                 let scores: Vec<f64> = scores.into_iter().map(from_torus).collect();
-                Ok(scores.chunks_exact(scores.len() / chunk.len()).map(largest).collect())
+                Ok(scores.chunks_exact(scores.len() / chunk.len()).map(argmax).collect())
             })
             .collect::<Result<_>>()?;
         Ok(chunks.concat())
@@ -420,18 +421,6 @@ impl ClearModel {
         }
         Ok(counts)
     }
-}
-
-/// Returns the index of the largest score.
-#[must_use]
-pub fn largest(scores: &[f64]) -> usize {
-    let mut best = 0;
-    for (k, s) in scores.iter().enumerate() {
-        if *s > scores[best] {
-            best = k;
-        }
-    }
-    best
 }
 
 /// Returns the share of samples on the diagonal.

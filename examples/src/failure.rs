@@ -1,17 +1,27 @@
-//! How a program ends: silently, or with one line on stderr and exit code 1.
+//! How a program ends: silently, or with one line on standard error.
 
 use std::process::ExitCode;
 
+use crate::output::{self, OutputError};
+use crate::signals::{self, Stopped};
+
+/// Status of a program whose standard output nobody reads any more: 128 and the number of SIGPIPE.
+const CLOSED: u8 = 141;
+
 /// Turns the result of a program into its exit code, and says what failed.
+///
+/// A program that was stopped, or whose output was closed, has said all that there is to say.
 #[must_use]
 pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {}", line(&error));
-            ExitCode::FAILURE
-        }
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    if let Some(Stopped(signal)) = error.downcast_ref() {
+        return ExitCode::from(signals::status(*signal));
     }
+    if let Some(OutputError::Closed) = error.downcast_ref() {
+        return ExitCode::from(CLOSED);
+    }
+    output::error(&line(&error));
+    ExitCode::FAILURE
 }
 
 /// Joins an error and its causes by colons. Many errors name their cause already; once is enough.

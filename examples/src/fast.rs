@@ -1,18 +1,16 @@
 //! A preset's training with the fast twin, and what is written down about it.
 
-use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use fhe_core::Params;
 use fhe_data::Encoded;
-use fhe_train::{DeepRecipe, FastTwin, Plan, Provenance, Wraps};
+use fhe_train::{DeepRecipe, FastTwin, MiniBatches, Provenance, Wraps};
 use serde::{Deserialize, Serialize};
 
 use crate::client::{Labelled, check_copies};
-use crate::results::facts;
-use crate::{figure, progress};
+use crate::progress;
 
 /// What a deep network is trained on and tested on.
 #[derive(Clone, Debug)]
@@ -41,8 +39,8 @@ pub struct Outcome {
 }
 
 impl Data {
-    /// Reads `train.i8`, `train-mirrored.i8`, `test.i8` (rows of `width` bytes) and `train.u8`, `test.u8`
-    /// (labels) of a folder.
+    /// Reads `train.i8`, `train-mirrored.i8`, `test.i8` (rows of `width` bytes) and `train.u8`,
+    /// `test.u8` (labels) of a folder.
     ///
     /// # Errors
     /// Those of the files.
@@ -90,15 +88,15 @@ pub fn train(
     let start = Instant::now();
     let (count, copies) = (data.train.labels.len(), 1 + usize::from(recipe.mirrored));
     check_copies(count / copies, copies, batch)?;
-    let plan = Plan { batches: count.div_ceil(batch) / copies, batch };
-    let mut twin = FastTwin::new(params, recipe, plan, noise)?;
-    let steps = plan.batches * recipe.passes;
+    let batches = MiniBatches { batches: count.div_ceil(batch) / copies, batch };
+    let mut twin = FastTwin::new(params, recipe, batches, noise)?;
+    let steps = batches.batches * recipe.passes;
     let every = steps.div_ceil(tests.max(1));
     let (mut images, mut lookups, mut curve) = (0, 0, Vec::new());
     let labels: Vec<u32> = data.train.labels.iter().map(|&label| label.into()).collect();
     let bar = progress::bar("fast twin", steps as u64, "steps");
     for step in 0..steps {
-        let index = step % (plan.batches * copies);
+        let index = step % (batches.batches * copies);
         let range = index * batch..((index + 1) * batch).min(count);
         let x: Vec<&[i8]> = range.clone().map(|i| data.train.features.row(i)).collect();
         let work = twin.train_step(&x, &labels[range])?;
@@ -206,63 +204,4 @@ impl FastResults {
             lost_errors: run.wraps.errors.clone(),
         })
     }
-
-    /// Draws the learning curve as SVG.
-    ///
-    /// # Errors
-    /// Those of the file.
-    pub fn draw(&self, path: &Path) -> Result<()> {
-        let exact = self.repeats.iter().find(|run| run.0.is_none());
-        let exact = exact.map_or(self.accuracy, |run| run.1);
-        figure::learning_curve(path, &self.curve, "noisy twin, in the clear", exact)
-    }
-
-    /// Returns the results as a section of the book.
-    #[must_use]
-    pub fn section(&self, name: &str) -> String {
-        let repeats = self.repeats.iter().map(|(seed, accuracy)| {
-            let what = seed.map_or_else(|| "exact".to_owned(), |seed| format!("seed {seed}"));
-            format!("{accuracy:.4} ({what})")
-        });
-        let numbers = |x: &[u64]| x.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
-        let rows = [
-            ("what", self.what.clone()),
-            ("top-1", repeats.collect::<Vec<_>>().join(", ")),
-            ("test images", self.test_images.to_string()),
-            ("training images", self.images.to_string()),
-            ("lookups of the encrypted training", self.lookups.to_string()),
-            ("mini-batch", self.batch.to_string()),
-            ("pre-activations that wrap, by layer", numbers(&self.wraps)),
-            ("errors beyond their range, by layer", numbers(&self.lost_errors)),
-            ("simulation, wall time of the first seed", format!("{:.0} s", self.wall_seconds)),
-            ("threads", self.threads.to_string()),
-            ("parameter set", format!("`{}`", self.parameter_set)),
-            ("data set", self.dataset.clone()),
-            ("machine", self.machine.clone()),
-            ("command", format!("`{}`", self.command)),
-            ("commit", format!("`{}`", self.commit)),
-        ];
-        let mut text = facts(name, &rows);
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "\n![learning curve](figures/{name}-curve.svg)");
-        text
-    }
-}
-
-/// One line about a run.
-#[must_use]
-pub fn line(seed: Option<u64>, run: &Outcome, test_images: usize) -> String {
-    let mut line = seed.map_or_else(|| "exact".into(), |seed| format!("noise {seed}"));
-    // Writing to a string cannot fail.
-    let _ = write!(
-        line,
-        ": {:.4} on {test_images} test images, {} images, {} lookups, {:.1} s; wraps {:?}, lost errors {:?}",
-        run.accuracy,
-        run.images,
-        run.lookups,
-        run.wall_seconds,
-        run.wraps.pre_activations,
-        run.wraps.errors
-    );
-    line
 }

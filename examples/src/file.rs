@@ -1,12 +1,9 @@
 //! Small files that appear whole or not at all.
 
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use fhe_core::store::Secrecy;
+use fhe_core::store::{Secrecy, write_whole};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -30,21 +27,10 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     write(path, &json, Secrecy::Public)
 }
 
-/// Writes `NAME.part`, flushes it to the disk and renames it to `NAME`.
+/// As [`write_whole`].
 ///
 /// # Errors
-/// Those of the system, with the file; a former file `NAME` is then as it was.
+/// Those of the system, with the file; a former file is then as it was.
 pub fn write(path: &Path, bytes: &[u8], secrecy: Secrecy) -> Result<()> {
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    let mode = if secrecy == Secrecy::Secret { 0o600 } else { 0o644 };
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(mode)
-        .open(&part)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| std::fs::rename(&part, path))
-        .with_context(|| format!("writing {}", path.display()))
+    Ok(write_whole(path, bytes, secrecy)?)
 }

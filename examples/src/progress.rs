@@ -1,14 +1,21 @@
-//! Progress with the time that is left: a bar on a terminal; elsewhere, such as in a log, a line at
-//! the start, about every 30 seconds and at the end. All of it goes to stderr.
+//! Progress with the time that is left.
+//!
+//! On a terminal it is a bar. Elsewhere, such as in a log, it is a line on standard error at the
+//! start, about every 30 seconds and at the end. With `--json` it is an event at the start, at most
+//! once a second and at the end. With `--quiet` there is none.
 
 use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{FormattedDuration, ProgressBar, ProgressStyle};
+use indicatif::{FormattedDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Time between two lines.
+use crate::output::{self, Progress};
+
+/// Time between two lines for people.
 const BETWEEN_LINES: Duration = Duration::from_secs(30);
+/// Time between two events for programs.
+const BETWEEN_EVENTS: Duration = Duration::from_secs(1);
 
 /// The progress of one job.
 #[derive(Debug)]
@@ -33,9 +40,19 @@ pub fn bar_from(what: &str, first: u64, total: u64, unit: &str) -> Bar {
     let style = ProgressStyle::with_template(&template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .progress_chars("=> ");
-    let bar = ProgressBar::new(total).with_style(style).with_position(first);
+    let (manner, terminal) = (output::manner(), std::io::stderr().is_terminal());
+    let bar = ProgressBar::with_draw_target(
+        Some(total),
+        if manner.json || manner.quiet {
+            ProgressDrawTarget::hidden()
+        } else {
+            ProgressDrawTarget::stderr()
+        },
+    );
+    let bar = bar.with_style(style).with_position(first);
     bar.reset_eta();
-    let lines = (!std::io::stderr().is_terminal()).then(|| Lines::start(what, first, total, unit));
+    let in_lines = !manner.quiet && (manner.json || !terminal);
+    let lines = in_lines.then(|| Lines::start(what, first, total, unit));
     Bar { bar, lines }
 }
 
@@ -87,16 +104,23 @@ struct Lines {
 
 impl Lines {
     fn start(what: &str, first: u64, total: u64, unit: &str) -> Self {
-        eprintln!("{what}: {first}/{total} {unit}");
         let (what, unit, started) = (what.into(), unit.into(), Instant::now());
-        Self { what, first, total, unit, started, due: Mutex::new(started + BETWEEN_LINES) }
+        let due = Mutex::new(started + between());
+        let lines = Self { what, first, total, unit, started, due };
+        if output::manner().json {
+            lines.show(first, "");
+        } else {
+            let Self { what, unit, .. } = &lines;
+            output::to_stderr(format_args!("{what}: {first}/{total} {unit}"));
+        }
+        lines
     }
 
     fn show_if_due(&self, position: u64, message: &str) {
         let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if now >= *due {
-            *due = now + BETWEEN_LINES;
+            *due = now + between();
             self.show(position, message);
         }
     }
@@ -104,12 +128,26 @@ impl Lines {
     fn show(&self, position: u64, message: &str) {
         let Self { what, total, unit, .. } = self;
         let elapsed = self.started.elapsed();
-        let rate = position.saturating_sub(self.first) as f64 / elapsed.as_secs_f64().max(1e-9);
-        let left = (total.saturating_sub(position) as f64 / rate.max(1e-9)).min(1e9);
-        let (took, eta) =
-            (FormattedDuration(elapsed), FormattedDuration(Duration::from_secs_f64(left)));
-        eprintln!("{what}: {position}/{total} {unit} {rate:.2}/s {message} in {took}, eta {eta}");
+        let per_second =
+            position.saturating_sub(self.first) as f64 / elapsed.as_secs_f64().max(1e-9);
+        let seconds_left = (total.saturating_sub(position) as f64 / per_second.max(1e-9)).min(1e9);
+        if output::manner().json {
+            let (done, total) = (position, *total);
+            let progress = Progress { what, done, total, unit, per_second, seconds_left, message };
+            output::progress(&progress);
+            return;
+        }
+        let took = FormattedDuration(elapsed);
+        let left = FormattedDuration(Duration::from_secs_f64(seconds_left));
+        output::to_stderr(format_args!(
+            "{what}: {position}/{total} {unit} {per_second:.2}/s {message} in {took}, eta {left}"
+        ));
     }
+}
+
+/// Returns the time between two lines.
+fn between() -> Duration {
+    if output::manner().json { BETWEEN_EVENTS } else { BETWEEN_LINES }
 }
 
 /// Shows stages one after another, a bar each.

@@ -100,9 +100,8 @@ pub fn score(engine: &Cpu, model: &Path, query: &Path) -> Result<Values> {
 /// # Errors
 /// Those of the file.
 pub fn write_scores(path: &Path, engine: &Cpu, scores: &Values) -> Result<()> {
-    let bytes: Vec<u8> = scores.elements().iter().flat_map(|x| x.to_le_bytes()).collect();
     let header = Header::new(SCORES, engine.params(), engine.key_id(), serde_json::Value::Null);
-    Ok(write_file(path, header, Secrecy::Public, &bytes)?)
+    Ok(write_file(path, header, Secrecy::Public, &scores.to_le_bytes())?)
 }
 
 /// Reads encrypted scores made under a key.
@@ -112,11 +111,6 @@ pub fn write_scores(path: &Path, engine: &Cpu, scores: &Values) -> Result<()> {
 pub fn read_scores(path: &Path, params: &Params, key_id: &str) -> Result<Values> {
     let reader = ChunkReader::open(path, SCORES)?;
     reader.expect_key(params, key_id)?;
-    let elements = reader
-        .read_all()?
-        .chunks_exact(8)
-        .map(|b| b.iter().rev().fold(0, |x, &b| x << 8 | u64::from(b)))
-        .collect();
-    Values::from_elements(params.row_size, elements)
+    Values::from_le_bytes(params.row_size, &reader.read_all()?)
         .with_context(|| format!("{}: the scores have another dimension", path.display()))
 }

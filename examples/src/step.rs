@@ -1,7 +1,5 @@
 //! One training step of a network on ciphertexts, beside its twins in the clear.
 
-use std::fmt::Write as _;
-
 use anyhow::Result;
 use fhe_core::engine::clear;
 use fhe_core::engine::cpu;
@@ -13,7 +11,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::audit::{Audit, Findings, Seen};
 use crate::client::Labelled;
-use crate::results::facts;
 
 /// The encrypted mini-batches and what they are known to hold.
 #[derive(Debug)]
@@ -48,7 +45,8 @@ impl Source<Audit<'_>> for AuditSource<'_> {
     }
 }
 
-/// Returns the weights of every layer as torus fractions, in the order output, channel, row, column.
+/// Returns the weights of every layer as torus fractions, in the order output, channel, row,
+/// column.
 fn weights<E: Engine>(
     engine: &E,
     deep: &Deep<E>,
@@ -181,7 +179,8 @@ pub struct StepResults {
     pub predicted_seconds: f64,
     /// Threads.
     pub threads: usize,
-    /// Seconds of one raw key switch and bootstrap on one thread while all do the same, before and after.
+    /// Seconds of one raw key switch and bootstrap on one thread while all do the same, before and
+    /// after.
     pub raw_seconds: f64,
     /// Wall time over lookups times raw bootstrapping cost over threads.
     pub efficiency: f64,
@@ -207,82 +206,6 @@ pub struct StepResults {
     pub findings: Findings,
     /// The public recipe.
     pub recipe: Recipe,
-}
-
-impl StepResults {
-    /// Returns the results as a section of the book.
-    #[must_use]
-    pub fn section(&self, name: &str) -> String {
-        let per_lookup = self.wall_seconds * self.threads as f64 / self.lookups.max(1) as f64;
-        let rows = [
-            ("encrypted images", self.images.to_string()),
-            ("parameters, all updated", self.parameters.to_string()),
-            ("lookups", self.lookups.to_string()),
-            ("server's moves, wall time", format!("{:.0} s", self.wall_seconds)),
-            ("the same, predicted", format!("{:.0} s", self.predicted_seconds)),
-            ("an image", format!("{:.1} s", self.wall_seconds / self.images.max(1) as f64)),
-            (
-                "a parameter",
-                format!("{:.2} ms", 1e3 * self.wall_seconds / self.parameters.max(1) as f64),
-            ),
-            ("threads", self.threads.to_string()),
-            ("wall time x threads / lookups", format!("{:.1} ms", per_lookup * 1e3)),
-            (
-                "raw key switch + bootstrap in the same run",
-                format!("{:.1} ms", self.raw_seconds * 1e3),
-            ),
-            ("efficiency", format!("{:.3}", self.efficiency)),
-            ("largest memory", format!("{:.2} GB", self.peak_memory_bytes as f64 / 1e9)),
-            ("parameter set", format!("`{}`", self.parameter_set)),
-            ("seed", self.seed.to_string()),
-            ("machine", self.machine.clone()),
-            ("command", format!("`{}`", self.command)),
-            ("commit", format!("`{}`", self.commit)),
-        ];
-        let mut text = facts(name, &rows);
-        // Writing to a string cannot fail.
-        let _ = write!(
-            text,
-            "\nThe update of every layer, torus fractions as powers of two. Predicted: the mean of {} twins with noise.\n\n\
-             | layer | weights | update | its noise | predicted | correlation with the exact twin | predicted |\n\
-             |---|---|---|---|---|---|---|\n",
-            self.twins
-        );
-        for l in &self.layers {
-            let _ = writeln!(
-                text,
-                "| {} | {} | {:.2} | {:.2} | {:.2} | {:.4} | {:.4} |",
-                l.name,
-                l.weights,
-                l.update.log2(),
-                l.measured_noise.log2(),
-                l.predicted_noise.log2(),
-                l.correlation,
-                l.predicted_correlation
-            );
-        }
-        let _ = write!(
-            text,
-            "\nThe noise of every move, decrypted and compared with the same move in the clear on the decrypted inputs.\n\n\
-             | move | numbers | measured | predicted |\n|---|---|---|---|\n"
-        );
-        let bits = |x: f64| if x > 0.0 { format!("{:.2}", x.log2()) } else { "none".into() };
-        for (name, noise) in &self.findings.noise {
-            let _ = writeln!(
-                text,
-                "| {name} | {} | {} | {} |",
-                noise.numbers,
-                bits(noise.measured),
-                bits(noise.predicted)
-            );
-        }
-        text.push_str("\nThe server's time.\n\n| move | seconds | share |\n|---|---|---|\n");
-        for (name, seconds) in &self.findings.seconds {
-            let share = 100.0 * seconds / self.wall_seconds;
-            let _ = writeln!(text, "| {name} | {seconds:.0} | {share:.1} % |");
-        }
-        text
-    }
 }
 
 #[cfg(test)]

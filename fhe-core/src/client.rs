@@ -67,8 +67,8 @@ impl ClientKey {
         format!("{:032x}", self.seed.derive("key id", 0, self.params.hash().as_bytes()).0)
     }
 
-    /// Returns a keyed digest: equal for equal data under this key, and nothing more to anyone without
-    /// the key.
+    /// Returns a keyed digest: equal for equal data under this key, and nothing more to anyone
+    /// without the key.
     #[must_use]
     pub fn digest(&self, data: &[u8]) -> String {
         format!("{:032x}", self.derive("digest", 0, data).0)

@@ -129,3 +129,53 @@ impl Error {
         move |source| Self::Io { op, path, source }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_strings() {
+        let (op, path) = ("save", || PathBuf::from("run/a.key"));
+        let system = || std::io::Error::other("no space");
+        let (got, expected) = ("a".to_owned(), "b".to_owned());
+        let cases = [
+            (
+                Error::Shape { op, what: "values", got: 5, expected: 6 },
+                "save: got 5 values, expected 6",
+            ),
+            (Error::Index { op, index: 5, len: 4 }, "save: index 5 is outside a list of 4"),
+            (
+                Error::Magnitude { op, index: 5, got: -9, bound: 7 },
+                "save: number 5 is -9, at most 7 in size is possible",
+            ),
+            (Error::Random(system()), "drawing random bytes: no space"),
+            (Error::Repeated { op, coefficient: 5 }, "save: coefficient 5 is filled twice"),
+            (
+                Error::NoLists { op, name: "toy".into() },
+                "save: parameter set toy has no gadgets for lists",
+            ),
+            (
+                Error::Params { name: "toy".into(), field: "pack", got: 16, rule: "must be 15" },
+                "parameter set toy: pack is 16, must be 15",
+            ),
+            (
+                Error::UnknownParams { name: "toi".into(), known: "toy, secure".into() },
+                "no parameter set is called \"toi\"; known: toy, secure",
+            ),
+            (Error::Io { op, path: path(), source: system() }, "save run/a.key: no space"),
+            (Error::Locked { path: path() }, "run/a.key: another process is at work here"),
+            (
+                Error::Corrupt { path: path(), field: "chunk 1 of 2".into(), problem: "it is cut" },
+                "run/a.key: chunk 1 of 2: it is cut",
+            ),
+            (
+                Error::Mismatch { path: path(), field: "key", got, expected },
+                "run/a.key: key is a, expected b",
+            ),
+        ];
+        for (error, text) in cases {
+            assert_eq!(error.to_string(), text);
+        }
+    }
+}

@@ -34,15 +34,17 @@ fn t_uniform(bits: u32) -> f64 {
 
 /// Variance of one digit of a balanced decomposition.
 fn digit(g: Gadget) -> f64 {
-    (4f64.powi(g.base_log as i32) + 2.0) / 12.0
+    (4f64.powi(g.base_log.min(512) as i32) + 2.0) / 12.0
 }
 
 /// Variance of what a gadget does not see: uniform rounding to `b l` bits.
 fn rounding(g: Gadget) -> f64 {
-    4f64.powi(-((g.base_log * g.levels) as i32)) / 12.0
+    // More bits than a torus element has leave nothing to round.
+    4f64.powi(-(g.base_log.saturating_mul(g.levels).min(512) as i32)) / 12.0
 }
 
-/// Draws from the standard normal distribution (Box and Muller 1958), two numbers of `rng` each time.
+/// Draws from the standard normal distribution (Box and Muller 1958), two numbers of `rng` each
+/// time.
 pub fn gaussian(rng: &mut impl Rng) -> f64 {
     let u: f64 = 1.0 - rng.random::<f64>();
     let v: f64 = rng.random();
@@ -50,7 +52,7 @@ pub fn gaussian(rng: &mut impl Rng) -> f64 {
 }
 
 impl Noise {
-    /// The formulas of a set.
+    /// Returns the formulas of a parameter set.
     #[must_use]
     pub fn new(params: &Params) -> Self {
         Self { params: params.clone() }
@@ -60,23 +62,24 @@ impl Noise {
         self.params.row_size as f64
     }
 
-    /// Of a fresh row, selector row or value.
+    /// Returns the variance of a fresh row, selector row or value.
     #[must_use]
     pub fn fresh(&self) -> f64 {
         t_uniform(self.params.row_noise_bits)
     }
 
-    /// Selectors that the client encrypts: `2 V_row`.
+    /// Returns the noise of selectors that the client encrypts: `2 V_row`.
     #[must_use]
     pub fn fresh_selectors(&self) -> SelectorKind {
         SelectorKind { gadget: self.params.selector, rows: 2.0 * self.fresh() }
     }
 
-    /// Selectors promoted from `len` values each, of variance V; None if the set cannot promote:
-    /// `2 V_list + (len/N + len/2) (V + V_rounding)`.
+    /// Returns the noise of selectors promoted from `len` values each, of variance V, or None if
+    /// the set cannot promote: `2 V_list + (len/N + len/2) (V + V_rounding)`.
     ///
     /// Both rows have the noise of packing. The rounding and the values' own noise e is in `len`
-    /// coefficients of the row of m; the other row has -S e, a sum of len/2 of them in each coefficient.
+    /// coefficients of the row of m; the other row has -S e, a sum of len/2 of them in each
+    /// coefficient.
     #[must_use]
     pub fn promoted_selectors(&self, len: usize, variance: f64) -> Option<SelectorKind> {
         let gadget = self.params.lists?.selector;
@@ -85,8 +88,9 @@ impl Noise {
         Some(SelectorKind { gadget, rows })
     }
 
-    /// That a sum of products adds to each coefficient; `squared_norms` is the sum of `|m|^2` over
-    /// the terms: `terms l N V_rows (B^2+2)/12 + squared_norms (1 + N/2) / (12 B^2l)`.
+    /// Returns the variance that a sum of products adds to each coefficient; `squared_norms` is the
+    /// sum of `|m|^2` over the terms:
+    /// `terms l N V_rows (B^2+2)/12 + squared_norms (1 + N/2) / (12 B^2l)`.
     ///
     /// The noise of the rows themselves is multiplied by the selector, which is not counted here.
     /// The transform's own rounding is in [`Noise::transform`].
@@ -98,10 +102,10 @@ impl Noise {
             + squared_norms * rounding(g) * (1.0 + self.size() / 2.0)
     }
 
-    /// Rounding of the double-precision transform: `polynomials` digit polynomials times rows whose
-    /// coefficients fill the torus. Each product coefficient is a sum of N terms of standard
-    /// deviation `B/sqrt(12) / sqrt(12)`, computed with a relative error of about
-    /// `2^-53 sqrt(log2 N)` of its root mean square; the body adds once, the mask times S.
+    /// Returns the variance of the rounding of the double-precision transform: `polynomials` digit
+    /// polynomials times rows whose coefficients fill the torus. Each product coefficient is a sum
+    /// of N terms of standard deviation `B/sqrt(12) / sqrt(12)`, computed with a relative error of
+    /// about `2^-53 sqrt(log2 N)` of its root mean square; the body adds once, the mask times S.
     #[must_use]
     pub fn transform(&self, g: Gadget, polynomials: f64) -> f64 {
         let unit = 2f64.powi(-53);
@@ -109,7 +113,7 @@ impl Noise {
         sum * unit * unit * self.size().log2() * (1.0 + self.size() / 2.0)
     }
 
-    /// That reflection adds: `l N V_row (B^2+2)/12 + N / (24 B^2l)`.
+    /// Returns the variance that reflection adds: `l N V_row (B^2+2)/12 + N / (24 B^2l)`.
     #[must_use]
     pub fn reflect(&self) -> f64 {
         let g = self.params.reflect;
@@ -118,15 +122,16 @@ impl Noise {
             + self.transform(g, f64::from(g.levels))
     }
 
-    /// That packing adds to every coefficient of a constant row: `l N V_row (B^2+2)/12`.
+    /// Returns the variance that packing adds to every coefficient of a constant row:
+    /// `l N V_row (B^2+2)/12`.
     #[must_use]
     pub fn pack_constant(&self) -> f64 {
         let g = self.params.pack;
         f64::from(g.levels) * self.size() * self.fresh() * digit(g)
     }
 
-    /// That packing a list of `len` values adds to every coefficient: `len l N V_row (B^2+2)/12`, and
-    /// the transform's rounding. 0 if the set cannot.
+    /// Returns the variance that packing a list of `len` values adds to every coefficient:
+    /// `len l N V_row (B^2+2)/12`, and the transform's rounding. 0 if the set cannot.
     #[must_use]
     pub fn pack_list(&self, len: usize) -> f64 {
         let Some(g) = self.params.lists.map(|lists| lists.pack) else { return 0.0 };
@@ -135,20 +140,20 @@ impl Noise {
         len as f64 * (gadget + self.transform(g, polynomials) / self.size())
     }
 
-    /// That packing a list adds to the coefficients that hold values: `N / (24 B^2l)`. 0 if the set
-    /// cannot.
+    /// Returns the variance that packing a list adds to the coefficients that hold values:
+    /// `N / (24 B^2l)`. 0 if the set cannot.
     #[must_use]
     pub fn pack_list_rounding(&self) -> f64 {
         self.params.lists.map_or(0.0, |lists| rounding(lists.pack) * self.size() / 2.0)
     }
 
-    /// That packing adds to coefficient 0 of a constant row: `N / (24 B^2l)`.
+    /// Returns the variance that packing adds to coefficient 0 of a constant row: `N / (24 B^2l)`.
     #[must_use]
     pub fn pack_rounding(&self) -> f64 {
         rounding(self.params.pack) * self.size() / 2.0
     }
 
-    /// Of the key switch: `l N V_short (B^2+2)/12 + N / (24 B^2l)`.
+    /// Returns the variance of the key switch: `l N V_short (B^2+2)/12 + N / (24 B^2l)`.
     #[must_use]
     pub fn key_switch(&self) -> f64 {
         let g = self.params.key_switch;
@@ -156,23 +161,25 @@ impl Noise {
         f64::from(g.levels) * self.size() * short * digit(g) + rounding(g) * self.size() / 2.0
     }
 
-    /// Of the centred switch to 2 N / tables exponents: `(1 + n/4) (tables / 2N)^2 / 12`.
+    /// Returns the variance of the centred switch to 2 N / tables exponents:
+    /// `(1 + n/4) (tables / 2N)^2 / 12`.
     #[must_use]
     pub fn modulus_switch(&self, tables: usize) -> f64 {
         let step = tables as f64 / (2.0 * self.size());
         (1.0 + self.params.short_dimension as f64 / 4.0) * step * step / 12.0
     }
 
-    /// With which a lookup reads its input, on top of the input's own noise. The rounding of the
-    /// body to a slot is done by the table itself and not counted.
+    /// Returns the variance with which a lookup reads its input, on top of the input's own noise.
+    /// The rounding of the body to a slot is done by the table itself and not counted.
     #[must_use]
     pub fn lookup_input(&self, tables: usize) -> f64 {
         let step = tables as f64 / (2.0 * self.size());
         self.key_switch() + self.modulus_switch(tables) - step * step / 12.0
     }
 
-    /// Of a lookup's output: `(n/g) (2 (2^g - 1) 2 l N V_row (B^2+2)/12 + (1 + N/2) / (12 B^2l))`, with
-    /// the transform's rounding, for steps of g key bits.
+    /// Returns the variance of a lookup's output:
+    /// `(n/g) (2 (2^g - 1) 2 l N V_row (B^2+2)/12 + (1 + N/2) / (12 B^2l))`, with the transform's
+    /// rounding, for steps of g key bits.
     ///
     /// Each of the `2^g - 1` products of a step is multiplied by some `X^a - 1`, which doubles its
     /// variance. A step rounds the row once, whatever the key bits are.

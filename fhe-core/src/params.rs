@@ -171,12 +171,12 @@ impl Params {
         })
     }
 
-    /// The set for deep networks: less noise in lookups and their inputs than [`Params::secure128`] has, and
-    /// gadgets for lists.
+    /// The set for deep networks: less noise in lookups and their inputs than [`Params::secure128`]
+    /// has, and gadgets for lists.
     ///
     /// The short pair, (n = 759, TUniform(49)), is that of tfhe-rs 1.8
-    /// (`shortint/parameters/v1_8/classic/tuniform/p_fail_2_minus_128/ks_pbs_gpu.rs`), published as at least
-    /// 128 bits secure.
+    /// (`shortint/parameters/v1_8/classic/tuniform/p_fail_2_minus_128/ks_pbs_gpu.rs`), published as
+    /// at least 128 bits secure.
     ///
     /// # Errors
     /// None in practice, as for [`Params::secure128`].
@@ -206,7 +206,8 @@ impl Params {
         })
     }
 
-    /// The set for networks with public weights: one level a lookup, hence the quickest, with outputs of few bits.
+    /// The set for networks with public weights: one level a lookup, hence the quickest, with
+    /// outputs of few bits.
     ///
     /// Both noise pairs are those of [`Params::secure128_deep`].
     ///
@@ -272,11 +273,12 @@ impl Params {
         &self.0.hash
     }
 
-    /// Returns B/2, the largest size of an integer in a selector that a client encrypts, where B is the
-    /// base of [`ParamsSpec::selector`].
+    /// Returns B/2, the largest size of an integer in a selector that a client encrypts, where B is
+    /// the base of [`ParamsSpec::selector`]; 2^30 if the base is above 2^31.
     ///
-    /// A larger one wraps around in the first level. Long before that it is noise that counts: a product
-    /// multiplies by the integers what the gadget rounds away, `1 / B^l` of the torus for each.
+    /// A larger one wraps around in the first level. Long before that it is noise that counts: a
+    /// product multiplies by the integers what the gadget rounds away, `1 / B^l` of the torus for
+    /// each.
     #[must_use]
     pub fn selector_bound(&self) -> u32 {
         1 << (self.selector.base_log - 1).min(30)

@@ -23,8 +23,8 @@ impl Seed {
         Self(bytes)
     }
 
-    /// Takes a number as the seed: **no secrecy at all**, whatever the parameter set. For tests, and
-    /// for figures that others must be able to reproduce.
+    /// Takes a number as the seed: **no secrecy at all**, whatever the parameter set. For tests,
+    /// and for figures that others must be able to reproduce.
     #[must_use]
     pub fn from_number(number: u64) -> Self {
         Self(blake3::derive_key("fhe-core 2026 reproducible seed v1", &number.to_le_bytes()))

@@ -1,5 +1,9 @@
 use crate::params::Gadget;
 use crate::torus::to_torus;
+use crate::{Error, Result};
+
+/// Most slots of a table: the largest row size there is.
+const MOST_SLOTS: usize = 1 << 14;
 
 /// A function from the half torus to the torus, as a lookup applies it.
 ///
@@ -8,36 +12,58 @@ use crate::torus::to_torus;
 /// function that saturates at the ends therefore reads an input just outside the range correctly.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
+    /// A power of two of them, at most [`MOST_SLOTS`].
     entries: Vec<u64>,
 }
 
 impl Table {
     /// Samples `f` at the middle of `slots` slots of `[-1/4, 1/4)`; `f` returns torus fractions.
     ///
+    /// # Errors
+    /// [`Error::Shape`] if `slots` is no power of two, or more than 16,384.
+    ///
     /// ```
+    /// # fn main() -> fhe_core::Result<()> {
     /// // The sign, with outputs +-1/8.
-    /// let sign = fhe_core::Table::new(2048, |x| if x < 0.0 { -0.125 } else { 0.125 });
+    /// let sign = fhe_core::Table::new(2048, |x| if x < 0.0 { -0.125 } else { 0.125 })?;
     /// assert_eq!(sign.at(fhe_core::to_torus(0.1)), fhe_core::to_torus(0.125));
     /// assert_eq!(sign.at(fhe_core::to_torus(0.4)), fhe_core::to_torus(-0.125).wrapping_neg());
+    /// # Ok(())
+    /// # }
     /// ```
-    #[must_use]
-    pub fn new(slots: usize, f: impl Fn(f64) -> f64) -> Self {
+    pub fn new(slots: usize, f: impl Fn(f64) -> f64) -> Result<Self> {
+        if !slots.is_power_of_two() || slots > MOST_SLOTS {
+            let (op, what) = ("table", "slots (a power of two is needed)");
+            let expected = slots.min(MOST_SLOTS).next_power_of_two();
+            return Err(Error::Shape { op, what, got: slots, expected });
+        }
         let entries =
             (0..slots).map(|i| to_torus(f(-0.25 + 0.5 * (i as f64) / (slots as f64)))).collect();
-        Self { entries }
+        Ok(Self { entries })
     }
 
     /// Samples `f`, whose values are integers, once for each level of a gadget: table j gives
     /// `f(x) / B^(j+1)`, which is what [`crate::Engine::promote`] takes.
     ///
+    /// # Errors
+    /// [`Error::Shape`] as for [`Table::new`], or if the gadget keeps more than 64 bits.
+    ///
     /// ```
     /// use fhe_core::{Table, params::Gadget, to_torus};
+    /// # fn main() -> fhe_core::Result<()> {
     /// let step = |x: f64| (8.0 * x).round() as i32;
-    /// let tables = Table::levels(1024, Gadget { base_log: 7, levels: 3 }, step);
+    /// let tables = Table::levels(1024, Gadget { base_log: 7, levels: 3 }, step)?;
     /// assert_eq!(tables[1].at(to_torus(0.2)), to_torus(2.0 / 16384.0));
+    /// # Ok(())
+    /// # }
     /// ```
-    #[must_use]
-    pub fn levels(slots: usize, gadget: Gadget, f: impl Fn(f64) -> i32) -> Vec<Self> {
+    pub fn levels(slots: usize, gadget: Gadget, f: impl Fn(f64) -> i32) -> Result<Vec<Self>> {
+        let got = (gadget.base_log as usize).saturating_mul(gadget.levels as usize);
+        if got > 64 || gadget.levels > 64 {
+            let (op, what) = ("table", "bits of a gadget (at most)");
+            let got = got.max(gadget.levels as usize);
+            return Err(Error::Shape { op, what, got, expected: 64 });
+        }
         (1..=gadget.levels as i32)
             .map(|level| {
                 let unit = 2f64.powi(-(gadget.base_log as i32) * level);
@@ -58,8 +84,9 @@ impl Table {
         &self.entries
     }
 
-    /// Returns the width of the narrowest run of equal entries, as a fraction of the torus. Runs at the two
-    /// ends count as they stand, unless the table goes on with the same value by the negacyclic rule.
+    /// Returns the width of the narrowest run of equal entries, as a fraction of the torus. Runs at
+    /// the two ends count as they stand, unless the table goes on with the same value by the
+    /// negacyclic rule.
     #[must_use]
     pub fn plateau(&self) -> f64 {
         let mut runs: Vec<usize> = self.entries.chunk_by(|x, y| x == y).map(<[u64]>::len).collect();
@@ -87,5 +114,36 @@ impl Table {
         let rounded = phase.wrapping_add(1 << 62).wrapping_add(1 << (shift - 1)) >> shift;
         let index = rounded as usize;
         if index < slots { self.entries[index] } else { self.entries[index - slots].wrapping_neg() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_that_no_lookup_has_are_refused() {
+        let refused = |slots| Table::new(slots, |x| x).unwrap_err().to_string();
+        for (slots, expected) in [(0, 1), (3, 4), (1000, 1024), (1 << 15, 1 << 14)] {
+            let text =
+                format!("table: got {slots} slots (a power of two is needed), expected {expected}");
+            assert_eq!(refused(slots), text);
+        }
+        assert!(refused(usize::MAX).contains("expected 16384"));
+        let odd = [(u32::MAX, u32::MAX), (0, u32::MAX), (9, 8)];
+        for (base_log, levels) in odd {
+            assert!(Table::levels(64, Gadget { base_log, levels }, |_| 1).is_err());
+        }
+        assert_eq!(Table::levels(64, Gadget { base_log: 7, levels: 0 }, |_| 1).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn the_smallest_table_has_one_slot() {
+        let table = Table::new(1, |_| 0.125).unwrap();
+        // Its middle is at -1/4.
+        let at = [-0.4, -0.1, 0.1, 0.4].map(|x| table.at(to_torus(x)));
+        let eighth = to_torus(0.125);
+        assert_eq!(at, [eighth, eighth, eighth.wrapping_neg(), eighth.wrapping_neg()]);
+        assert_eq!((table.slot(), table.plateau()), (1 << 63, 0.5));
     }
 }

@@ -5,8 +5,8 @@ use crate::{Error, Result, Table};
 ///
 /// A polynomial holds r tables of N / r slots each, interleaved: coefficient `i r + t` is slot i of
 /// table t. The rotation takes the value's slot to coefficient 0, so that coefficient `i r + t` of
-/// the rotated polynomial is table t read i slots beyond the value. All that is extracted shares the
-/// noise with which the value is read.
+/// the rotated polynomial is table t read i slots beyond the value. All that is extracted shares
+/// the noise with which the value is read.
 ///
 /// - [`TestPolynomial::new`]: one table, read at the value.
 /// - [`TestPolynomial::interleaved`]: several tables, each read at the value, which is read r times
@@ -31,13 +31,14 @@ impl TestPolynomial {
     /// Several tables, each read at the value.
     ///
     /// # Errors
-    /// [`Error::Shape`] if their number is no power of two, or one has not as many slots as the first.
+    /// [`Error::Shape`] if their number is no power of two, or one has not as many slots as the
+    /// first.
     ///
     /// ```
     /// use fhe_core::{Table, TestPolynomial};
     /// # fn main() -> fhe_core::Result<()> {
-    /// let sign = Table::new(1024, |x| if x < 0.0 { -0.125 } else { 0.125 });
-    /// let half = Table::new(1024, |x| x / 2.0);
+    /// let sign = Table::new(1024, |x| if x < 0.0 { -0.125 } else { 0.125 })?;
+    /// let half = Table::new(1024, |x| x / 2.0)?;
     /// let both = TestPolynomial::interleaved(vec![sign.clone(), half])?;
     /// assert_eq!((both.size(), both.extracted()), (2048, &[0, 1][..]));
     /// assert!(TestPolynomial::interleaved(vec![sign; 3]).is_err());
@@ -69,7 +70,7 @@ impl TestPolynomial {
     /// use fhe_core::{Table, TestPolynomial};
     /// # fn main() -> fhe_core::Result<()> {
     /// // Whether a value is above 0, and whether it is above -1/8.
-    /// let sign = Table::new(2048, |x| if x < 0.0 { -0.125 } else { 0.125 });
+    /// let sign = Table::new(2048, |x| if x < 0.0 { -0.125 } else { 0.125 })?;
     /// let both = TestPolynomial::at_offsets(sign, vec![0, 512])?;
     /// assert_eq!(both.extracted(), [0, 512]);
     /// # Ok(())

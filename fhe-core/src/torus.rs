@@ -1,6 +1,6 @@
 //! The torus R/Z as 64-bit integers: `t` stands for `t / 2^64`.
 
-/// Returns the torus element nearest to `x` modulo one.
+/// Returns the torus element nearest to `x` modulo one; 0 for what is no number, or infinite.
 ///
 /// ```
 /// assert_eq!(fhe_core::to_torus(0.25), 1 << 62);

@@ -109,21 +109,22 @@ fn scores(weights: &[f32], x: &[i8]) -> [f32; 10] {
 }
 
 /// Trains on rows in their order; returns weights, `[width, 10]`.
-fn fit_head(data: &Encoded, labels: &[u8], rate: f32, batch: usize) -> Vec<f32> {
+fn fit_head(data: &Encoded, labels: &[u32], rate: f32, batch: usize) -> Vec<f32> {
     let mut weights = vec![0.0f32; data.width() * 10];
+    let samples: Vec<&[i8]> = data.rows().collect();
     for first in (0..data.len()).step_by(batch) {
         let rate = rate * (1.0 - first as f32 / data.len() as f32);
         let rows = first..(first + batch).min(data.len());
         let errors: Vec<[f32; 10]> = rows
             .clone()
             .map(|i| {
-                let mut e = scores(&weights, data.row(i)).map(|z| 1.0 / (1.0 + (-z).exp()));
-                e[usize::from(labels[i])] -= 1.0;
+                let mut e = scores(&weights, samples[i]).map(|z| 1.0 / (1.0 + (-z).exp()));
+                e[labels[i] as usize] -= 1.0;
                 e
             })
             .collect();
         for (i, errors) in rows.zip(errors) {
-            for (w, &x) in weights.chunks_exact_mut(10).zip(data.row(i)) {
+            for (w, &x) in weights.chunks_exact_mut(10).zip(samples[i]) {
                 for (w, e) in w.iter_mut().zip(errors) {
                     *w -= rate * e * f32::from(x);
                 }
@@ -134,11 +135,11 @@ fn fit_head(data: &Encoded, labels: &[u8], rate: f32, batch: usize) -> Vec<f32> 
 }
 
 /// Returns the fraction of rows whose label has the highest score.
-fn accuracy(weights: &[f32], data: &Encoded, labels: &[u8]) -> f64 {
-    let right = (0..data.len()).filter(|&i| {
-        let scores = scores(weights, data.row(i));
+fn accuracy(weights: &[f32], data: &Encoded, labels: &[u32]) -> f64 {
+    let right = data.rows().zip(labels).filter(|(row, label)| {
+        let scores = scores(weights, row);
         let best = (0..10).fold(0, |best, k| if scores[k] > scores[best] { k } else { best });
-        best == usize::from(labels[i])
+        best == **label as usize
     });
     right.count() as f64 / data.len() as f64
 }

@@ -8,11 +8,11 @@ mod shape;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::{CHANNELS, IMAGE_BYTES, ImageSet, NUM_CLASSES, PLANE_BYTES, SIDE_PIXELS, Split};
+use crate::{CHANNELS, IMAGE_BYTES, ImageSet, PLANE_BYTES, SIDE_PIXELS, Split};
 use shape::Shape;
 
 /// The classes, by label.
-pub const CLASS_NAMES: [&str; NUM_CLASSES] = [
+pub const CLASS_NAMES: [&str; 10] = [
     "disc",
     "ring",
     "square",
@@ -44,7 +44,7 @@ pub fn builtin(seed: u64, n_train: usize, n_test: usize) -> Split {
     Split {
         train: draw_set("built-in train", seed, 0, n_train),
         test: draw_set("built-in test", seed, 1, n_test),
-        class_names: CLASS_NAMES,
+        class_names: CLASS_NAMES.map(str::to_owned).to_vec(),
     }
 }
 
@@ -53,7 +53,7 @@ fn draw_set(name: &str, seed: u64, stream: u64, count: usize) -> ImageSet {
     rng.set_stream(stream);
     let mut images = Vec::with_capacity(count * IMAGE_BYTES);
     let mut labels = Vec::with_capacity(count);
-    for label in (0..10u8).cycle().take(count) {
+    for label in (0..10u32).cycle().take(count) {
         labels.push(label);
         draw(&mut rng, label, &mut images);
     }
@@ -61,7 +61,7 @@ fn draw_set(name: &str, seed: u64, stream: u64, count: usize) -> ImageSet {
 }
 
 /// Draws one image of the class and appends it.
-fn draw(rng: &mut ChaCha8Rng, label: u8, images: &mut Vec<u8>) {
+fn draw(rng: &mut ChaCha8Rng, label: u32, images: &mut Vec<u8>) {
     let shape = Shape::random(rng, label);
     let distractors: Vec<(Shape, [f32; CHANNELS])> =
         (0..rng.random_range(0..2u32)).map(|_| (Shape::speck(rng), colour(rng))).collect();

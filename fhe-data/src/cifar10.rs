@@ -53,7 +53,7 @@ fn read_with(path: &Path, records_per_file: usize) -> Result<Split> {
     let bytes = source.bytes(path, TEST_FILE)?;
     append(path, TEST_FILE, &bytes, records_per_file, &mut images, &mut labels)?;
     let test = ImageSet::new("CIFAR-10 test", images, labels)?;
-    Ok(Split { train, test, class_names: CLASS_NAMES })
+    Split::new(train, test, CLASS_NAMES.map(str::to_owned).to_vec())
 }
 
 /// Checks the records of one file and appends them.
@@ -63,7 +63,7 @@ fn append(
     bytes: &[u8],
     wanted: usize,
     images: &mut Vec<u8>,
-    labels: &mut Vec<u8>,
+    labels: &mut Vec<u32>,
 ) -> Result<()> {
     let file = || place.join(name);
     if !bytes.len().is_multiple_of(RECORD_BYTES) {
@@ -79,9 +79,9 @@ fn append(
     }
     for (record, bytes) in bytes.chunks_exact(RECORD_BYTES).enumerate() {
         if usize::from(bytes[0]) >= CLASS_NAMES.len() {
-            return Err(Error::Label { file: file(), record, got: bytes[0] });
+            return Err(Error::label(file(), record, bytes[0], CLASS_NAMES.len()));
         }
-        labels.push(bytes[0]);
+        labels.push(bytes[0].into());
         images.extend_from_slice(&bytes[1..]);
     }
     Ok(())
@@ -103,13 +103,14 @@ impl Source {
         let name = path.to_string_lossy();
         let open = || File::open(path).map(BufReader::new).map_err(Error::io("opening", path));
         if name.ends_with(".tar.gz") || name.ends_with(".tgz") {
-            unpack(path, flate2::read::GzDecoder::new(open()?))
+            unpack(path, flate2::read::MultiGzDecoder::new(open()?))
         } else if name.ends_with(".tar.xz") {
-            unpack(path, liblzma::read::XzDecoder::new(open()?))
+            unpack(path, liblzma::read::XzDecoder::new_multi_decoder(open()?))
         } else {
             // A path that does not exist is a missing file, whatever its name.
             open()?;
-            Err(Error::UnknownFormat { file: path.to_path_buf() })
+            let wanted = "a folder, .tar.gz or .tar.xz";
+            Err(Error::UnknownFormat { file: path.to_path_buf(), wanted })
         }
     }
 

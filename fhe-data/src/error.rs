@@ -28,11 +28,103 @@ pub enum Error {
         /// The file that is missing.
         field: String,
     },
+    /// A folder has several data sets, and none is selected.
+    #[error("{path}: several data sets, select one by its prefix: {known}", path = place.display())]
+    SeveralSets {
+        /// The folder.
+        place: PathBuf,
+        /// What the names of each set's files begin with.
+        known: String,
+    },
     /// The file's name does not tell a format that is known.
-    #[error("{path}: expected a folder, .tar.gz or .tar.xz", path = file.display())]
+    #[error("{path}: expected {wanted}", path = file.display())]
     UnknownFormat {
         /// The file.
         file: PathBuf,
+        /// The formats that are known, by their names' endings.
+        wanted: &'static str,
+    },
+    /// Something was selected that files of this format do not have.
+    #[error("{path}: files of this format have no {part} to select", path = file.display())]
+    NoSuchPart {
+        /// The file.
+        file: PathBuf,
+        /// What was selected.
+        part: &'static str,
+    },
+    /// A file's numbers are of a type that is not read.
+    #[error("{path}: numbers of type {got}, expected {wanted}", path = file.display())]
+    NumberType {
+        /// The file.
+        file: PathBuf,
+        /// The type found, as the file names it.
+        got: String,
+        /// The types that are read.
+        wanted: &'static str,
+    },
+    /// A table cannot be read as lines of cells.
+    #[error("{path}: {source}", path = file.display())]
+    Csv {
+        /// The file.
+        file: PathBuf,
+        /// The cause.
+        source: csv::Error,
+    },
+    /// A line of a table has another number of cells than the first line.
+    #[error("{path}: line {line}: {got} cells, expected {wanted}", path = file.display())]
+    Cells {
+        /// The file.
+        file: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// The number of cells found.
+        got: usize,
+        /// The number of cells of the first line.
+        wanted: usize,
+    },
+    /// A cell of a table does not hold what is expected there.
+    #[error(
+        "{path}: line {line}, column {column}: {got:?}, expected {wanted}", path = file.display()
+    )]
+    Cell {
+        /// The file.
+        file: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// The column, from 1.
+        column: usize,
+        /// The text found.
+        got: String,
+        /// What is expected.
+        wanted: &'static str,
+    },
+    /// A table has not the column that is selected, or several of which none is selected.
+    #[error("{path}: {}; there are: {known}", which("column", column.as_deref()), path = file.display())]
+    NoColumn {
+        /// The file.
+        file: PathBuf,
+        /// The column that was selected.
+        column: Option<String>,
+        /// The columns that there are.
+        known: String,
+    },
+    /// A file has not the tensor that is selected, or several of which none is selected.
+    #[error("{path}: {}; there are: {known}", which("tensor", tensor.as_deref()), path = file.display())]
+    NoTensor {
+        /// The file.
+        file: PathBuf,
+        /// The tensor that was selected.
+        tensor: Option<String>,
+        /// The tensors that there are.
+        known: String,
+    },
+    /// A class is not one of those that labels are numbered by.
+    #[error("class {name} is not one of {known}")]
+    UnknownClass {
+        /// The class.
+        name: String,
+        /// The classes.
+        known: String,
     },
     /// The file ends within a record.
     #[error("{path}: {got} bytes are no multiple of a record's {record_bytes} bytes", path = file.display())]
@@ -66,15 +158,17 @@ pub enum Error {
         /// The numbers expected.
         wanted: String,
     },
-    /// A label is not one of the ten classes.
-    #[error("{path}: record {record}: label {got} is above 9", path = file.display())]
+    /// A label is not one of the classes, or no integer.
+    #[error("{path}: record {record}: label {got}, expected {wanted}", path = file.display())]
     Label {
         /// The file, or the name of the set.
         file: PathBuf,
         /// The record's index, from 0.
         record: usize,
         /// The label found.
-        got: u8,
+        got: String,
+        /// The labels expected.
+        wanted: String,
     },
     /// A pixel buffer has the wrong length.
     #[error("{op}: {got} pixel bytes, expected {wanted}")]
@@ -103,6 +197,35 @@ pub enum Error {
         file: PathBuf,
         /// The cause.
         source: image::ImageError,
+    },
+    /// A JPEG file ends within its image.
+    #[error("{path}: the file ends before its image does", path = file.display())]
+    CutImage {
+        /// The file.
+        file: PathBuf,
+    },
+    /// A JPEG file is in the four colours of printing.
+    #[error(
+        "{path}: four colours (cyan, magenta, yellow, black), expected grey or RGB",
+        path = file.display()
+    )]
+    FourColours {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Files cannot become images of this shape.
+    #[error("images of {got}, expected 1 or 3 channels and 1 to 4096 rows and columns")]
+    ShapeOfFiles {
+        /// The shape.
+        got: crate::ImageShape,
+    },
+    /// A folder has not the subfolders that name classes.
+    #[error("{path}: {got} subfolders, expected at least 2, one a class", path = place.display())]
+    Classes {
+        /// The folder.
+        place: PathBuf,
+        /// The number of subfolders.
+        got: usize,
     },
     /// An image file has another size than the images it should be like.
     #[error(
@@ -261,5 +384,27 @@ impl Error {
     pub(crate) fn io(op: &'static str, file: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let file = file.into();
         move |source| Self::Io { op, file, source }
+    }
+
+    /// Returns the error of a label that is none of so many classes.
+    pub(crate) fn label(
+        file: impl Into<PathBuf>,
+        record: usize,
+        got: impl ToString,
+        classes: usize,
+    ) -> Self {
+        let wanted = match classes.checked_sub(1) {
+            Some(last) => format!("0 to {last}"),
+            None => "none: there are no classes".into(),
+        };
+        Self::Label { file: file.into(), record, got: got.to_string(), wanted }
+    }
+}
+
+/// Says that a part of a file is missing, or that one has to be selected.
+fn which(part: &str, selected: Option<&str>) -> String {
+    match selected {
+        Some(name) => format!("no {part} {name}"),
+        None => format!("select one {part}"),
     }
 }

@@ -1,22 +1,37 @@
 //! PNG and JPEG files as images of a given shape.
+//!
+//! Images of any size and colour type are taken: grey, RGB, palettes, 16 bits, with transparency.
+//! An orientation that the file states, as telephones do, is applied.
 
+mod jpeg;
+
+use std::fs;
+use std::io::Cursor;
 use std::path::Path;
 
+use image::error::{LimitError, LimitErrorKind};
 use image::imageops::{self, FilterType};
-use image::{ImageBuffer, ImageReader, Pixel};
+use image::{
+    DynamicImage, GrayImage, ImageBuffer, ImageDecoder, ImageError, ImageReader, Luma, Pixel, Rgb,
+    RgbImage,
+};
 
 use crate::{Error, ImageShape, Result};
+use jpeg::Markers;
+
+/// Bytes at most that a decoded file may have: headers are not trusted.
+const MOST_BYTES: u64 = 512 << 20;
+/// Rows, and columns, at most of the images that files become.
+const MOST_SIDE: usize = 4096;
 
 /// Reads a PNG or JPEG file that has the size of `shape`.
 ///
 /// # Errors
 /// As for [`read`], and [`Error::ImageSize`].
 pub fn read_unscaled(path: &Path, shape: ImageShape) -> Result<Vec<u8>> {
-    let (width, height) = ImageReader::open(path)
-        .and_then(ImageReader::with_guessed_format)
-        .map_err(Error::io("opening", path))?
-        .into_dimensions()
-        .map_err(|source| Error::Image { file: path.to_path_buf(), source })?;
+    check_shape(shape)?;
+    let picture = decode(path)?;
+    let (width, height) = (picture.width(), picture.height());
     if (width as usize, height as usize) != (shape.width, shape.height) {
         return Err(Error::ImageSize {
             file: path.to_path_buf(),
@@ -24,44 +39,133 @@ pub fn read_unscaled(path: &Path, shape: ImageShape) -> Result<Vec<u8>> {
             wanted: (shape.width, shape.height),
         });
     }
-    read(path, shape)
+    Ok(pixels(&picture, shape))
 }
 
-/// Reads a PNG or JPEG file of any size: centre crop to a square, then resize to the side of `shape`.
+/// Reads a PNG or JPEG file of any size: cropped to the largest centred part that has the
+/// proportions of `shape` (a square for square shapes), then resized to it.
+///
+/// Where pixels are transparent, the image lies on black or on white, whichever differs more from
+/// the mean brightness of what is visible.
 ///
 /// # Shapes
-/// `[h, w] -> [channels, side, side]`, planes R, G, B or one of grey, row-major.
+/// `[h, w] -> [channels, height, width]`, planes R, G, B or one of grey, row-major.
 ///
 /// # Errors
-/// [`Error::Io`] if the file cannot be read; [`Error::Image`] if it is no image that is known.
+/// [`Error::Io`] if the file cannot be read; [`Error::Image`] if it is no image that is known, or
+/// has more than 512 MiB decoded; [`Error::CutImage`] for a JPEG file that ends within its image;
+/// [`Error::FourColours`] for a JPEG file in cyan, magenta, yellow and black;
+/// [`Error::ShapeOfFiles`] for a shape that has not 1 or 3 channels and 1 to 4096 rows and columns.
 pub fn read(path: &Path, shape: ImageShape) -> Result<Vec<u8>> {
-    let picture = ImageReader::open(path)
-        .and_then(ImageReader::with_guessed_format)
-        .map_err(Error::io("opening", path))?
-        .decode()
-        .map_err(|source| Error::Image { file: path.to_path_buf(), source })?;
-    if shape.channels == 1 {
-        Ok(planes(&picture.to_luma8(), shape))
+    check_shape(shape)?;
+    Ok(pixels(&decode(path)?, shape))
+}
+
+/// Checks that files can become images of the shape.
+pub(crate) fn check_shape(shape: ImageShape) -> Result<()> {
+    let side = 1..=MOST_SIDE;
+    let fits = side.contains(&shape.height) && side.contains(&shape.width);
+    if fits && matches!(shape.channels, 1 | 3) {
+        Ok(())
     } else {
-        Ok(planes(&picture.to_rgb8(), shape))
+        Err(Error::ShapeOfFiles { got: shape })
     }
 }
 
-/// Crops the largest centred square, resizes it and splits it into planes.
+/// Decodes a file, upright and without transparency.
+fn decode(path: &Path) -> Result<DynamicImage> {
+    let file = || path.to_path_buf();
+    let bytes = fs::read(path).map_err(Error::io("reading", path))?;
+    if jpeg::is_jpeg(&bytes) {
+        match jpeg::markers(&bytes) {
+            Markers::Whole => {}
+            Markers::Cut => return Err(Error::CutImage { file: file() }),
+            Markers::FourColours => return Err(Error::FourColours { file: file() }),
+        }
+    }
+    let picture = decode_bytes(bytes).map_err(|source| Error::Image { file: file(), source })?;
+    Ok(if picture.color().has_alpha() { on_ground(&picture).into() } else { picture })
+}
+
+fn decode_bytes(bytes: Vec<u8>) -> Result<DynamicImage, ImageError> {
+    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
+    let mut decoder = reader.into_decoder()?;
+    if decoder.total_bytes() > MOST_BYTES {
+        let kind = LimitErrorKind::InsufficientMemory;
+        return Err(ImageError::Limits(LimitError::from_kind(kind)));
+    }
+    let orientation = decoder.orientation()?;
+    let mut picture = DynamicImage::from_decoder(decoder)?;
+    picture.apply_orientation(orientation);
+    Ok(picture)
+}
+
+/// Lays a transparent image on black or white, so that what is visible differs from the ground.
+fn on_ground(picture: &DynamicImage) -> RgbImage {
+    let picture = picture.to_rgba8();
+    let (mut light, mut visible) = (0u64, 0u64);
+    for pixel in picture.pixels() {
+        let alpha = u64::from(pixel.0[3]);
+        light += alpha * u64::from(pixel.to_luma().0[0]);
+        visible += alpha * 255;
+    }
+    let ground: u32 = if 2 * light < visible { 255 } else { 0 };
+    RgbImage::from_fn(picture.width(), picture.height(), |x, y| {
+        let [colours @ .., alpha] = picture.get_pixel(x, y).0;
+        let alpha = u32::from(alpha);
+        // A mean of two bytes, rounded, is a byte.
+        let mix = |c: u8| (alpha * u32::from(c) + (255 - alpha) * ground + 127) / 255;
+        Rgb(colours.map(|c| mix(c) as u8))
+    })
+}
+
+/// Crops and resizes the planes of an image of a checked shape to another checked shape.
+pub(crate) fn resize(image: &[u8], from: ImageShape, shape: ImageShape) -> Vec<u8> {
+    let plane = from.height * from.width;
+    let value = |channel: usize, x: u32, y: u32| {
+        image[channel % from.channels * plane + y as usize * from.width + x as usize]
+    };
+    // The sides of checked shapes are at most a few thousand pixels.
+    let (width, height) = (from.width as u32, from.height as u32);
+    let picture: DynamicImage = if from.channels == 1 {
+        GrayImage::from_fn(width, height, |x, y| Luma([value(0, x, y)])).into()
+    } else {
+        RgbImage::from_fn(width, height, |x, y| Rgb([0, 1, 2].map(|c| value(c, x, y)))).into()
+    };
+    pixels(&picture, shape)
+}
+
+/// Returns the planes of an image of `shape`.
+fn pixels(picture: &DynamicImage, shape: ImageShape) -> Vec<u8> {
+    if shape.channels == 1 {
+        planes(&picture.to_luma8(), shape)
+    } else {
+        planes(&picture.to_rgb8(), shape)
+    }
+}
+
+/// Crops the largest centred part of the shape's proportions, resizes it and splits it into planes.
 fn planes<P>(picture: &ImageBuffer<P, Vec<u8>>, shape: ImageShape) -> Vec<u8>
 where
     P: Pixel<Subpixel = u8> + 'static,
 {
     let (width, height) = picture.dimensions();
-    let side = width.min(height);
-    let (left, top) = ((width - side) / 2, (height - side) / 2);
-    let square = imageops::crop_imm(picture, left, top, side, side).to_image();
-    // The sides of shapes are a few dozen pixels.
-    let target = shape.width as u32;
-    let small = if side == target {
-        square
+    // The sides of shapes are at most a few thousand pixels.
+    let target = (shape.width as u32, shape.height as u32);
+    let scaled = |side: u32, (to, from): (u32, u32)| {
+        let side = u64::from(side) * u64::from(to) / u64::from(from);
+        u32::try_from(side).unwrap_or(u32::MAX).max(1)
+    };
+    let part = (
+        width.min(scaled(height, (target.0, target.1))),
+        height.min(scaled(width, (target.1, target.0))),
+    );
+    let (left, top) = ((width - part.0) / 2, (height - part.1) / 2);
+    let part = imageops::crop_imm(picture, left, top, part.0, part.1).to_image();
+    let small = if part.dimensions() == target {
+        part
     } else {
-        imageops::resize(&square, target, target, FilterType::CatmullRom)
+        imageops::resize(&part, target.0, target.1, FilterType::CatmullRom)
     };
     let plane = shape.width * shape.height;
     let mut planes = vec![0; shape.bytes()];

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use crate::{Error, Result};
+use ndarray::ArrayView2;
+use rayon::prelude::*;
+
+use crate::{Error, Result, image_file};
 
 /// Rows, and columns, of an RGB image in pixels.
 pub const SIDE_PIXELS: usize = 32;
@@ -12,8 +15,6 @@ pub const CHANNELS: usize = 3;
 pub const PLANE_BYTES: usize = SIDE_PIXELS * SIDE_PIXELS;
 /// Bytes of an RGB image: planes R, G, B, each row-major.
 pub const IMAGE_BYTES: usize = CHANNELS * PLANE_BYTES;
-/// Classes of every data set here; labels are below this.
-pub const NUM_CLASSES: usize = 10;
 
 /// The shape of one image: planes, each row-major.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,35 +49,35 @@ impl fmt::Display for ImageShape {
 /// A list of images of one shape with their labels.
 ///
 /// # Values
-/// Pixels in `0..=255`, labels in `0..=9`; the constructors check both lengths and labels.
+/// Pixels in `0..=255`; labels count classes from 0, of which a [`Split`] has the names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageSet {
     name: String,
     shape: ImageShape,
     images: Vec<u8>,
-    labels: Vec<u8>,
+    labels: Vec<u32>,
 }
 
 impl ImageSet {
-    /// Joins 32x32 RGB `images` (`n * 3072` bytes) with `labels` (`n` bytes).
+    /// Joins 32x32 RGB `images` (`n * 3072` bytes) with `n` labels.
     ///
     /// # Errors
     /// As [`ImageSet::with_shape`].
-    pub fn new(name: impl Into<String>, images: Vec<u8>, labels: Vec<u8>) -> Result<Self> {
+    pub fn new(name: impl Into<String>, images: Vec<u8>, labels: Vec<u32>) -> Result<Self> {
         Self::with_shape(name, ImageShape::RGB32, images, labels)
     }
 
-    /// Joins `images` (`n * shape.bytes()` bytes) with `labels` (`n` bytes).
+    /// Joins `images` (`n * shape.bytes()` bytes) with `n` labels.
     ///
     /// # Errors
-    /// [`Error::PixelCount`] if the lengths do not match; [`Error::Label`] for a label above 9.
+    /// [`Error::PixelCount`] if the lengths do not match.
     pub fn with_shape(
         name: impl Into<String>,
         shape: ImageShape,
         images: Vec<u8>,
-        labels: Vec<u8>,
+        labels: Vec<u32>,
     ) -> Result<Self> {
-        let wanted = labels.len() * shape.bytes();
+        let wanted = labels.len().saturating_mul(shape.bytes());
         if images.len() != wanted {
             return Err(Error::PixelCount {
                 op: "ImageSet::with_shape",
@@ -84,17 +85,11 @@ impl ImageSet {
                 wanted,
             });
         }
-        let name = name.into();
-        for (record, &label) in labels.iter().enumerate() {
-            if usize::from(label) >= NUM_CLASSES {
-                return Err(Error::Label { file: name.into(), record, got: label });
-            }
-        }
-        Ok(Self { name, shape, images, labels })
+        Ok(Self { name: name.into(), shape, images, labels })
     }
 
-    /// Joins 32x32 RGB parts whose lengths and labels are right by construction.
-    pub(crate) fn from_checked(name: String, images: Vec<u8>, labels: Vec<u8>) -> Self {
+    /// Joins 32x32 RGB parts whose lengths are right by construction.
+    pub(crate) fn from_checked(name: String, images: Vec<u8>, labels: Vec<u32>) -> Self {
         debug_assert_eq!(images.len(), labels.len() * IMAGE_BYTES);
         Self { name, shape: ImageShape::RGB32, images, labels }
     }
@@ -138,29 +133,33 @@ impl ImageSet {
         &self.images
     }
 
+    /// Returns all pixels as a matrix, `[n, channels * height * width]`: features for a
+    /// [`crate::Quantizer`].
+    #[must_use]
+    pub fn view(&self) -> ArrayView2<'_, u8> {
+        // The constructors check the length, so that the shape always fits.
+        ArrayView2::from_shape((self.len(), self.shape.bytes()), &self.images)
+            .unwrap_or_else(|_| ArrayView2::from(&[[0u8; 0]; 0]))
+    }
+
     /// Returns all labels, `[n]`.
     #[must_use]
-    pub fn labels(&self) -> &[u8] {
+    pub fn labels(&self) -> &[u32] {
         &self.labels
     }
 
-    /// Returns the pixels of image `i`, `[channels, height, width]`.
-    ///
-    /// # Panics
-    /// If `i >= len()`, as indexing a slice does.
+    /// Returns the pixels of image `i`, `[channels, height, width]`; `None` beyond the last one.
     #[must_use]
-    pub fn image(&self, i: usize) -> &[u8] {
+    pub fn image(&self, i: usize) -> Option<&[u8]> {
         let size = self.shape.bytes();
-        &self.images[i * size..(i + 1) * size]
+        let start = i.checked_mul(size).filter(|_| i < self.len())?;
+        self.images.get(start..start + size)
     }
 
-    /// Returns the label of image `i`.
-    ///
-    /// # Panics
-    /// If `i >= len()`, as indexing a slice does.
+    /// Returns the label of image `i`; `None` beyond the last one.
     #[must_use]
-    pub fn label(&self, i: usize) -> u8 {
-        self.labels[i]
+    pub fn label(&self, i: usize) -> Option<u32> {
+        self.labels.get(i).copied()
     }
 
     /// Returns the first `n` images, or all if there are fewer.
@@ -187,6 +186,29 @@ impl ImageSet {
     }
 }
 
+impl ImageSet {
+    /// Returns the images in another shape, cropped and resized as [`image_file::read`] does: those
+    /// of any data set for an encoder, which takes one shape. Grey images become three equal
+    /// planes, and RGB ones their brightness, where the number of channels differs.
+    ///
+    /// # Errors
+    /// [`Error::ShapeOfFiles`] if either shape has not 1 or 3 channels and 1 to 4096 rows and
+    /// columns.
+    pub fn resized(&self, shape: ImageShape) -> Result<Self> {
+        image_file::check_shape(self.shape)?;
+        image_file::check_shape(shape)?;
+        if shape == self.shape {
+            return Ok(self.clone());
+        }
+        let images: Vec<Vec<u8>> = self
+            .images
+            .par_chunks_exact(self.shape.bytes())
+            .map(|image| image_file::resize(image, self.shape, shape))
+            .collect();
+        Self::with_shape(self.name.clone(), shape, images.concat(), self.labels.clone())
+    }
+}
+
 /// Returns the pixels of images with rows of `width` pixels, left and right exchanged.
 pub(crate) fn mirror(images: &[u8], width: usize) -> impl Iterator<Item = u8> {
     images.chunks_exact(width).flat_map(|row| row.iter().rev().copied())
@@ -200,7 +222,25 @@ pub struct Split {
     /// Images to test on.
     pub test: ImageSet,
     /// The name of each class, by label.
-    pub class_names: [&'static str; NUM_CLASSES],
+    pub class_names: Vec<String>,
+}
+
+impl Split {
+    /// Joins two sets whose labels count the classes that are named.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the sets have images of different shapes; [`Error::Label`] for a label
+    /// without a name.
+    pub fn new(train: ImageSet, test: ImageSet, class_names: Vec<String>) -> Result<Self> {
+        test.require_shape("Split::new", train.shape)?;
+        for set in [&train, &test] {
+            let unnamed = |&label: &u32| label as usize >= class_names.len();
+            if let Some(record) = set.labels.iter().position(unnamed) {
+                return Err(Error::label(&set.name, record, set.labels[record], class_names.len()));
+            }
+        }
+        Ok(Self { train, test, class_names })
+    }
 }
 
 #[cfg(test)]
@@ -210,17 +250,20 @@ mod tests {
     #[test]
     fn constructor_checks_lengths_and_labels() {
         let set = ImageSet::new("x", vec![7; 2 * IMAGE_BYTES], vec![0, 9]).unwrap();
-        assert_eq!((set.len(), set.label(1), set.image(1)[3071]), (2, 9, 7));
+        assert_eq!((set.len(), set.label(1), set.image(1).unwrap()[3071]), (2, Some(9), 7));
+        assert_eq!((set.label(2), set.image(2), set.image(usize::MAX)), (None, None, None));
         assert_eq!(set.head(1).len(), 1);
         assert_eq!(set.shape(), ImageShape::RGB32);
         assert!(matches!(
             ImageSet::new("x", vec![7; IMAGE_BYTES - 1], vec![0]),
             Err(Error::PixelCount { got: 3071, wanted: 3072, .. })
         ));
-        assert!(matches!(
-            ImageSet::new("x", vec![7; 2 * IMAGE_BYTES], vec![0, 10]),
-            Err(Error::Label { record: 1, got: 10, .. })
-        ));
+        let names: Vec<String> = (0..9).map(|class| class.to_string()).collect();
+        let error = Split::new(set.head(1), set.clone(), names.clone()).unwrap_err().to_string();
+        assert_eq!(error, "x: record 1: label 9, expected 0 to 8");
+        assert!(Split::new(set.head(1), set.head(1), names.clone()).is_ok());
+        let grey = ImageSet::with_shape("y", ImageShape::GREY28, vec![0; 784], vec![1]).unwrap();
+        assert!(matches!(Split::new(set.head(1), grey, names), Err(Error::Shape { .. })));
     }
 
     #[test]
@@ -228,10 +271,10 @@ mod tests {
         let shape = ImageShape { channels: 2, height: 1, width: 3 };
         let pixels = vec![1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
         let set = ImageSet::with_shape("x", shape, pixels, vec![4, 5]).unwrap();
-        assert_eq!((set.image(1), set.shape()), (&[7, 8, 9, 10, 11, 12][..], shape));
+        assert_eq!((set.image(1), set.shape()), (Some(&[7, 8, 9, 10, 11, 12][..]), shape));
         assert_eq!(set.head(1).images(), [1, 2, 3, 4, 5, 6]);
         let mirrored = set.mirrored();
-        assert_eq!(mirrored.image(0), [3, 2, 1, 6, 5, 4]);
+        assert_eq!(mirrored.image(0), Some(&[3, 2, 1, 6, 5, 4][..]));
         assert_eq!((mirrored.labels(), mirrored.name()), (&[4, 5][..], "x, mirrored"));
         assert_eq!(mirrored.mirrored().images(), set.images());
         let error = ImageSet::with_shape("x", ImageShape::GREY28, vec![0; 783], vec![1]);

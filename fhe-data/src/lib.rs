@@ -8,7 +8,10 @@ pub mod cifar10;
 pub mod download;
 pub mod encoder;
 mod error;
+mod features;
+pub mod idx;
 pub mod image_file;
+mod image_folder;
 mod image_set;
 pub mod mnist;
 mod quantizer;
@@ -16,9 +19,12 @@ mod quantizer;
 pub use builtin::builtin;
 pub use encoder::{ComponentsOver, Encoded, Encoder, EncoderConfig, GradientEncoder};
 pub use error::{Error, Result};
-pub use image_set::{
-    CHANNELS, IMAGE_BYTES, ImageSet, ImageShape, NUM_CLASSES, PLANE_BYTES, SIDE_PIXELS, Split,
+pub use features::{
+    Column, Features, Labels, Selection, read_csv, read_features, read_labels, read_npy,
+    read_safetensors,
 };
+pub use image_folder::{FolderOptions, ImageFolder, image_folder};
+pub use image_set::{CHANNELS, IMAGE_BYTES, ImageSet, ImageShape, PLANE_BYTES, SIDE_PIXELS, Split};
 pub use quantizer::Quantizer;
 
 /// How far a long operation has come.

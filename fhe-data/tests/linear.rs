@@ -18,7 +18,7 @@ fn head(train: &[Vec<f32>], test: &[Vec<f32>], sets: [&ImageSet; 2], passes: usi
         let i = step % train.len();
         let rate = 0.4 / norm * (1.0 - step as f32 / steps as f32);
         for (k, z) in scores(&weights, &train[i]).into_iter().enumerate() {
-            let y = f32::from(u8::from(usize::from(sets[0].label(i)) == k));
+            let y = f32::from(u8::from(sets[0].labels()[i] as usize == k));
             let e = 1.0 / (1.0 + (-z).exp()) - y;
             let row = &mut weights[k * width..(k + 1) * width];
             row.iter_mut().zip(&train[i]).for_each(|(w, x)| *w -= rate * e * x);
@@ -27,14 +27,14 @@ fn head(train: &[Vec<f32>], test: &[Vec<f32>], sets: [&ImageSet; 2], passes: usi
     let right = (0..test.len()).filter(|&i| {
         let z = scores(&weights, &test[i]);
         let best = (0..10).fold(0, |best, k| if z[k] > z[best] { k } else { best });
-        best == usize::from(sets[1].label(i))
+        best == sets[1].labels()[i] as usize
     });
     right.count() as f64 / test.len() as f64
 }
 
 fn pixels(set: &ImageSet) -> Vec<Vec<f32>> {
     let centred = |i| {
-        let image = set.image(i).iter().map(|&p| f32::from(p) / 128.0 - 1.0);
+        let image = set.image(i).unwrap().iter().map(|&p| f32::from(p) / 128.0 - 1.0);
         image.chain([1.0]).collect()
     };
     (0..set.len()).map(centred).collect()
@@ -42,7 +42,7 @@ fn pixels(set: &ImageSet) -> Vec<Vec<f32>> {
 
 fn encoded(encoder: &Encoder, set: &ImageSet) -> Vec<Vec<f32>> {
     let rows = encoder.encode(set.images(), &|_| ()).unwrap();
-    (0..set.len()).map(|i| rows.row(i).iter().map(|&v| f32::from(v)).collect()).collect()
+    rows.rows().map(|row| row.iter().map(|&v| f32::from(v)).collect()).collect()
 }
 
 #[test]

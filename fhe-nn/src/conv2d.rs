@@ -12,16 +12,18 @@ pub const CONSTANTS: usize = 16;
 
 /// A convolution with secret weights and biases; a dense layer is one on maps of one position.
 ///
-/// `z(o, oy, ox) = b(o) + sum_{c, dy, dx} w(o, c, dy, dx) a(c, s oy + dy, s ox + dx)`, a being zero in the
-/// padding. Inputs are selectors, small integers; weights are rows in the layout of [`Geometry`].
+/// `z(o, oy, ox) = b(o) + sum_{c, dy, dx} w(o, c, dy, dx) a(c, s oy + dy, s ox + dx)`, a being zero
+/// in the padding. Inputs are selectors, small integers; weights are rows in the layout of
+/// [`Geometry`].
 ///
 /// # Shapes
-/// Inputs: [`Geometry::groups`] selectors a sample, from [`Conv2d::input_slots`]. Pre-activations and
-/// errors: values in the order sample, channel, row, column.
+/// Inputs: [`Geometry::groups`] selectors a sample, from [`Conv2d::input_slots`]. Pre-activations
+/// and errors: values in the order sample, channel, row, column.
 ///
 /// # Examples
 /// ```
 /// use fhe_core::{Clear, Engine, Params, from_torus, to_torus};
+/// use fhe_nn::geometry::Window;
 /// use fhe_nn::{Conv2d, Geometry, Shape};
 ///
 /// # fn main() -> fhe_nn::Result<()> {
@@ -29,7 +31,8 @@ pub const CONSTANTS: usize = 16;
 /// let engine = Clear::exact(&params);
 /// let input = Shape { channels: 1, height: 2, width: 2 };
 /// // One filter of 2x2, weights 1/64, 2/64, 3/64, 4/64 and no bias.
-/// let geometry = Geometry::new("conv", params.row_size, input, 1, (2, 1, 0), 1)?;
+/// let window = Window { kernel: 2, stride: 1, padding: 0 };
+/// let geometry = Geometry::new("conv", params.row_size, input, 1, window, 1)?;
 /// let weights: Vec<u64> = (1..=4).map(|w| to_torus(f64::from(w) / 64.0)).collect();
 /// let layer = Conv2d::new(&engine, geometry, &weights, &[0])?;
 /// let mut a = vec![0; params.row_size];
@@ -52,8 +55,8 @@ impl<E: Engine> std::fmt::Debug for Conv2d<E> {
     }
 }
 
-/// The weights as the way back needs them: for each block of input channels, a row for each group of
-/// outputs.
+/// The weights as the way back needs them: for each block of input channels, a row for each group
+/// of outputs.
 pub struct Transposed<E: Engine>(Vec<E::Rows>);
 
 impl<E: Engine> std::fmt::Debug for Transposed<E> {
@@ -72,6 +75,24 @@ impl<E: Engine> std::fmt::Debug for WeightGradient<E> {
 }
 
 impl<E: Engine> WeightGradient<E> {
+    /// The gradient of a layer whose rows were saved: for each block, a row for each group.
+    ///
+    /// # Errors
+    /// [`Error::Count`] if their numbers are not those of the geometry.
+    pub fn from_rows(geometry: &Geometry, rows: Vec<E::Rows>) -> Result<Self> {
+        expect("blocks of a gradient", rows.len(), geometry.blocks())?;
+        for block in &rows {
+            expect("rows of a block", block.len(), geometry.groups())?;
+        }
+        Ok(Self(rows))
+    }
+
+    /// Returns the rows: for each block, a row for each group.
+    #[must_use]
+    pub fn rows(&self) -> &[E::Rows] {
+        &self.0
+    }
+
     /// Adds that of other samples.
     ///
     /// # Errors
@@ -89,15 +110,13 @@ impl<E: Engine> Conv2d<E> {
     /// window, and public biases.
     ///
     /// # Errors
-    /// [`Error::Layer`] if their number is another.
+    /// [`Error::Count`] if their number is another, or the geometry is for polynomials of another
+    /// size.
     pub fn new(engine: &E, geometry: Geometry, weights: &[u64], bias: &[u64]) -> Result<Self> {
-        let (got, expected) =
-            ((weights.len(), bias.len()), (geometry.weights(), geometry.output.channels));
-        if got != expected {
-            let problem = format!("{got:?} weights and biases, expected {expected:?}");
-            return Err(Error::Layer { layer: "conv".into(), problem });
-        }
         let n = engine.params().row_size;
+        expect("coefficients of a polynomial", geometry.row_size(), n)?;
+        expect("weights", weights.len(), geometry.weights())?;
+        expect("biases", bias.len(), geometry.output.channels)?;
         let per_output = geometry.window();
         let rows = (0..geometry.blocks())
             .map(|block| {
@@ -118,17 +137,14 @@ impl<E: Engine> Conv2d<E> {
     /// A layer with the parts that another one had.
     ///
     /// # Errors
-    /// [`Error::Layer`] if their sizes are others.
+    /// [`Error::Count`] if their sizes are others.
     pub fn from_parts(geometry: Geometry, weights: Vec<E::Rows>, bias: E::Values) -> Result<Self> {
-        let fits = weights.len() == geometry.blocks()
-            && weights.iter().all(|rows| rows.len() == geometry.groups())
-            && bias.len() == geometry.output.channels;
-        if fits {
-            Ok(Self { geometry, weights, bias })
-        } else {
-            let problem = "weights or biases have another number".into();
-            Err(Error::Layer { layer: "conv".into(), problem })
+        expect("blocks of weights", weights.len(), geometry.blocks())?;
+        for rows in &weights {
+            expect("rows of a block", rows.len(), geometry.groups())?;
         }
+        expect("biases", bias.len(), geometry.output.channels)?;
+        Ok(Self { geometry, weights, bias })
     }
 
     /// Returns the geometry.
@@ -250,8 +266,8 @@ impl<E: Engine> Conv2d<E> {
         Ok(Transposed(rows))
     }
 
-    /// Returns `dL/da(c, y, x)` from selectors of the errors, [`Conv2d::error_slots`], in the order of the
-    /// inputs.
+    /// Returns `dL/da(c, y, x)` from selectors of the errors, [`Conv2d::error_slots`], in the order
+    /// of the inputs.
     ///
     /// # Cost
     /// No lookup; `samples * error_groups * transposed_blocks` products.
@@ -344,8 +360,8 @@ impl<E: Engine> Conv2d<E> {
         Ok(engine.products(x, &rows, &terms)?)
     }
 
-    /// The same for a dense layer, whose errors stand alone: a constant row times the input, moved to the
-    /// filter's slot.
+    /// The same for a dense layer, whose errors stand alone: a constant row times the input, moved
+    /// to the filter's slot.
     fn gradient_from_constants(
         &self,
         engine: &E,
@@ -386,6 +402,12 @@ impl<E: Engine> Conv2d<E> {
             outputs.clone().flat_map(move |o| plane(height, width).map(move |(y, x)| (s, o, y, x)))
         })
     }
+}
+
+/// Checks a number; a convolution does not know its layer's name.
+fn expect(what: &'static str, got: usize, expected: usize) -> Result<()> {
+    let layer = || "convolution".into();
+    if got == expected { Ok(()) } else { Err(Error::Count { layer: layer(), what, got, expected }) }
 }
 
 /// One term for each group of a sample, with row `group`.

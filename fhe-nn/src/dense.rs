@@ -3,7 +3,7 @@ use fhe_core::{Engine, List, Result, Term};
 /// A fully connected layer with secret weights: `z_k = <w_k, x>`.
 ///
 /// Row k holds w_k in its coefficients, in the order of the input. Its reflection is
-/// `w_k(1/X) = w_k0 - w_k1 X^(N-1) - ...`, and coefficient 0 of `x(X) w_k(1/X)` is the inner product.
+/// `w_k(1/X) = w_k0 - w_k1 X^(N-1) - ...`. Coefficient 0 of `x(X) w_k(1/X)` is the inner product.
 /// A bias is an input that is constant.
 ///
 /// # Shapes
@@ -22,7 +22,8 @@ use fhe_core::{Engine, List, Result, Term};
 /// (x[0], x[1]) = (3, -2);
 /// let x = engine.selectors(vec![x]);
 /// // One step of gradient descent with errors 1/1024 and -1/512.
-/// let gradient = layer.weight_gradient(&engine, &x, &vec![to_torus(1.0 / 1024.0), to_torus(-1.0 / 512.0)])?;
+/// let errors = vec![to_torus(1.0 / 1024.0), to_torus(-1.0 / 512.0)];
+/// let gradient = layer.weight_gradient(&engine, &x, &errors)?;
 /// layer.subtract(&engine, &gradient)?;
 /// // z = -<x, x> e = -13 e.
 /// let z = layer.forward(&engine, &x)?;

@@ -1,22 +1,24 @@
 //! Where the numbers of a convolution lie in polynomials: index arithmetic, all of it public.
 //!
-//! The layout is that of Huang, Lu, Hong, Ding ("Cheetah", USENIX Security 2022, section 4), with several
-//! filters to a row. With padded height H, width W and area A = H W:
+//! The layout is that of Huang, Lu, Hong, Ding ("Cheetah", USENIX Security 2022, section 4), with
+//! several filters to a row. With padded height H, width W and area A = H W:
 //!
-//! | polynomial | number | coefficient |
+//! | polynomial | number | at coefficient |
 //! |---|---|---|
 //! | input, G channels | a(c, y, x) | `c A + y W + x` |
-//! | weights, F filters in slots of S = G A | w(f, c, dy, dx) | `f S + (G-1-c) A + (k-1-dy) W + (k-1-dx)` |
+//! | weights, F filters, S = G A | w(f, c, dy, dx) | `f S + (G-1-c) A + (k-1-dy) W + (k-1-dx)` |
 //! | their product | z(f, oy, ox) | `f S + (G-1) A + (k-1)(W+1) + p(oy, ox)` |
 //! | errors, F filters | e(f, oy, ox) | `f S + P - p(oy, ox)` |
 //! | product with the input | dL/dw(f, c, dy, dx) | `f S + P + c A + dy W + dx` |
 //! | errors, G' outputs | e(o, oy, ox) | `o A + p(oy, ox)` |
-//! | transposed weights, F' channels in slots of S' = G' A | w(o, f, dy, dx) | `f S' + (G'-1-o) A + dy W + dx` |
+//! | transposed weights, S' = G' A | w(o, f, dy, dx) | `f S' + (G'-1-o) A + dy W + dx` |
 //! | their product | dL/da(f, y, x) | `f S' + (G'-1) A + y W + x` |
 //!
-//! with `p(oy, ox) = s (oy W + ox)`, stride s, and P the largest p. Every coefficient that is read is the
-//! wanted sum and nothing else, also modulo X^N + 1: `docs/src/layers.md` has the proof, and a test compares
-//! with the definition.
+//! with `p(oy, ox) = s (oy W + ox)`, stride s, and P the largest p. A filter has a slot of S
+//! coefficients; in the transposed weights an input channel has one of S'.
+//!
+//! Every coefficient that is read is the wanted sum and nothing else, also modulo X^N + 1. The proof
+//! is in `docs/src/layers.md`, and a test compares with the definition.
 
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +62,17 @@ impl std::fmt::Display for Shape {
     }
 }
 
+/// The window of a convolution, the same in both directions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Rows, and columns, of a filter.
+    pub kernel: usize,
+    /// Distance of two windows.
+    pub stride: usize,
+    /// Zeros on each side of the input.
+    pub padding: usize,
+}
+
 /// The public numbers of a convolution. A dense layer is one whose maps have one position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Geometry {
@@ -93,36 +106,40 @@ pub struct Weight {
 }
 
 impl Geometry {
-    /// A convolution for polynomials of `n` coefficients; an input polynomial holds `group` channels.
+    /// A convolution for polynomials of `n` coefficients; an input polynomial holds `group`
+    /// channels.
     ///
     /// # Errors
-    /// [`Error::Layer`] names the layer and what does not fit.
+    /// [`Error::Setting`] names the layer and what does not fit.
     pub fn new(
         name: &str,
         n: usize,
         input: Shape,
         outputs: usize,
-        (kernel, stride, padding): (usize, usize, usize),
+        window: Window,
         group: usize,
     ) -> Result<Self> {
-        let fail = |problem: String| Err(Error::Layer { layer: name.into(), problem });
+        let Window { kernel, stride, padding } = window;
+        let fail = |what, got: String, expected: String| {
+            Err(Error::Setting { layer: name.into(), what, got, expected })
+        };
         if input.is_empty() || outputs == 0 {
-            return fail(format!("{outputs} outputs of {input}: expected at least 1 of each"));
+            let got = format!("of {outputs} outputs and {input} inputs");
+            return fail("its shape", got, "at least 1 of each".into());
         }
         let padded = |side: usize| side + 2 * padding;
         let (height, width) = (padded(input.height), padded(input.width));
         if kernel == 0 || stride == 0 || kernel > height.min(width) {
-            return fail(format!(
-                "a window of {kernel}x{kernel}, stride {stride}, on {height}x{width}: expected 1 to {} and a stride of at least 1",
-                height.min(width)
-            ));
+            let got = format!("{kernel}x{kernel} with a stride of {stride} on {height}x{width}");
+            let expected = format!("1 to {} and a stride of at least 1", height.min(width));
+            return fail("its window", got, expected);
         }
         let area = height * width;
         if group == 0 || group > input.channels || group * area > n {
-            return fail(format!(
-                "{group} channels of {height}x{width} in a polynomial of {n} coefficients: expected 1 to {}",
-                input.channels.min(n / area)
-            ));
+            let got = format!("of {group} channels of {height}x{width}");
+            let most = input.channels.min(n / area);
+            let expected = format!("1 to {most} channels in a polynomial of {n} coefficients");
+            return fail("its input", got, expected);
         }
         let output = Shape {
             channels: outputs,
@@ -132,8 +149,9 @@ impl Geometry {
         Ok(Self { input, output, kernel, stride, padding, n, group })
     }
 
-    /// The largest group of channels that makes few packed lists of a sample's activations and errors:
-    /// a promotion costs `levels` lists a group, and errors a list for each row of filters.
+    /// Returns the largest group of channels that makes few packed lists of a sample's activations
+    /// and errors. A promotion costs `levels` lists a group, and errors a list for each row of
+    /// filters.
     #[must_use]
     pub fn best_group(
         n: usize,
@@ -149,6 +167,12 @@ impl Geometry {
             levels * input.channels.div_ceil(group) + outputs.div_ceil(slots)
         };
         (1..=most).rev().min_by_key(|&group| lists(group)).unwrap_or(1)
+    }
+
+    /// Returns the number of coefficients of a polynomial.
+    #[must_use]
+    pub fn row_size(&self) -> usize {
+        self.n
     }
 
     fn width(&self) -> usize {
@@ -275,7 +299,8 @@ impl Geometry {
         (o / group, o % group * self.area() + self.position(oy, ox))
     }
 
-    /// Returns error group and coefficient of a transposed weight, in the block that has its channel.
+    /// Returns error group and coefficient of a transposed weight, in the block that has its
+    /// channel.
     #[must_use]
     pub fn transposed_at(&self, w: Weight) -> (usize, usize) {
         let group = self.error_group();
@@ -324,13 +349,17 @@ mod tests {
         out
     }
 
+    fn of([kernel, stride, padding]: [usize; 3]) -> Window {
+        Window { kernel, stride, padding }
+    }
+
     fn add(x: &mut [i64], y: &[i64]) {
         x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
     }
 
     /// All three products of a layer against the definition of convolution and its derivatives.
-    fn check(input: Shape, outputs: usize, window: (usize, usize, usize), group: usize, n: usize) {
-        let g = Geometry::new("test", n, input, outputs, window, group).unwrap();
+    fn check(input: Shape, outputs: usize, window: [usize; 3], group: usize, n: usize) {
+        let g = Geometry::new("test", n, input, outputs, of(window), group).unwrap();
         let mut rng = ChaCha8Rng::seed_from_u64(5);
         let mut draw =
             |len: usize| -> Vec<i64> { (0..len).map(|_| rng.random_range(-9..=9)).collect() };
@@ -430,24 +459,25 @@ mod tests {
     fn products_are_convolutions_and_their_derivatives() {
         let shape = |channels, height, width| Shape { channels, height, width };
         // A dense layer, rows shared by three filters.
-        check(shape(20, 1, 1), 7, (1, 1, 0), 20, 64);
+        check(shape(20, 1, 1), 7, [1, 1, 0], 20, 64);
         // More inputs than one polynomial holds, and a last group that is not full.
-        check(shape(50, 1, 1), 5, (1, 1, 0), 16, 64);
-        check(shape(7, 4, 4), 5, (3, 1, 0), 3, 128);
-        check(shape(3, 4, 5), 6, (3, 1, 1), 2, 128);
-        check(shape(4, 6, 6), 9, (2, 2, 0), 2, 256);
-        check(shape(5, 5, 4), 3, (3, 2, 1), 5, 256);
+        check(shape(50, 1, 1), 5, [1, 1, 0], 16, 64);
+        check(shape(7, 4, 4), 5, [3, 1, 0], 3, 128);
+        check(shape(3, 4, 5), 6, [3, 1, 1], 2, 128);
+        check(shape(4, 6, 6), 9, [2, 2, 0], 2, 256);
+        check(shape(5, 5, 4), 3, [3, 2, 1], 5, 256);
         // As full as can be.
-        check(shape(8, 4, 4), 16, (3, 1, 0), 8, 128);
+        check(shape(8, 4, 4), 16, [3, 1, 0], 8, 128);
     }
 
     #[test]
     fn what_does_not_fit_is_named() {
         let big = Shape { channels: 1, height: 50, width: 50 };
-        let error = Geometry::new("conv1", 2048, big, 4, (3, 1, 0), 1).unwrap_err().to_string();
+        let error = Geometry::new("conv1", 2048, big, 4, of([3, 1, 0]), 1).unwrap_err().to_string();
         assert!(error.contains("conv1") && error.contains("50x50"), "{error}");
         let small = Shape { channels: 1, height: 2, width: 2 };
-        let error = Geometry::new("conv2", 2048, small, 4, (3, 1, 0), 1).unwrap_err().to_string();
+        let error =
+            Geometry::new("conv2", 2048, small, 4, of([3, 1, 0]), 1).unwrap_err().to_string();
         assert!(error.contains("conv2") && error.contains("3x3"), "{error}");
     }
 }

@@ -1,15 +1,23 @@
 #![doc = include_str!("../README.md")]
 
 pub mod activation;
+mod config;
 mod conv2d;
 mod dense;
 mod error;
 pub mod geometry;
 mod network;
+mod plan;
+pub mod promotable;
 pub mod public;
+mod scores;
 
+pub use config::{LayerConfig, NetworkConfig};
 pub use conv2d::{CONSTANTS, Conv2d, Transposed, WeightGradient};
 pub use dense::Dense;
 pub use error::{Error, Result};
 pub use geometry::{Geometry, Shape};
-pub use network::{LayerConfig, Network, NetworkConfig, Trace};
+pub use network::{Network, Trace};
+pub use plan::{HiddenLayer, NetworkPlan};
+pub use promotable::Promotable;
+pub use scores::argmax;

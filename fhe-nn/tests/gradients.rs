@@ -1,13 +1,17 @@
-//! Forward and backward on the clear engine against PyTorch, and PyTorch against finite differences.
+//! Forward and backward on the clear engine against PyTorch, and PyTorch against finite
+//! differences.
 //!
-//! The engine rounds activations to levels and errors to integers; PyTorch does not. So scores agree to
-//! the size of a rounding, and gradients in direction: the cosine between them is near one.
+//! The engine rounds activations to levels and errors to integers; PyTorch does not. So scores
+//! agree to the size of a rounding, and gradients in direction: the cosine between them is near
+//! one.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
-use fhe_core::{Clear, Engine, Params, from_torus, to_torus};
-use fhe_nn::activation::{Activation, ErrorGate, Kind, TABLES, levels, table};
-use fhe_nn::{Conv2d, Geometry, LayerConfig, Network, NetworkConfig, Shape};
+use fhe_core::{Clear, List, Params, from_torus, to_torus};
+use fhe_nn::activation::{Activation, ErrorGate, Kind};
+use fhe_nn::{
+    Conv2d, Geometry, LayerConfig, Network, NetworkConfig, NetworkPlan, Promotable, Shape,
+};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
@@ -68,6 +72,10 @@ impl Case {
         }
     }
 
+    fn plan(&self) -> NetworkPlan {
+        NetworkPlan::new(&self.config, &self.params).unwrap()
+    }
+
     fn sign(&self, i: usize) -> f64 {
         if self.labels[i / CLASSES] == i % CLASSES { 1.0 } else { -1.0 }
     }
@@ -103,24 +111,26 @@ impl Case {
             .collect()
     }
 
-    /// Inputs and pre-activations of every layer, by the definitions of convolution, residual addition and
-    /// pooling; with activations rounded to levels or not.
+    /// Inputs and pre-activations of every layer, by the definitions of convolution, residual
+    /// addition and pooling; with activations rounded to levels or not.
     fn forward(&self, sample: usize, rounded: bool) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
         let first = self.inputs[sample].iter().map(|&x| f64::from(x)).collect();
         let (mut inputs, mut all): (Vec<Vec<f64>>, _) = (vec![first], Vec::new());
-        for (i, g) in self.config.geometries(self.params.row_size).unwrap().iter().enumerate() {
+        let plan = self.plan();
+        for (i, g) in plan.geometries().iter().enumerate() {
             let area = g.output.height * g.output.width;
             let mut z: Vec<f64> = (0..g.output.len()).map(|p| self.biases[i][p / area]).collect();
             Self::terms(g, |p, w, at| z[p] += self.weights[i][w] * inputs[i][at]);
             all.push(z.clone());
-            let Some(f) = self.config.layers[i].activation else { break };
+            let Some(hidden) = plan.hidden().get(i) else { break };
+            let f = hidden.activation;
             let top = f64::from(f.levels);
             let bottom = if f.kind == Kind::Relu { 0.0 } else { -top };
             for z in &mut z {
                 let real = (*z * top / f.range).clamp(bottom, top) - f64::from(f.offset);
                 *z = if rounded { f64::from(f.at(*z) / f.spacing) } else { real };
             }
-            if let Some(source) = self.config.residuals()[i] {
+            if let Some(source) = hidden.residual {
                 z.iter_mut().zip(&inputs[source + 1]).for_each(|(a, earlier)| *a += earlier);
             }
             let mut out = vec![0.0; z.len() / self.config.layers[i].pool.pow(2)];
@@ -134,9 +144,11 @@ impl Case {
         self.forward(sample, false).1.pop().unwrap()
     }
 
-    /// The way back by the chain rule, in real numbers; activations rounded or not, straight through.
+    /// The way back by the chain rule, in real numbers; activations rounded or not, straight
+    /// through.
     fn chain_rule(&self, rounded: bool) -> Vec<Vec<f64>> {
-        let geometries = self.config.geometries(self.params.row_size).unwrap();
+        let plan = self.plan();
+        let geometries = plan.geometries();
         let mut gradients: Vec<_> = self.weights.iter().map(|w| vec![0.0; w.len()]).collect();
         for s in 0..self.inputs.len() {
             let (inputs, z) = self.forward(s, rounded);
@@ -152,13 +164,13 @@ impl Case {
                 .collect();
             for i in (0..=last).rev() {
                 if i < last {
-                    let f = self.config.layers[i].activation.unwrap();
+                    let f = plan.hidden()[i].activation;
                     let of_sum: Vec<f64> = self
                         .pooled(i, geometries[i].output)
                         .iter()
                         .map(|&to| back[i + 1][to])
                         .collect();
-                    if let Some(source) = self.config.residuals()[i] {
+                    if let Some(source) = plan.hidden()[i].residual {
                         let of_source = back[source + 1].iter_mut();
                         of_source.zip(&of_sum).for_each(|(sum, e)| *sum += e);
                     }
@@ -207,8 +219,9 @@ impl Case {
     fn on_engine(&self) -> (Vec<f64>, Vec<Vec<f64>>, Vec<Vec<f64>>) {
         let params = &self.params;
         let (engine, config, n) = (Clear::exact(params), &self.config, params.row_size);
-        let geometries = config.geometries(n).unwrap();
-        let layers = geometries
+        let plan = self.plan();
+        let layers = plan
+            .geometries()
             .iter()
             .enumerate()
             .map(|(i, g)| {
@@ -216,11 +229,11 @@ impl Case {
                 let torus = |scale: f64, x: &[f64]| -> Vec<u64> {
                     x.iter().map(|x| to_torus(x * scale)).collect()
                 };
-                let weights = torus(unit / config.spacing(i), &self.weights[i]);
+                let weights = torus(unit / plan.spacing(i), &self.weights[i]);
                 Conv2d::new(&engine, g.clone(), &weights, &torus(unit, &self.biases[i])).unwrap()
             })
             .collect();
-        let network = Network::new(&engine, config, layers).unwrap();
+        let network = Network::new(&plan, layers).unwrap();
 
         let inputs = self.inputs.iter().map(|x| [&x[..], &vec![0; n - x.len()]].concat()).collect();
         let (x, samples) = (engine.selectors(inputs), self.inputs.len());
@@ -238,9 +251,9 @@ impl Case {
         let amplitude = 1.0 / 16384.0;
         let units: Vec<f64> =
             (1..=3).map(|j| 2f64.powi(-(gadget.base_log as i32) * j)).chain([amplitude]).collect();
-        let errors: Vec<u64> = errors
-            .flat_map(|e| units.iter().map(move |unit| to_torus(f64::from(e) * unit)))
-            .collect();
+        let errors =
+            errors.flat_map(|e| units.iter().map(move |unit| to_torus(f64::from(e) * unit)));
+        let errors = Promotable::from_values(errors.collect()).unwrap();
         let gate = |&scale: &i64| ErrorGate { limit: 31, scale, amplitude };
         let gates: Vec<ErrorGate> = self.scales.iter().map(gate).collect();
         let transposed = network.transpose(&engine).unwrap();
@@ -256,7 +269,7 @@ impl Case {
                 .flat_map(|block| conv.gradient_values(&engine, &gradient, block).unwrap());
             weights.push(blocks.map(from_torus).collect());
 
-            let errors = table(&engine, errors, TABLES - 1).unwrap();
+            let errors = errors.extra(&engine).unwrap();
             let outputs = self.biases[layer].len();
             let area = errors.len() / samples / outputs;
             let mut bias = vec![0.0; outputs];
@@ -307,7 +320,8 @@ fn scores_and_gradients_are_those_of_pytorch() {
 #[test]
 fn gradients_through_residual_connections_and_pooling_are_finite_differences() {
     let mut rng = ChaCha8Rng::seed_from_u64(6);
-    // The connection brings errors back undiminished, so gains must be near 1: a wide spacing, few levels.
+    // The connection brings errors back undiminished, so gains must be near 1: a wide spacing, few
+    // levels.
     let activation =
         |kind, range, offset| Activation { kind, levels: 3, range, offset, spacing: 3 };
     let config = NetworkConfig {
@@ -349,16 +363,29 @@ fn gradients_through_residual_connections_and_pooling_are_finite_differences() {
 }
 
 #[test]
-fn levels_are_what_a_promotion_takes() {
+fn integers_and_gates_are_looked_up_together_and_promoted() {
     let params = Params::toy_insecure().unwrap();
     let engine = Clear::exact(&params);
     let z: Vec<u64> = [-3.0, 0.1, 1.0, 3.9, 7.0].iter().map(|z| to_torus(z / 32.0)).collect();
     let a = RELU.lookup(&engine, &z, 8.0).unwrap();
     let slots = vec![(0..5).map(|i| fhe_core::Slot { value: i, coefficient: i }).collect()];
-    let promoted = engine.promote(&a, TABLES, &slots).unwrap();
+    let promoted = a.promote(&engine, &slots).unwrap();
     assert_eq!(promoted.integers[0][..5], [-8, -8, 8, 52, 52]);
-    let gates: Vec<f64> =
-        table(&engine, &a, 3).unwrap().iter().map(|&x| from_torus(x).abs()).collect();
+    let floats = |x: Vec<u64>| -> Vec<f64> { x.into_iter().map(from_torus).collect() };
+    let gates: Vec<f64> = floats(a.extra(&engine).unwrap()).iter().map(|x| x.abs()).collect();
     assert_eq!(gates, [0.0, 0.25, 0.25, 0.25, 0.0]);
-    assert_eq!(levels(&engine, 128, |_| 1).unwrap().len(), 3);
+    // Digits of 7 bits: the finest unit is 2^-21.
+    let finest: Vec<f64> = floats(a.finest(&engine).unwrap());
+    assert_eq!(finest, [-8.0, -8.0, 8.0, 52.0, 52.0].map(|x| x / 2f64.powi(21)));
+    let (base, amplitude) = (128.0, 0.25);
+    let more = a
+        .add_in_units(&engine, &vec![to_torus(1.0 / 2f64.powi(21)); 5], amplitude, |unit| {
+            (unit * base * base * base).round() as i64
+        })
+        .unwrap();
+    let promoted = more.promote(&engine, &slots).unwrap();
+    assert_eq!(promoted.integers[0][..5], [-7, -7, 9, 53, 53]);
+    assert_eq!(Promotable::<Clear>::from_values(vec![0; 8]).unwrap().len(), 2);
+    let error = Promotable::<Clear>::from_values(vec![0; 6]).unwrap_err().to_string();
+    assert_eq!(error, "layer promotion: got 6 values, expected 8");
 }

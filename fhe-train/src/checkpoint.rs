@@ -31,7 +31,7 @@ use crate::{Model, Provenance, Recipe, Result};
 pub struct Checkpoint {
     params: Params,
     key_id: String,
-    /// The encrypted weights: the rows of all layers.
+    /// The encrypted weights: the rows of all layers. Inside a step, the sums of its gradients too.
     pub rows: Rows,
     /// The encrypted biases of all layers, if the recipe has any.
     pub values: Values,
@@ -51,6 +51,9 @@ pub struct State {
     pub inputs: String,
     /// Steps made.
     pub step: usize,
+    /// Parts made of the step that has begun; 0 between two steps.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub part: usize,
     /// Steps in all.
     pub steps: usize,
     /// Samples seen.
@@ -59,6 +62,10 @@ pub struct State {
     pub lookups: u64,
     /// The stretches of work that led here.
     pub parts: Vec<Stretch>,
+}
+
+fn is_zero(x: &usize) -> bool {
+    *x == 0
 }
 
 /// One uninterrupted stretch of a training.
@@ -104,7 +111,8 @@ impl Checkpoint {
     /// # Errors
     /// [`crate::Error::Recipe`], [`crate::Error::Network`].
     pub fn model(self, engine: &Cpu) -> Result<Model<Cpu>> {
-        Model::resume(engine, &self.state.recipe, (self.rows, &self.values), self.state.step)
+        let parts = (self.rows, &self.values);
+        Model::resume(engine, &self.state.recipe, parts, self.state.step, self.state.part)
     }
 }
 
@@ -124,8 +132,8 @@ impl Message for Checkpoint {
     }
 
     fn payload(&self) -> Vec<u8> {
-        let mut bytes = crate::shim::bytes(self.rows.elements());
-        bytes.extend(crate::shim::bytes(self.values.elements()));
+        let mut bytes = self.rows.to_le_bytes();
+        bytes.extend(self.values.to_le_bytes());
         bytes
     }
 
@@ -139,14 +147,13 @@ impl Message for Checkpoint {
         let state: State =
             serde_json::from_value(from.header.meta.clone()).map_err(|_| bad("training state"))?;
         let n = from.params.row_size;
-        let (rows, values) = state.recipe.sizes(n).map_err(|_| bad("recipe"))?;
+        let sizes = state.recipe.sizes(&from.params, state.part);
+        let (rows, values) = sizes.map_err(|_| bad("recipe"))?;
         let of_rows = rows.checked_mul(16 * n).ok_or_else(|| bad("weights"))?;
         let (weights, biases) =
             from.payload.split_at_checked(of_rows).ok_or_else(|| bad("weights"))?;
-        let weights =
-            Rows::from_elements(n, crate::shim::words(weights)).ok_or_else(|| bad("weights"))?;
-        let biases =
-            Values::from_elements(n, crate::shim::words(biases)).ok_or_else(|| bad("biases"))?;
+        let weights = Rows::from_le_bytes(n, weights).ok_or_else(|| bad("weights"))?;
+        let biases = Values::from_le_bytes(n, biases).ok_or_else(|| bad("biases"))?;
         if biases.len() != values {
             return Err(bad("biases"));
         }

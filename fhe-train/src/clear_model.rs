@@ -4,10 +4,10 @@ use std::path::Path;
 
 use fhe_core::{Clear, Engine, Params, from_torus};
 use fhe_nn::activation::Activation;
+use fhe_nn::argmax;
 use ndarray::{Array1, Array2, Array4, ArrayView2};
 use rayon::prelude::*;
 
-use crate::metrics::largest;
 use crate::samples::{Samples, polynomial};
 use crate::{ClearSource, Model, Recipe, Result, Source};
 
@@ -118,7 +118,7 @@ impl ClearModel {
     /// # Errors
     /// As [`ClearModel::scores`].
     pub fn predict(&self, x: ArrayView2<'_, i8>) -> Result<Array1<u32>> {
-        Ok(self.scores(x)?.outer_iter().map(largest).collect())
+        Ok(self.scores(x)?.outer_iter().map(|scores| argmax(scores) as u32).collect())
     }
 
     /// Returns the layers' numbers, from the input on.
@@ -144,9 +144,9 @@ impl ClearModel {
             }
             Model::Deep(deep) => {
                 let network = deep.network();
-                let unit = network.config().unit();
+                let unit = network.plan().config().unit();
                 let of = |x: &u64| from_torus(*x) / unit;
-                let layers = network.layers().iter().zip(&network.config().layers);
+                let layers = network.layers().iter().zip(&network.plan().config().layers);
                 layers
                     .map(|(layer, config)| {
                         let g = layer.geometry();
@@ -184,7 +184,7 @@ impl ClearModel {
     /// # Errors
     /// [`crate::Error::Io`] names the file.
     pub fn save_safetensors(&self, path: &Path) -> Result<()> {
-        let slots = self.engine.params().row_size / fhe_nn::activation::TABLES;
+        let slots = self.engine.params().row_size / fhe_nn::promotable::TABLES;
         crate::export::save(path, &self.recipe, &self.layers()?, slots)
     }
 }

@@ -211,7 +211,8 @@ impl Client {
         let values = self.key.decrypt_values(&checkpoint.values)?;
         let engine = Clear::exact(self.params());
         let state = &checkpoint.state;
-        let model = Model::resume(&engine, &state.recipe, (rows, &values), state.step)?;
+        let parts = (rows, &values);
+        let model = Model::resume(&engine, &state.recipe, parts, state.step, state.part)?;
         ClearModel::new(engine, &state.recipe, model)
     }
 }

@@ -1,61 +1,68 @@
 //! Training of all layers of a network.
 
-use fhe_core::noise::gaussian;
-use fhe_core::params::Gadget;
 use fhe_core::{Engine, Error as CoreError, List, Table, to_torus};
-use fhe_nn::activation::{ErrorGate, table};
-use fhe_nn::{Conv2d, Network, WeightGradient};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
+use fhe_nn::{Conv2d, Geometry, Network, Promotable, Transposed, WeightGradient};
 
-use crate::{DeepRecipe, OneVsAll, Result, Source, Work};
+use crate::initial::initial_layers;
+use crate::optimizer::Sgd;
+use crate::step_plan::{MiniBatches, PartPlan, StepPlan};
+use crate::training_plan::TrainingPlan;
+use crate::{DeepRecipe, Error, OneVsAll, Result, Source, Work};
 
-/// Largest integer of an error of a hidden layer.
-pub(crate) const HIDDEN_LIMIT: i32 = 31;
+mod update;
+
+use update::OnEngine;
 
 /// A network in training.
 ///
-/// A step is one mini-batch. Its samples are taken some at a time: forward, errors, backward; then the
-/// first layer, whose inputs are fresh, and the biases are updated without a lookup. Gradients of the other
-/// layers are summed over the mini-batch, and one lookup a weight scales and clips them.
+/// A step is one mini-batch. Its samples are taken in parts: forward, errors, backward; then the
+/// first layer, whose inputs are fresh, and the biases are updated without a lookup. Gradients of
+/// the other layers are summed over the mini-batch, and after the last part one lookup a weight
+/// scales and clips them.
 pub struct Deep<E: Engine> {
-    recipe: DeepRecipe,
+    plan: TrainingPlan,
     network: Network<E>,
     step: usize,
+    part: usize,
+    inside: Inside<E>,
+}
+
+/// What a step has besides the model.
+enum Inside<E: Engine> {
+    /// No step has begun.
+    Nothing,
+    /// A step was begun by an earlier run.
+    Saved(Begun<E>),
+    /// A step has begun.
+    Ready(Ready<E>),
+    /// An error ended a step halfway.
+    Lost,
+}
+
+/// What is saved of a step that has begun, because nothing else can give it again.
+struct Begun<E: Engine> {
+    /// The network with which the whole step computes, if it is not the one that is trained: with
+    /// binary weights.
+    used: Option<Network<E>>,
+    /// Sums of the gradients of every layer but the first; empty before the first part.
+    sums: Vec<WeightGradient<E>>,
+}
+
+/// What a step computes with.
+struct Ready<E: Engine> {
+    begun: Begun<E>,
+    x: E::Selectors,
+    labels: E::Values,
+    transposed: Vec<Transposed<E>>,
 }
 
 impl<E: Engine> std::fmt::Debug for Deep<E> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Deep").field("step", &self.step).finish_non_exhaustive()
+        f.debug_struct("Deep")
+            .field("step", &self.step)
+            .field("part", &self.part)
+            .finish_non_exhaustive()
     }
-}
-
-/// What a layer starts from, as torus fractions.
-pub(crate) struct First {
-    /// In the order output, channel, row, column of the window.
-    pub(crate) weights: Vec<f64>,
-    pub(crate) bias: Vec<f64>,
-}
-
-/// Draws the first weights of every layer from the recipe's public seed.
-pub(crate) fn first(recipe: &DeepRecipe, n: usize) -> Result<Vec<First>> {
-    let mut rng = ChaCha8Rng::seed_from_u64(recipe.seed);
-    let unit = recipe.network.unit();
-    let mut layers = Vec::new();
-    for (i, geometry) in recipe.network.geometries(n)?.into_iter().enumerate() {
-        let training = &recipe.training[i];
-        let scale = training.init * unit / recipe.network.spacing(i);
-        let mut weights: Vec<f64> =
-            (0..geometry.weights()).map(|_| scale * gaussian(&mut rng)).collect();
-        if training.centred {
-            for filter in weights.chunks_exact_mut(geometry.window()) {
-                let mean = filter.iter().sum::<f64>() / filter.len() as f64;
-                filter.iter_mut().for_each(|w| *w -= mean);
-            }
-        }
-        layers.push(First { weights, bias: vec![training.bias * unit; geometry.output.channels] });
-    }
-    Ok(layers)
 }
 
 impl<E: Engine> Deep<E> {
@@ -64,46 +71,62 @@ impl<E: Engine> Deep<E> {
     /// # Errors
     /// [`crate::Error::Recipe`], [`crate::Error::Network`].
     pub fn new(engine: &E, recipe: &DeepRecipe) -> Result<Self> {
-        let n = engine.params().row_size;
-        recipe.check(engine.params())?;
+        let plan = TrainingPlan::new(recipe, engine.params())?;
         let mut layers = Vec::new();
-        for (geometry, start) in recipe.network.geometries(n)?.into_iter().zip(first(recipe, n)?) {
-            let weights: Vec<u64> = start.weights.into_iter().map(to_torus).collect();
-            let bias: Vec<u64> = start.bias.into_iter().map(to_torus).collect();
-            layers.push(Conv2d::new(engine, geometry, &weights, &bias)?);
+        for (geometry, initial) in plan.network().geometries().iter().zip(initial_layers(&plan)) {
+            let weights: Vec<u64> = initial.weights.into_iter().map(to_torus).collect();
+            let bias: Vec<u64> = initial.bias.into_iter().map(to_torus).collect();
+            layers.push(Conv2d::new(engine, geometry.clone(), &weights, &bias)?);
         }
-        let network = Network::new(engine, &recipe.network, layers)?;
-        Ok(Self { recipe: recipe.clone(), network, step: 0 })
+        let network = Network::new(plan.network(), layers)?;
+        Ok(Self { plan, network, step: 0, part: 0, inside: Inside::Nothing })
     }
 
-    /// Goes on from saved weights, rows of all layers and biases of all layers.
+    /// Goes on from the lists of [`Deep::parts`], each kind in one list, as they were after `step`
+    /// steps and `part` parts of the next one.
     ///
     /// # Errors
-    /// [`crate::Error::Recipe`], [`crate::Error::Network`].
+    /// [`crate::Error::Recipe`], [`crate::Error::Network`]; [`fhe_core::Error::Index`] if the lists
+    /// are shorter than [`crate::Recipe::sizes`] says.
     pub fn resume(
         engine: &E,
         recipe: &DeepRecipe,
         rows: &E::Rows,
         values: &E::Values,
         step: usize,
+        part: usize,
     ) -> Result<Self> {
-        let n = engine.params().row_size;
-        recipe.check(engine.params())?;
-        let (mut row, mut value) = (0, 0);
-        let mut layers = Vec::new();
-        for geometry in recipe.network.geometries(n)? {
-            let mut weights = Vec::with_capacity(geometry.blocks());
-            for _ in 0..geometry.blocks() {
-                let picks: Vec<_> = (row..row + geometry.groups()).collect();
-                weights.push(engine.gather_rows(rows, &picks)?);
-                row += geometry.groups();
-            }
-            let bias = engine.take(values, value..value + geometry.output.channels)?;
-            value += geometry.output.channels;
-            layers.push(Conv2d::from_parts(geometry, weights, bias)?);
-        }
-        let network = Network::new(engine, &recipe.network, layers)?;
-        Ok(Self { recipe: recipe.clone(), network, step })
+        let plan = TrainingPlan::new(recipe, engine.params())?;
+        let mut reader = Reader { engine, rows, values, row: 0, value: 0 };
+        let network = reader.network(&plan)?;
+        let inside = if part == 0 {
+            Inside::Nothing
+        } else {
+            let sums = plan.network().geometries()[1..].iter().map(|g| reader.gradient(g));
+            let sums = sums.collect::<Result<_>>()?;
+            let used = plan.has_binary_layers().then(|| reader.network(&plan)).transpose()?;
+            Inside::Saved(Begun { used, sums })
+        };
+        Ok(Self { plan, network, step, part, inside })
+    }
+
+    /// Returns what [`Deep::resume`] takes: lists of rows, and lists of values.
+    ///
+    /// First come the weights and the biases of all layers. Inside a step, rows of the summed
+    /// gradients of all layers but the first follow; and if any layer is binary, the weights and
+    /// biases of all layers with which this step computes.
+    #[must_use]
+    pub fn parts(&self) -> (Vec<&E::Rows>, Vec<&E::Values>) {
+        let begun = match &self.inside {
+            Inside::Saved(begun) | Inside::Ready(Ready { begun, .. }) => Some(begun),
+            Inside::Nothing | Inside::Lost => None,
+        };
+        let (sums, used) = begun.map_or((&[][..], None), |b| (&b.sums[..], b.used.as_ref()));
+        let used = || used.into_iter().flat_map(|network| network.layers());
+        let mut rows: Vec<_> = self.network.layers().iter().flat_map(Conv2d::weights).collect();
+        rows.extend(sums.iter().flat_map(WeightGradient::rows));
+        rows.extend(used().flat_map(Conv2d::weights));
+        (rows, self.network.layers().iter().chain(used()).map(Conv2d::bias).collect())
     }
 
     /// Returns the number of steps made.
@@ -112,14 +135,20 @@ impl<E: Engine> Deep<E> {
         self.step
     }
 
+    /// Returns the number of parts made of the step that has begun; 0 between two steps.
+    #[must_use]
+    pub fn part(&self) -> usize {
+        self.part
+    }
+
     /// Returns the network.
     #[must_use]
     pub fn network(&self) -> &Network<E> {
         &self.network
     }
 
-    /// Returns the model as it is used: with binary weights where the recipe wants them. It cannot be trained
-    /// on.
+    /// Returns the model as it is used: with binary weights where the recipe wants them. It cannot
+    /// be trained on.
     ///
     /// # Cost
     /// A lookup for each binary weight.
@@ -129,122 +158,132 @@ impl<E: Engine> Deep<E> {
     pub fn finished(mut self, engine: &E) -> Result<Self> {
         if let Some((network, _)) = self.used(engine)? {
             self.network = network;
-            self.recipe.training.iter_mut().for_each(|training| training.binary = None);
+            self.plan = self.plan.finished();
         }
         Ok(self)
     }
 
-    /// Returns the network with which a step computes, if it is not the one that is trained: with binary weights.
+    /// Returns the network with which a step computes, if it is not the one that is trained: with
+    /// binary weights; and the lookups that it took.
     fn used(&self, engine: &E) -> Result<Option<(Network<E>, usize)>> {
-        if !self.recipe.has_binary_layers() {
+        if !self.plan.has_binary_layers() {
             return Ok(None);
         }
         let (mut layers, mut lookups) = (Vec::new(), 0);
         for (i, layer) in self.network.layers().iter().enumerate() {
-            layers.push(match self.recipe.training[i].binary {
+            layers.push(match self.plan.signs(i) {
                 None => layer.copy(engine)?,
-                Some(binary) => {
-                    let (k, scale) = self.recipe.signs(i, binary);
-                    let slots = engine.params().row_size;
-                    let table = Table::new(slots, |x| if x < 0.0 { -scale } else { scale });
+                Some(signs) => {
+                    let table = Table::new(engine.params().row_size, |x| signs.at(x))?;
                     lookups += layer.geometry().weights();
-                    layer.look_up_weights(engine, k, &table)?
+                    layer.look_up_weights(engine, signs.scale, &table)?
                 }
             });
         }
-        Ok(Some((Network::new(engine, &self.recipe.network, layers)?, lookups)))
+        Ok(Some((Network::new(self.plan.network(), layers)?, lookups)))
     }
 
-    /// Trains on the mini-batch of the next step.
+    /// Trains on the mini-batch of the next step, or on what is left of it.
     ///
     /// # Cost
-    /// For each sample twice the values of the hidden layers, and the classes; for each mini-batch the
-    /// weights of all layers but the first, the filters of centred layers, and binary weights.
+    /// For each sample twice the values of the hidden layers, and the classes; for each mini-batch
+    /// the weights of all layers but the first, the filters of centred layers, and binary weights.
     ///
     /// # Errors
-    /// Those of the source and the engine.
+    /// Those of [`Deep::train_part`].
     pub fn train_step(&mut self, engine: &E, source: &impl Source<E>) -> Result<Work> {
-        let (batches, first_batch) = (source.batches(), self.recipe.first_batch);
+        let mut work = self.train_part(engine, source)?;
+        while self.part > 0 {
+            work += self.train_part(engine, source)?;
+        }
+        Ok(work)
+    }
+
+    /// Trains on the next part of a mini-batch, [`DeepRecipe::sub_batch`] samples; with the last
+    /// part goes the end of the step.
+    ///
+    /// # Errors
+    /// Those of the source and the engine. [`fhe_core::Error::Index`] if the mini-batch has no such
+    /// part. [`crate::Error::Lost`] if an error ended this step before: the model is then to be
+    /// loaded again.
+    pub fn train_part(&mut self, engine: &E, source: &impl Source<E>) -> Result<Work> {
+        let mut lookups = 0;
+        let mut ready = match std::mem::replace(&mut self.inside, Inside::Lost) {
+            Inside::Ready(ready) => ready,
+            Inside::Saved(begun) => self.ready(engine, source, begun)?,
+            Inside::Nothing => {
+                let (used, made) = self.used(engine)?.unzip();
+                lookups += made.unwrap_or(0);
+                self.ready(engine, source, Begun { used, sums: Vec::new() })?
+            }
+            Inside::Lost => return Err(Error::Lost { step: self.step }),
+        };
+        let data = MiniBatches { batches: source.batches(), batch: source.batch_size() };
+        let step = StepPlan::new(&self.plan, data, self.step, ready.x.len());
+        let (index, len) = (self.part, step.parts());
+        if index >= len {
+            return Err(CoreError::Index { op: "train_part", index, len }.into());
+        }
+        let (part, rules) = (step.part(index), step.rules());
+        lookups += self.pass(engine, &mut ready, &part)?;
+        if index + 1 < len {
+            (self.part, self.inside) = (index + 1, Inside::Ready(ready));
+        } else {
+            for (i, (sum, rule)) in ready.begun.sums.iter().zip(&rules).enumerate() {
+                lookups += self.update(engine, i + 1, sum, rule)?;
+            }
+            (self.step, self.part, self.inside) = (self.step + 1, 0, Inside::Nothing);
+        }
+        Ok(Work { samples: part.samples.len(), lookups })
+    }
+
+    /// Returns what the present step computes with.
+    fn ready(&self, engine: &E, source: &impl Source<E>, begun: Begun<E>) -> Result<Ready<E>> {
         let (x, labels) = source.batch(engine, self.step)?;
-        let samples = x.len();
-        let batch = source.batch_size();
-        // Steps of the first layer: all mini-batches count as full, so that a schedule depends on no data.
-        let per_batch = batch.div_ceil(first_batch);
-        let steps = batches * self.recipe.passes * per_batch;
-
-        let used = self.used(engine)?;
-        let mut lookups = used.as_ref().map_or(0, |used| used.1);
-        let used = used.map(|used| used.0);
-        let transposed = used.as_ref().unwrap_or(&self.network).transpose(engine)?;
-        let layers = self.network.layers().len();
-        let mut sums: Vec<Option<WeightGradient<E>>> = (0..layers).map(|_| None).collect();
-        let mut schedule = 1.0;
-        for (i, first) in (0..samples).step_by(first_batch).enumerate() {
-            let range = first..(first + first_batch).min(samples);
-            schedule = self.recipe.schedule(self.step * per_batch + i, steps);
-            let network = used.as_ref().unwrap_or(&self.network);
-            let trace = network.forward(engine, &x, range.clone())?;
-            let classes = self.recipe.classes();
-            let y = engine.take(&labels, range.start * classes..range.end * classes)?;
-            let loss = OneVsAll { logit_range: self.recipe.network.z_range };
-            let amplitude = self.recipe.amplitude(layers - 1, schedule, batch);
-            let errors = loss.integer_error(engine, &trace.scores, &y, amplitude)?;
-            let gates: Vec<ErrorGate> = (0..layers - 1)
-                .map(|layer| ErrorGate {
-                    limit: HIDDEN_LIMIT,
-                    scale: self.recipe.error_scale(layer),
-                    amplitude: self.recipe.amplitude(layer, schedule, batch),
-                })
-                .collect();
-            let count = range.len();
-            let errors = network.backward(engine, &trace, &transposed, errors, &gates, count)?;
-            lookups += errors.iter().map(|e| e.len() / 4).sum::<usize>()
-                + trace.gates.iter().map(|gates| gates.len()).sum::<usize>();
-
-            self.update_biases(engine, &errors, count, schedule)?;
-            for (layer, errors) in errors.iter().enumerate() {
-                let input = match layer {
-                    0 => (&x, range.clone()),
-                    _ => (&trace.inputs[layer - 1], 0..count),
-                };
-                let gradient = self.network.weight_gradient(engine, layer, input, errors)?;
-                match &mut sums[layer] {
-                    _ if layer == 0 => self.update_first(engine, &gradient)?,
-                    Some(sum) => sum.add(engine, &gradient)?,
-                    none => *none = Some(gradient),
-                }
-            }
-        }
-        for (layer, sum) in sums.into_iter().enumerate() {
-            if let Some(sum) = sum {
-                lookups += self.update(engine, layer, &sum, schedule, batch)?;
-            }
-        }
-        self.step += 1;
-        Ok(Work { samples, lookups })
+        // All but the first layer's weights are as they were when the step began.
+        let transposed = begun.used.as_ref().unwrap_or(&self.network).transpose(engine)?;
+        Ok(Ready { begun, x, labels, transposed })
     }
 
-    fn update_biases(
-        &mut self,
-        engine: &E,
-        errors: &[E::Values],
-        samples: usize,
-        schedule: f64,
-    ) -> Result<()> {
-        let params = engine.params();
-        let gadget: Gadget = params
-            .lists
-            .ok_or_else(|| CoreError::NoLists { op: "deep", name: params.name.clone() })?
-            .selector;
+    /// Takes the samples of a part forward and backward: updates the first layer and the biases,
+    /// sums the other gradients, and returns the lookups.
+    fn pass(&mut self, engine: &E, ready: &mut Ready<E>, part: &PartPlan) -> Result<usize> {
+        let Ready { begun: Begun { used, sums }, x, labels, transposed } = ready;
+        let network = used.as_ref().unwrap_or(&self.network);
+        let (range, count) = (part.samples.clone(), part.samples.len());
+        let trace = network.forward(engine, x, range.clone())?;
+        let (last, classes) = (self.plan.layers() - 1, self.plan.recipe().classes());
+        let y = engine.take(labels, range.start * classes..range.end * classes)?;
+        let loss = OneVsAll { logit_range: self.plan.recipe().network.z_range };
+        let errors = loss.integer_error(engine, &trace.scores, &y, part.amplitudes[last])?;
+        let errors = network.backward(engine, &trace, transposed, errors, &part.gates, count)?;
+        let backward: usize = errors.iter().map(Promotable::len).sum();
+        let forward: usize = trace.gates.iter().map(List::len).sum();
+
+        for ((layer, errors), k) in
+            self.network.layers_mut().iter_mut().zip(&errors).zip(&part.bias_steps)
+        {
+            layer.add_to_bias(engine, &errors.finest(engine)?, count, -k)?;
+        }
         for (layer, errors) in errors.iter().enumerate() {
-            let k = self.recipe.bias_step(layer, schedule, gadget);
-            let errors = table(engine, errors, gadget.levels as usize - 1)?;
-            self.network.layers_mut()[layer].add_to_bias(engine, &errors, samples, -k)?;
+            let input = match layer {
+                0 => (&*x, range.clone()),
+                _ => (&trace.inputs[layer - 1], 0..count),
+            };
+            let gradient = self.network.weight_gradient(engine, layer, input, errors)?;
+            match layer.checked_sub(1) {
+                None => self.subtract_from_first(engine, &gradient)?,
+                Some(i) => match sums.get_mut(i) {
+                    Some(sum) => sum.add(engine, &gradient)?,
+                    None => sums.push(gradient),
+                },
+            }
         }
-        Ok(())
+        Ok(forward + backward)
     }
 
-    fn update_first(&mut self, engine: &E, gradient: &WeightGradient<E>) -> Result<()> {
+    /// Subtracts the gradient of the first layer, whose amplitude has the learning rate in it.
+    fn subtract_from_first(&mut self, engine: &E, gradient: &WeightGradient<E>) -> Result<()> {
         let layer = &mut self.network.layers_mut()[0];
         for block in 0..layer.geometry().blocks() {
             let gradient = layer.gradient_values(engine, gradient, block)?;
@@ -253,58 +292,61 @@ impl<E: Engine> Deep<E> {
         Ok(())
     }
 
-    /// `w -= rate clip(mean gradient)`, one lookup a weight.
+    /// Updates the weights of another layer by a rule, and returns the lookups.
     fn update(
         &mut self,
         engine: &E,
         layer: usize,
         gradient: &WeightGradient<E>,
-        schedule: f64,
-        batch: usize,
+        rule: &Sgd,
     ) -> Result<usize> {
-        let training = &self.recipe.training[layer];
-        let spacing = self.recipe.network.spacing(layer);
-        let per_unit = self.recipe.amplitude(layer, schedule, batch) * spacing * batch as f64;
-        let step = schedule * training.rate * self.recipe.network.unit() / spacing;
-        let clip = training.clip;
-        let down =
-            Table::new(engine.params().row_size, |u| -step * (u / per_unit).clamp(-clip, clip));
-        let down = [down];
-        let decay = self.recipe.decay_scale(layer, batch);
-        let window = self.network.layers()[layer].geometry().window();
-        let centring =
-            training.centred.then(|| self.recipe.centring(layer, window)).flatten().unwrap_or(0);
         let layer = &mut self.network.layers_mut()[layer];
-        let mut lookups = layer.geometry().weights();
+        let mut lookups = 0;
         for block in 0..layer.geometry().blocks() {
-            let mut gradient = layer.gradient_values(engine, gradient, block)?;
-            if decay > 0 {
-                let weights = layer.weight_values(engine, block)?;
-                engine.add_scaled_values(&mut gradient, &weights, decay)?;
-            }
-            let mut update = engine.lookup(&gradient, &down)?;
-            if centring > 0 {
-                centre(engine, &mut update, window, centring)?;
-                lookups += layer.geometry().outputs_of(block).len();
-            }
+            let gradient = layer.gradient_values(engine, gradient, block)?;
+            let mut numbers = OnEngine { engine, layer, block, lookups: 0 };
+            let update = rule.update(&mut numbers, gradient)?;
+            lookups += numbers.lookups;
             layer.add_to_weights(engine, block, &update)?;
         }
         Ok(lookups)
     }
 }
 
-/// Takes the mean of each filter's `window` updates out of them: the sum, `k` times as large, is read by a
-/// lookup, which divides it.
-fn centre<E: Engine>(engine: &E, update: &mut E::Values, window: usize, k: i64) -> Result<()> {
-    let filters = update.len() / window;
-    let mut sums = engine.public_values(&vec![0; filters]);
-    for w in 0..window {
-        let picks = (0..filters).map(|filter| filter * window + w);
-        engine.add_scaled_values(&mut sums, &engine.take(update, picks)?, k)?;
+/// Reads what was saved, from the first row and the first value on.
+struct Reader<'a, E: Engine> {
+    engine: &'a E,
+    rows: &'a E::Rows,
+    values: &'a E::Values,
+    row: usize,
+    value: usize,
+}
+
+impl<E: Engine> Reader<'_, E> {
+    /// Returns for each block of a layer a row for each group.
+    fn blocks(&mut self, geometry: &Geometry) -> Result<Vec<E::Rows>> {
+        let mut blocks = Vec::with_capacity(geometry.blocks());
+        for _ in 0..geometry.blocks() {
+            let picks: Vec<_> = (self.row..self.row + geometry.groups()).collect();
+            blocks.push(self.engine.gather_rows(self.rows, &picks)?);
+            self.row += geometry.groups();
+        }
+        Ok(blocks)
     }
-    let divisor = k as f64 * window as f64;
-    let mean = Table::new(engine.params().row_size, |x| x / divisor);
-    let means = engine.lookup(&sums, &[mean])?;
-    let picks = (0..filters * window).map(|i| i / window);
-    Ok(engine.add_scaled_values(update, &engine.take(&means, picks)?, -1)?)
+
+    fn gradient(&mut self, geometry: &Geometry) -> Result<WeightGradient<E>> {
+        Ok(WeightGradient::from_rows(geometry, self.blocks(geometry)?)?)
+    }
+
+    fn network(&mut self, plan: &TrainingPlan) -> Result<Network<E>> {
+        let mut layers = Vec::new();
+        for geometry in plan.network().geometries() {
+            let weights = self.blocks(geometry)?;
+            let range = self.value..self.value + geometry.output.channels;
+            self.value = range.end;
+            let bias = self.engine.take(self.values, range)?;
+            layers.push(Conv2d::from_parts(geometry.clone(), weights, bias)?);
+        }
+        Ok(Network::new(plan.network(), layers)?)
+    }
 }

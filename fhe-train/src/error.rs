@@ -65,6 +65,12 @@ pub enum Error {
         /// What was needed.
         expected: String,
     },
+    /// An error ended a step halfway, and its weights are of no use.
+    #[error("step {step} was ended by an error: load the model again to go on")]
+    Lost {
+        /// The step.
+        step: usize,
+    },
     /// A checkpoint belongs to another training.
     #[error("{}: the checkpoint was made with {field} {got}, this run has {expected}", path.display())]
     Resume {

@@ -1,11 +1,12 @@
 //! The variances of a layer, from [`fhe_core::noise`] and from how the layer is packed.
 //!
-//! What is left out, with its size for `secure128-deep-v1`, the noisier set (standard deviations, torus fractions): noise of
-//! encrypted labels times their multiplier, 2e-9 at most beside 4e-8 of a lookup's output; a promoted integer
-//! that is misread (4e-8 beside a rounding limit of 4e-3).
+//! Two things are left out. Their sizes are standard deviations in torus fractions for
+//! `secure128-deep-v1`, the noisier set. The noise of encrypted labels times their multiplier is
+//! 2e-9 at most, beside 4e-8 of a lookup's output. A promoted integer can be misread, with 4e-8
+//! beside a rounding limit of 4e-3.
 
 use fhe_core::noise::{Noise, SelectorKind};
-use fhe_nn::activation::TABLES;
+use fhe_nn::promotable::TABLES;
 use fhe_nn::{CONSTANTS, Geometry};
 
 /// The variances of a layer.
@@ -22,7 +23,8 @@ pub(crate) struct LayerNoise {
 }
 
 impl LayerNoise {
-    /// `terms` is the number of lookups' values in an input, `None` for the first layer, whose inputs are fresh.
+    /// The variances of a layer whose inputs are sums of `terms` values of lookups each; `None` is
+    /// for the first layer, whose inputs are fresh.
     pub(crate) fn new(noise: &Noise, geometry: &Geometry, terms: Option<f64>) -> Self {
         let g = geometry;
         let group = (0..g.input.channels).filter(|&c| g.input_at(c, 0, 0).0 == 0).count();
@@ -56,38 +58,38 @@ impl LayerNoise {
         1.0 - self.squared_kernel() as f64 / (side(input.height) * side(input.width)) as f64
     }
 
-    /// Of a pre-activation of a sample whose integers have sums of squares of `norm`: the products, and
-    /// idle coefficients of variance `idle`.
+    /// Returns the variance of a pre-activation of a sample whose integers have a sum of squares of
+    /// `norm`: that of the products, and that of idle coefficients of variance `idle`.
     ///
-    /// The latter is one fixed value for each pair of a row's and an input's coefficient; fresh noise of its
-    /// variance stands for it.
+    /// The latter noise is one fixed value for each pair of a row's and an input's coefficient.
+    /// Fresh noise of its variance stands for it.
     pub(crate) fn forward(&self, norm: f64, idle: f64) -> f64 {
         self.noise.products(self.input, self.geometry.groups(), norm) + self.idle(norm, idle)
     }
 
-    /// Of a pre-activation, by idle coefficients alone.
+    /// Returns the variance of a pre-activation that idle coefficients alone make.
     pub(crate) fn idle(&self, norm: f64, idle: f64) -> f64 {
         norm * idle * self.idle_share()
     }
 
-    /// With which a lookup of activations or errors reads.
+    /// Returns the variance with which a lookup of activations or errors reads.
     pub(crate) fn reading(&self) -> f64 {
         self.noise.lookup_input(TABLES)
     }
 
-    /// Of a lookup's output.
+    /// Returns the variance of a lookup's output.
     pub(crate) fn lookup(&self) -> f64 {
         self.noise.lookup()
     }
 
-    /// Of an input's gradient, from errors of a sum of squares `norm`.
+    /// Returns the variance of an input's gradient, from errors of a sum of squares `norm`.
     pub(crate) fn backward(&self, norm: f64) -> f64 {
         let len = self.transposed_len(0, 0);
         self.noise.products(self.errors, self.geometry.error_groups(), norm)
             + norm * self.noise.pack_list(len) * self.idle_share()
     }
 
-    /// Length of a list of transposed weights.
+    /// Returns the length of a list of transposed weights.
     fn transposed_len(&self, channel: usize, output: usize) -> usize {
         let (filters, g) = (self.geometry.transposed_filters(), &self.geometry);
         let full = |i: usize, size: usize, all: usize| size.min(all - i / size * size);
@@ -96,7 +98,7 @@ impl LayerNoise {
             * self.squared_kernel()
     }
 
-    /// Of a transposed weight: packing, and its rounding.
+    /// Returns the variance of a transposed weight: that of packing, and of its rounding.
     pub(crate) fn transposed(&self, output: usize, channel: usize) -> f64 {
         self.noise.pack_list(self.transposed_len(channel, output)) + self.noise.pack_list_rounding()
     }
@@ -106,7 +108,8 @@ impl LayerNoise {
         g.output.len() == g.output.channels && g.filters() <= CONSTANTS
     }
 
-    /// Of an error in the weights' gradient: the lookup, and what packing does to the error itself.
+    /// Returns the variance of an error in the weights' gradient: that of the lookup, and what
+    /// packing does to the error itself.
     pub(crate) fn error(&self) -> f64 {
         self.noise.lookup()
             + if self.constants() {
@@ -116,8 +119,9 @@ impl LayerNoise {
             }
     }
 
-    /// Of a weight's gradient, summed over samples whose integers in the weight's group have a sum of squares
-    /// of `norm`: the products, and what packing does to coefficients beside the errors.
+    /// Returns the variance of a weight's gradient, summed over samples whose integers in the
+    /// weight's group have a sum of squares of `norm`: that of the products, and what packing does
+    /// to coefficients beside the errors.
     pub(crate) fn gradient(&self, output: usize, samples: usize, norm: f64) -> f64 {
         let filters = self.filters_with(output);
         let products = self.noise.products(self.input, samples, norm);
@@ -134,19 +138,19 @@ impl LayerNoise {
         self.geometry.outputs_of(output / self.geometry.filters()).len()
     }
 
-    /// That an update's packing adds to every coefficient of the row of a weight.
+    /// Returns the variance that an update's packing adds to every coefficient of a weight's row.
     pub(crate) fn packing(&self, output: usize, channel: usize) -> f64 {
         let first = channel / self.group * self.group;
         let channels = self.group.min(self.geometry.input.channels - first);
         self.noise.pack_list(self.filters_with(output) * channels * self.squared_kernel())
     }
 
-    /// That it adds to the weight besides.
+    /// Returns the variance that an update's packing adds to the weight besides.
     pub(crate) fn packing_rounding(&self) -> f64 {
         self.noise.pack_list_rounding()
     }
 
-    /// With which the lookup of an update reads.
+    /// Returns the variance with which the lookup of an update reads.
     pub(crate) fn update_reading(&self) -> f64 {
         self.noise.lookup_input(1)
     }

@@ -1,17 +1,18 @@
 //! One-vs-all logistic loss.
 
-use fhe_core::{Engine, List, Result, Table, to_torus};
-use fhe_nn::activation::{self, TABLES};
+use fhe_core::{Engine, Result, Table, to_torus};
+use fhe_nn::Promotable;
 
 /// Largest integer of an error of the last layer: half a promotion's digit holds it.
 pub const ERROR_LIMIT: i32 = 16;
 /// Amplitudes of errors are multiples of this, so that labels are integer multiples of their unit.
 pub(crate) const AMPLITUDE_STEP: f64 = 1.0 / 67_108_864.0;
 
-/// log2 of the torus fraction of a label of a head, whose amplitude is a step of the learning rate.
+/// log2 of the torus fraction of a label of a head, whose amplitude is a step of the learning
+/// rate.
 pub(crate) const HEAD_LABEL_LOG2: i32 = -31;
-/// The same of a deep network, whose errors are integers: multiples of it are large, so it has little
-/// noise to spare.
+/// The same of a deep network, whose errors are integers: multiples of it are large, so it has
+/// little noise to spare.
 pub(crate) const DEEP_LABEL_LOG2: i32 = -22;
 /// One unit of amplitude.
 pub(crate) const UNITS: f64 = 1.0 / 2_147_483_648.0;
@@ -57,15 +58,18 @@ impl OneVsAll {
     ) -> Result<E::Values> {
         let half = amplitude as f64 * UNITS;
         let scale = 4.0 * self.logit_range;
-        let table = Table::new(engine.params().row_size, |x| half * (x * scale / 2.0).tanh());
+        let table = Table::new(engine.params().row_size, |x| half * (x * scale / 2.0).tanh())?;
         let mut errors = engine.lookup(z, std::slice::from_ref(&table))?;
         engine.add_scaled_values(&mut errors, labels, -amplitude)?;
         Ok(errors)
     }
 
-    /// Returns the errors as integers `round(L tanh(z/2)) - L y`, [`ERROR_LIMIT`] being L, which is 2 L
-    /// times the logistic error: value `4 i + j` is level j of error i for j < 3, and value `4 i + 3` is
-    /// it times `amplitude`, a multiple of [`AMPLITUDE_STEP`].
+    /// Returns the errors as integers `round(L tanh(z/2)) - L y`, [`ERROR_LIMIT`] being L, which is
+    /// 2 L times the logistic error. Beside the levels of each is it times `amplitude`, a multiple
+    /// of `2^-26`.
+    ///
+    /// # Shapes
+    /// As many labels as pre-activations, as many errors.
     ///
     /// # Cost
     /// One lookup a pre-activation.
@@ -78,25 +82,13 @@ impl OneVsAll {
         z: &E::Values,
         labels: &E::Values,
         amplitude: f64,
-    ) -> fhe_nn::Result<E::Values> {
-        let slots = engine.params().row_size / TABLES;
+    ) -> fhe_nn::Result<Promotable<E>> {
         let scale = 4.0 * self.logit_range;
         let limit = f64::from(ERROR_LIMIT);
         let integer = |x: f64| (limit * (x * scale / 2.0).tanh()).round() as i32;
-        let mut tables = activation::levels(engine, slots, integer)?;
-        tables.push(Table::new(slots, |x| f64::from(integer(x)) * amplitude));
-        let gadget = engine.params().lists.map_or(0, |lists| lists.selector.base_log) as i32;
-        let looked_up = engine.lookup(z, &tables)?;
-        let mut by_table = Vec::with_capacity(TABLES);
-        for t in 0..TABLES {
-            let unit =
-                if t + 1 == TABLES { amplitude } else { 2f64.powi(-gadget * (t as i32 + 1)) };
-            let k = (limit * unit * 2f64.powi(-DEEP_LABEL_LOG2)).round() as i64;
-            let mut errors = activation::table(engine, &looked_up, t)?;
-            engine.add_scaled_values(&mut errors, labels, -k)?;
-            by_table.push(errors);
-        }
-        let picks: Vec<_> = (0..z.len()).flat_map(|i| (0..TABLES).map(move |t| (t, i))).collect();
-        Ok(engine.gather(&by_table.iter().collect::<Vec<_>>(), &picks)?)
+        let amplified = |x: f64| f64::from(integer(x)) * amplitude;
+        let of_scores = Promotable::lookup(engine, z, integer, amplified)?;
+        let labels_in = |unit: f64| (limit * unit * 2f64.powi(-DEEP_LABEL_LOG2)).round() as i64;
+        of_scores.add_in_units(engine, labels, amplitude, |unit| -labels_in(unit))
     }
 }

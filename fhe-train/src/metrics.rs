@@ -45,14 +45,3 @@ pub(crate) fn share_right(labels: &[u32], predicted: &[u32]) -> f64 {
     let right = labels.iter().zip(predicted).filter(|(label, class)| label == class).count();
     right as f64 / labels.len().max(1) as f64
 }
-
-/// Returns the index of the largest score; of equal ones, the first.
-pub(crate) fn largest<T: PartialOrd>(scores: impl IntoIterator<Item = T>) -> u32 {
-    let mut best: Option<(u32, T)> = None;
-    for (k, score) in (0..).zip(scores) {
-        if best.as_ref().is_none_or(|(_, best)| score > *best) {
-            best = Some((k, score));
-        }
-    }
-    best.map_or(0, |(k, _)| k)
-}

@@ -2,16 +2,7 @@
 
 use fhe_core::{Engine, List};
 
-use crate::{Deep, Head, Recipe, Result, Source};
-
-/// What a step did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Work {
-    /// Samples it saw.
-    pub samples: usize,
-    /// Lookups it made.
-    pub lookups: usize,
-}
+use crate::{Deep, Head, Recipe, Result, Source, Work};
 
 /// A model in training.
 #[derive(Debug)]
@@ -19,7 +10,7 @@ pub enum Model<E: Engine> {
     /// One dense layer.
     Head(Head<E>),
     /// A network.
-    Deep(Deep<E>),
+    Deep(Box<Deep<E>>),
 }
 
 impl<E: Engine> Model<E> {
@@ -30,36 +21,38 @@ impl<E: Engine> Model<E> {
     pub fn new(engine: &E, recipe: &Recipe) -> Result<Self> {
         Ok(match recipe {
             Recipe::Head(recipe) => Self::Head(Head::new(engine, recipe)?),
-            Recipe::Deep(recipe) => Self::Deep(Deep::new(engine, recipe)?),
+            Recipe::Deep(recipe) => Self::Deep(Box::new(Deep::new(engine, recipe)?)),
         })
     }
 
-    /// Goes on from the rows and values of [`Model::parts`], each kind in one list.
+    /// Goes on from the rows and values of [`Model::parts`], each kind in one list, as they were
+    /// after `step` steps and `part` parts of the next one.
     ///
     /// # Errors
-    /// [`crate::Error::Recipe`], [`crate::Error::Network`].
+    /// [`crate::Error::Recipe`], [`crate::Error::Network`]; [`fhe_core::Error::Index`] if there are
+    /// fewer rows or values than [`Recipe::sizes`] says.
     pub fn resume(
         engine: &E,
         recipe: &Recipe,
         (rows, values): (E::Rows, &E::Values),
         step: usize,
+        part: usize,
     ) -> Result<Self> {
         Ok(match recipe {
             Recipe::Head(recipe) => Self::Head(Head::resume(recipe, rows, step)?),
-            Recipe::Deep(recipe) => Self::Deep(Deep::resume(engine, recipe, &rows, values, step)?),
+            Recipe::Deep(recipe) => {
+                Self::Deep(Box::new(Deep::resume(engine, recipe, &rows, values, step, part)?))
+            }
         })
     }
 
-    /// Returns the weights: lists of rows, and lists of values.
+    /// Returns lists of rows and lists of values: the weights and biases, and inside a step what
+    /// else has to be saved of it. See [`Deep::parts`].
     #[must_use]
     pub fn parts(&self) -> (Vec<&E::Rows>, Vec<&E::Values>) {
         match self {
             Self::Head(head) => (vec![head.layer().weights()], Vec::new()),
-            Self::Deep(deep) => {
-                let layers = deep.network().layers();
-                let rows = layers.iter().flat_map(|layer| layer.weights()).collect();
-                (rows, layers.iter().map(|layer| layer.bias()).collect())
-            }
+            Self::Deep(deep) => deep.parts(),
         }
     }
 
@@ -72,7 +65,16 @@ impl<E: Engine> Model<E> {
         }
     }
 
-    /// Trains on the next mini-batch.
+    /// Returns the number of parts made of the step that has begun; 0 between two steps.
+    #[must_use]
+    pub fn part(&self) -> usize {
+        match self {
+            Self::Head(_) => 0,
+            Self::Deep(deep) => deep.part(),
+        }
+    }
+
+    /// Trains on the mini-batch of the next step, or on what is left of it.
     ///
     /// # Errors
     /// Those of the source and the engine.
@@ -83,6 +85,18 @@ impl<E: Engine> Model<E> {
         }
     }
 
+    /// Trains on the next part of a mini-batch: a sub-batch of a network, all of it for a head.
+    /// After each part the training can be saved, and resumed without a difference in the result.
+    ///
+    /// # Errors
+    /// Those of [`Head::train_step`] and of [`Deep::train_part`].
+    pub fn train_part(&mut self, engine: &E, source: &impl Source<E>) -> Result<Work> {
+        match self {
+            Self::Head(head) => head.train_step(engine, source),
+            Self::Deep(deep) => deep.train_part(engine, source),
+        }
+    }
+
     /// Returns the model as it is used: see [`Deep::finished`].
     ///
     /// # Errors
@@ -90,12 +104,12 @@ impl<E: Engine> Model<E> {
     pub fn finished(self, engine: &E) -> Result<Self> {
         match self {
             Self::Head(head) => Ok(Self::Head(head)),
-            Self::Deep(deep) => Ok(Self::Deep(deep.finished(engine)?)),
+            Self::Deep(deep) => Ok(Self::Deep(Box::new(deep.finished(engine)?))),
         }
     }
 
-    /// Returns the scores of samples, a value a class, sample after sample. A model in training is to be
-    /// [finished](Model::finished) before.
+    /// Returns the scores of samples, a value a class, sample after sample. A model in training is
+    /// to be [finished](Model::finished) before.
     ///
     /// # Errors
     /// Those of the engine.

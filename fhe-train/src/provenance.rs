@@ -23,7 +23,8 @@ impl Provenance {
     #[must_use]
     pub fn here() -> Self {
         let mut here = Self { commit: commit(), machine: machine(), ..Self::default() };
-        let mut arguments = std::env::args();
+        // A path need not be UTF-8; a file that names it is.
+        let mut arguments = std::env::args_os().map(|x| x.to_string_lossy().into_owned());
         let program = arguments.next().unwrap_or_default();
         let name = program.rsplit('/').next().unwrap_or_default();
         here.command =

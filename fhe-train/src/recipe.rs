@@ -91,7 +91,7 @@ impl Recipe {
             squared_norm: norm,
             mirrored: false,
             seed: 1,
-            first_batch: 16,
+            sub_batch: 16,
             least_rate: 0.02,
             network: NetworkConfig { input, z_range: Z_RANGE, layers },
             training,
@@ -293,14 +293,15 @@ impl Recipe {
         }
     }
 
-    /// Returns the numbers of rows and of values of a model.
+    /// Returns the numbers of rows and of values of a model, between two steps or after `part` parts
+    /// of one.
     ///
     /// # Errors
-    /// [`Error::Network`].
-    pub fn sizes(&self, n: usize) -> Result<(usize, usize)> {
+    /// [`Error::Recipe`], [`Error::Network`].
+    pub fn sizes(&self, params: &Params, part: usize) -> Result<(usize, usize)> {
         match self {
             Self::Head(recipe) => Ok((recipe.classes, 0)),
-            Self::Deep(recipe) => recipe.sizes(n),
+            Self::Deep(recipe) => recipe.sizes(params, part),
         }
     }
 }

@@ -88,7 +88,7 @@ impl Message for EncryptedScores {
     }
 
     fn payload(&self) -> Vec<u8> {
-        crate::shim::bytes(self.values.elements())
+        self.values.to_le_bytes()
     }
 
     fn max_payload(_params: &Params) -> u64 {
@@ -99,7 +99,7 @@ impl Message for EncryptedScores {
     fn parse(from: Opened) -> fhe_core::Result<Self> {
         let shape: ScoresShape = serde_json::from_value(from.header.meta.clone())
             .map_err(|_| from.corrupt("meta", "it is no shape of scores"))?;
-        let values = Values::from_elements(from.params.row_size, crate::shim::words(&from.payload))
+        let values = Values::from_le_bytes(from.params.row_size, &from.payload)
             .ok_or_else(|| from.corrupt("payload", "it is no list of values"))?;
         let whole = shape.classes > 0 && values.len().is_multiple_of(shape.classes);
         if !(whole && shape.unit.is_finite() && shape.unit > 0.0) {

@@ -1,11 +1,11 @@
 //! Where mini-batches come from.
 
 use fhe_core::engine::clear;
-use fhe_core::engine::meter::{Metered, MeteredSelectors, PriceList};
+use fhe_core::engine::meter::{Metered, MeteredSelectors};
 use fhe_core::{Clear, Engine, Meter, Params};
 
 use crate::samples::Samples;
-use crate::{Model, OneVsAll, Recipe, Result};
+use crate::{OneVsAll, Recipe, Result};
 
 /// Where mini-batches come from: selectors of the features, and a label value for each class.
 pub trait Source<E: Engine> {
@@ -35,7 +35,7 @@ pub struct ClearSource {
     pub features: Vec<Vec<i32>>,
     /// Class of each sample.
     pub labels: Vec<u32>,
-    /// [`Recipe::label_log2`].
+    /// [`crate::Recipe::label_log2`].
     pub label_log2: i32,
 }
 
@@ -112,22 +112,6 @@ impl Source<Meter> for ShapeSource {
         let len = self.batch.min(self.samples - index * self.batch);
         let x = engine.fresh_selectors(len, self.squared_norm);
         Ok((x, engine.fresh(len * self.classes)))
-    }
-}
-
-impl ShapeSource {
-    /// Returns the price of a whole training, with the noise that its weights gather. That training itself
-    /// corrects a part of the noise is not counted.
-    ///
-    /// # Errors
-    /// [`crate::Error::Recipe`].
-    pub fn price(&self, params: &Params, recipe: &Recipe) -> Result<PriceList> {
-        let meter = Meter::new(params);
-        let mut model = Model::new(&meter, recipe)?;
-        for _ in 0..Source::<Meter>::batches(self) * recipe.passes() {
-            model.train_step(&meter, self)?;
-        }
-        Ok(meter.list())
     }
 }
 

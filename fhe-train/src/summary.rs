@@ -1,7 +1,7 @@
 //! What a recipe will do, before any work: shapes, ranges, noise and lookups of every layer.
 //!
-//! Figures are those of the first weights: pre-activations are taken as normal, and the integers of an output as
-//! independent. Training widens them; the fast twin counts what leaves its range.
+//! Figures are those of the first weights: pre-activations are taken as normal, and the integers of
+//! an output as independent. Training widens them; the fast twin counts what leaves its range.
 
 use std::fmt;
 
@@ -9,9 +9,10 @@ use fhe_core::Params;
 use fhe_core::noise::Noise;
 use fhe_nn::Shape;
 use fhe_nn::activation::Activation;
+use fhe_nn::promotable::TABLES;
 
-use crate::fast::Wiring;
 use crate::layer_noise::LayerNoise;
+use crate::training_plan::TrainingPlan;
 use crate::{DeepRecipe, Result};
 
 /// One layer.
@@ -86,47 +87,18 @@ impl DeepRecipe {
     /// # Errors
     /// [`crate::Error::Recipe`], [`crate::Error::Network`].
     pub fn summary(&self, params: &Params) -> Result<Summary> {
-        let n = params.row_size;
-        self.check(params)?;
-        let network = &self.network;
-        let (noise, terms) = (Noise::new(params), Wiring::new(self).terms());
-        let (residuals, ranges) = (network.residuals(), network.ranges());
+        let plan = TrainingPlan::new(self, params)?;
+        let (network, noise) = (plan.network(), Noise::new(params));
         let mut input =
-            Moments { mean: 0.0, variance: self.squared_norm / network.input.len() as f64 };
+            Moments { mean: 0.0, variance: self.squared_norm / self.network.input.len() as f64 };
         let (mut layers, mut outputs) = (Vec::new(), Vec::<Moments>::new());
-        for (i, g) in network.geometries(n)?.into_iter().enumerate() {
-            let (layer, training) = (&network.layers[i], &self.training[i]);
-            let per_integer = training.binary.map_or(training.init, |binary| binary.scale);
-            let per_integer = per_integer / network.spacing(i);
-            // A filter of mean zero does not see its input's mean.
-            let centred = training.centred && training.binary.is_none();
-            let square = if centred { input.variance } else { input.square() };
-            let std = per_integer * (g.window() as f64 * square).sqrt();
-            let of = LayerNoise::new(&noise, &g, i.checked_sub(1).map(|before| terms[before]));
-            let norm = g.input.len() as f64 * input.square();
-            let off = (of.forward(norm, 0.0) + of.reading()).sqrt() / network.unit();
-            let total = (std * std + off * off).sqrt();
-            let beyond = |edge: f64| 0.5 * libm::erfc(edge / (2f64.sqrt() * total));
-            let last = i + 1 == network.layers.len();
-            layers.push(LayerSummary {
-                name: layer.name.clone(),
-                input: g.input,
-                output: g.output,
-                parameters: g.weights() + g.output.channels,
-                range: (!last).then_some(ranges[i]),
-                std,
-                noise: off / std,
-                wraps: beyond(network.z_range - training.bias)
-                    + beyond(network.z_range + training.bias),
-                forward: if last { 0 } else { g.output.len() },
-                backward: g.output.len(),
-                update: self.update_lookups(i, &g),
-            });
-            if let Some(activation) = &layer.activation {
-                let a = Moments::after(activation, training.bias, std);
-                let added =
-                    residuals[i].map_or(Moments { mean: 0.0, variance: 0.0 }, |j| outputs[j]);
-                let window = (layer.pool * layer.pool) as f64;
+        for i in 0..plan.layers() {
+            layers.push(layer_summary(&plan, &noise, i, input));
+            if let Some(hidden) = network.hidden().get(i) {
+                let a = Moments::after(&hidden.activation, self.training[i].bias, layers[i].std);
+                let none = Moments { mean: 0.0, variance: 0.0 };
+                let added = hidden.residual.map_or(none, |j| outputs[j]);
+                let window = (hidden.pool * hidden.pool) as f64;
                 input = Moments {
                     mean: window * (a.mean + added.mean),
                     variance: window * (a.variance + added.variance),
@@ -134,19 +106,45 @@ impl DeepRecipe {
                 outputs.push(input);
             }
         }
-        let bound = params.lists.map_or(0, |lists| (1 << (lists.selector.base_log - 1)) - 1);
+        let bound = (1 << (network.gadget().base_log - 1)) - 1;
         let largest = layers.iter().map(|layer| layer.output.len()).max().unwrap_or(0);
-        // A lookup's four tables, its input, and the gates, a gathered copy and the errors beside them.
-        let memory = (self.first_batch * largest) as u64 * 9 * (8 * (n as u64 + 1));
+        // A lookup's four tables, its input, and the gates, a gathered copy and the errors beside
+        // them.
+        let values = (self.sub_batch * largest) as u64 * (2 * TABLES as u64 + 1);
+        let memory = values * (8 * (params.row_size as u64 + 1));
         Ok(Summary { layers, bound, memory })
     }
+}
 
-    /// Returns the lookups that a layer's weights take in a mini-batch.
-    pub(crate) fn update_lookups(&self, layer: usize, g: &fhe_nn::Geometry) -> usize {
-        let training = &self.training[layer];
-        let update = if layer > 0 { g.weights() } else { 0 };
-        let centred = if training.centred { g.output.channels } else { 0 };
-        update + centred + training.binary.map_or(0, |_| g.weights())
+/// Returns what a layer will do with inputs of given moments.
+fn layer_summary(plan: &TrainingPlan, noise: &Noise, i: usize, input: Moments) -> LayerSummary {
+    let (network, training) = (plan.network(), &plan.recipe().training[i]);
+    let (g, hidden) = (&network.geometries()[i], network.hidden().get(i));
+    let per_integer = training.binary.map_or(training.init, |binary| binary.scale);
+    let per_integer = per_integer / network.spacing(i);
+    // A filter of mean zero does not see its input's mean.
+    let centred = training.centred && training.binary.is_none();
+    let square = if centred { input.variance } else { input.square() };
+    let std = per_integer * (g.window() as f64 * square).sqrt();
+    let of =
+        LayerNoise::new(noise, g, i.checked_sub(1).map(|before| network.hidden()[before].terms));
+    let norm = g.input.len() as f64 * input.square();
+    let off = (of.forward(norm, 0.0) + of.reading()).sqrt() / network.unit();
+    let total = (std * std + off * off).sqrt();
+    let beyond = |edge: f64| 0.5 * libm::erfc(edge / (2f64.sqrt() * total));
+    let z_range = network.config().z_range;
+    LayerSummary {
+        name: network.config().layers[i].name.clone(),
+        input: g.input,
+        output: g.output,
+        parameters: g.weights() + g.output.channels,
+        range: hidden.map(|hidden| hidden.range),
+        std,
+        noise: off / std,
+        wraps: beyond(z_range - training.bias) + beyond(z_range + training.bias),
+        forward: if hidden.is_none() { 0 } else { g.output.len() },
+        backward: g.output.len(),
+        update: plan.update_lookups(i),
     }
 }
 
@@ -207,7 +205,8 @@ impl fmt::Display for Summary {
         }
         write!(
             f,
-            "  {} parameters; {} lookups a sample and {} a mini-batch; integers to {} fit; lists of a step {:.1} GB",
+            "  {} parameters; {} lookups a sample and {} a mini-batch; integers to {} fit; \
+             lists of a step {:.1} GB",
             self.parameters(),
             self.lookups_a_sample(),
             self.lookups_a_batch(),
@@ -227,7 +226,8 @@ mod tests {
         let sign = Activation { kind: Kind::Sign, levels: 1, range: 1.0, offset: 0, spacing: 3 };
         let m = Moments::after(&sign, 0.0, 2.0);
         assert!(m.mean.abs() < 0.05 && (m.square() - 9.0).abs() < 1e-9);
-        // Half of the mass at 0, the mean of the rest std sqrt(2/pi): a fine rectifier that never clips.
+        // Half of the mass at 0, the mean of the rest std sqrt(2/pi): a fine rectifier that never
+        // clips.
         let relu =
             Activation { kind: Kind::Relu, levels: 1000, range: 100.0, offset: 0, spacing: 1 };
         let m = Moments::after(&relu, 0.0, 5.0);

@@ -8,7 +8,9 @@ use fhe_core::engine::cpu::{Rows, Values};
 use fhe_core::store::{Dataset, Lock, Message};
 use fhe_core::{Cpu, Engine};
 
-use crate::{Checkpoint, Error, Model, Provenance, Recipe, Report, Result, Source, State, Stretch};
+use crate::{
+    Checkpoint, Error, Model, Provenance, Recipe, Report, Result, Source, State, Stretch, Work,
+};
 
 /// How a run behaves; nothing here changes the model.
 #[derive(Clone, Debug)]
@@ -17,7 +19,7 @@ pub struct TrainerOptions {
     pub checkpoint_every: Duration,
     /// Number of checkpoints kept along the way, for a learning curve.
     pub snapshots: usize,
-    /// Stop after so many steps of this part; the run can be resumed.
+    /// Stop after so many steps of this stretch; the run can be resumed.
     pub stop_after: Option<usize>,
     /// Lookups of each thread in one measurement of the raw cost.
     pub raw_lookups: usize,
@@ -37,9 +39,11 @@ pub struct Event {
     pub step: usize,
     /// Steps in all.
     pub steps: usize,
-    /// Lookups of this part.
+    /// Parts made of the step that has begun; 0 between two steps.
+    pub part: usize,
+    /// Lookups of this stretch.
     pub lookups: u64,
-    /// Seconds of this part.
+    /// Seconds of this stretch.
     pub seconds: f64,
 }
 
@@ -105,6 +109,7 @@ impl<'a> Trainer<'a> {
                 dataset: name.clone(),
                 inputs: dataset.shape().inputs.clone(),
                 step: 0,
+                part: 0,
                 steps,
                 images: 0,
                 lookups: 0,
@@ -129,8 +134,9 @@ impl<'a> Trainer<'a> {
 
     /// Trains to the end, or to `stop_after`, and returns the report; `None` if stopped before.
     ///
-    /// `progress` is called after each step. Where it breaks, the training writes a checkpoint and
-    /// stops.
+    /// `progress` is called after each part of a step: after each sub-batch of a network, and after
+    /// each mini-batch of a linear classifier. Where it breaks, the training writes a checkpoint and
+    /// stops; inside a step if need be.
     ///
     /// # Errors
     /// Those of the files and the data.
@@ -142,7 +148,7 @@ impl<'a> Trainer<'a> {
         let first = self.state.step;
         let last = self.options.stop_after.map_or(steps, |s| steps.min(first.saturating_add(s)));
         let snapshot_every = steps.div_ceil(self.options.snapshots.max(1)).max(1);
-        let mut part = Stretch {
+        let mut stretch = Stretch {
             from_step: first,
             to_step: first,
             threads: rayon::current_num_threads(),
@@ -154,39 +160,35 @@ impl<'a> Trainer<'a> {
         };
         let mut since_checkpoint = Duration::ZERO;
         if first < last {
-            self.measure(&mut part);
+            self.measure(&mut stretch);
         }
         let mut stopped = false;
         while self.model.step() < last && !stopped {
             let start = Instant::now();
-            let work = self.model.train_step(self.engine, self.dataset)?;
-            let lookups = work.lookups as u64;
+            let work = self.model.train_part(self.engine, self.dataset)?;
             let took = start.elapsed();
             since_checkpoint += took;
-            part.wall_seconds += took.as_secs_f64();
-            part.lookups += lookups;
-            part.to_step = self.model.step();
-            self.state.step = self.model.step();
-            self.state.lookups += lookups;
-            self.state.images += work.samples as u64;
-            let (step, lookups, seconds) = (self.state.step, part.lookups, part.wall_seconds);
-            stopped = progress(Event { step, steps, lookups, seconds }).is_break();
+            self.account(&mut stretch, work, took);
+            let (step, part) = (self.state.step, self.state.part);
+            let (lookups, seconds) = (stretch.lookups, stretch.wall_seconds);
+            stopped = progress(Event { step, steps, part, lookups, seconds }).is_break();
 
-            let snapshot = step % snapshot_every == 0 || step == steps;
+            let whole = part == 0;
+            let snapshot = whole && (step % snapshot_every == 0 || step == steps);
             let due = since_checkpoint >= self.options.checkpoint_every;
             if snapshot || stopped || step == last || due {
-                self.measure(&mut part);
+                self.measure(&mut stretch);
                 let start = Instant::now();
-                self.checkpoint(&part, snapshot)?;
-                part.wall_seconds += start.elapsed().as_secs_f64();
+                self.checkpoint(&stretch, snapshot)?;
+                stretch.wall_seconds += start.elapsed().as_secs_f64();
                 since_checkpoint = Duration::ZERO;
             }
         }
         if self.state.step < steps {
             return Ok(None);
         }
-        if part.lookups > 0 {
-            self.state.parts.push(part);
+        if stretch.lookups > 0 {
+            self.state.parts.push(stretch);
         }
         let report = Report::new(&self.state, self.engine.params().name.clone());
         let json = serde_json::to_vec_pretty(&report)
@@ -195,12 +197,23 @@ impl<'a> Trainer<'a> {
         Ok(Some(report))
     }
 
-    fn checkpoint(&self, part: &Stretch, snapshot: bool) -> Result<()> {
+    /// Notes what a part of a step did.
+    fn account(&mut self, stretch: &mut Stretch, work: Work, took: Duration) {
+        stretch.wall_seconds += took.as_secs_f64();
+        stretch.lookups += work.lookups as u64;
+        stretch.to_step = self.model.step();
+        self.state.step = self.model.step();
+        self.state.part = self.model.part();
+        self.state.lookups += work.lookups as u64;
+        self.state.images += work.samples as u64;
+    }
+
+    fn checkpoint(&self, stretch: &Stretch, snapshot: bool) -> Result<()> {
         let mut state = self.state.clone();
-        state.parts.push(part.clone());
+        state.parts.push(stretch.clone());
         let n = self.engine.params().row_size;
         let (rows, values) = self.model.parts();
-        let (rows, values) = (Rows::concat(n, &rows), Values::concat(n, &values));
+        let (rows, values) = (Rows::concat(n, &rows)?, Values::concat(n, &values)?);
         let checkpoint = Checkpoint::new(self.engine, rows, values, state);
         checkpoint.save(&self.model_path())?;
         if snapshot {
@@ -210,12 +223,12 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// Adds one measurement of the raw cost, all threads at once, to the part's mean.
-    fn measure(&self, part: &mut Stretch) {
+    /// Adds one measurement of the raw cost, all threads at once, to the stretch's mean.
+    fn measure(&self, stretch: &mut Stretch) {
         let mean = self.engine.raw_seconds(self.options.raw_lookups);
-        let count = part.raw_measurements as f64;
-        part.raw_seconds = (part.raw_seconds * count + mean) / (count + 1.0);
-        part.raw_measurements += 1;
-        part.provenance.measure_memory();
+        let count = stretch.raw_measurements as f64;
+        stretch.raw_seconds = (stretch.raw_seconds * count + mean) / (count + 1.0);
+        stretch.raw_measurements += 1;
+        stretch.provenance.measure_memory();
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::metrics::share_right;
 use crate::samples::Samples;
-use crate::{ClearModel, DeepRecipe, Error, FastTwin, Plan, Recipe, Result};
+use crate::{ClearModel, DeepRecipe, Error, FastTwin, MiniBatches, Recipe, Result};
 
 /// Factors by which rates are multiplied, one trial each.
 const FACTORS: [f64; 7] = [0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0];
@@ -236,7 +236,7 @@ fn fast(params: &Params, recipe: &DeepRecipe, split: &Split, batch: usize) -> Re
     };
     let train = rows(x);
     let batch = batch.max(1);
-    let plan = Plan { batches: train.len().div_ceil(batch), batch };
+    let plan = MiniBatches { batches: train.len().div_ceil(batch), batch };
     let mut twin = FastTwin::new(params, recipe, plan, Some(SEED))?;
     for step in 0..plan.batches * recipe.passes {
         let first = step % plan.batches * batch;

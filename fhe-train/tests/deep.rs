@@ -1,5 +1,5 @@
-//! Training of a small convolutional network on encrypted data (toy keys): equal to its twin within the
-//! noise, and the same model whether or not it was interrupted.
+//! Training of a small convolutional network on encrypted data (toy keys): equal to its twin within
+//! the noise, and the same model whether or not it was interrupted.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -7,13 +7,14 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use fhe_core::client::ClientKey;
+use fhe_core::engine::{clear, cpu};
 use fhe_core::store::{Dataset, DatasetShape, DatasetWriter};
-use fhe_core::{Clear, Cpu, Meter, Params, Seed, from_torus};
+use fhe_core::{Clear, Cpu, Engine, List, Meter, Params, Seed, from_torus};
 use fhe_nn::activation::{Activation, Kind};
 use fhe_nn::{LayerConfig, NetworkConfig, Shape};
 use fhe_train::{
-    Binary, Checkpoint, ClearSource, DeepRecipe, LayerTraining, Model, Recipe, ShapeSource,
-    Trainer, TrainerOptions,
+    Binary, Checkpoint, ClearSource, DeepRecipe, LayerTraining, Model, Recipe, ShapeSource, Source,
+    Trainer, TrainerOptions, Work,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -28,7 +29,7 @@ fn recipe() -> DeepRecipe {
         squared_norm: 400.0,
         passes: 1,
         seed: 4,
-        first_batch: 4,
+        sub_batch: 4,
         least_rate: 0.1,
         network: NetworkConfig {
             input: Shape { channels: 2, height: 3, width: 3 },
@@ -51,7 +52,8 @@ fn training(init: f64, rate: f64, clip: f64, error_gain: f64) -> LayerTraining {
     LayerTraining { init, rate, bias_rate: 0.01, clip, error_gain, ..LayerTraining::default() }
 }
 
-/// With sign activations and binary weights, a residual connection, pooling, weight decay and centred updates.
+/// With sign activations and binary weights, a residual connection, pooling, weight decay and
+/// centred updates.
 fn binarized() -> DeepRecipe {
     let sign = Activation { kind: Kind::Sign, levels: 1, range: 2.0, offset: 0, spacing: 2 };
     let mut recipe = recipe();
@@ -124,7 +126,8 @@ fn flat(model: &Model<Clear>, n: usize) -> Vec<f64> {
 
 #[test]
 fn encrypted_training_equals_its_twin_and_survives_interruptions() {
-    // A sample: 4 x 2 x 2 and 3 hidden values twice, 2 scores; a mini-batch: 3 x 16 + 2 x 3 weights.
+    // A sample: 4 x 2 x 2 and 3 hidden values twice, 2 scores; a mini-batch: 3 x 16 + 2 x 3
+    // weights.
     let lookups = SAMPLES * (2 * (16 + 3) + 2) + SAMPLES / BATCH * (48 + 6);
     equals_its_twin(recipe(), lookups);
 }
@@ -139,8 +142,8 @@ fn every_second_pass_takes_the_second_copy() {
 
 #[test]
 fn a_binarized_residual_network_equals_its_twin() {
-    // A sample: 2 x 4 x 3 x 3 hidden values twice, 2 scores; a mini-batch: 4 x 4 x 9 + 2 x 4 weights, 4 filters and
-    // 4 x 4 x 9 binary weights.
+    // A sample: 2 x 4 x 3 x 3 hidden values twice, 2 scores; a mini-batch: 4 x 4 x 9 + 2 x 4
+    // weights, 4 filters and 4 x 4 x 9 binary weights.
     let lookups = SAMPLES * (2 * 72 + 2) + SAMPLES / BATCH * (144 + 8 + 4 + 144);
     equals_its_twin(binarized(), lookups);
 }
@@ -196,8 +199,8 @@ fn equals_its_twin(recipe: DeepRecipe, lookups: usize) {
     let got: Vec<f64> = rows.into_iter().chain(values).map(from_torus).collect();
     let distance =
         |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| (x - y).powi(2)).sum::<f64>().sqrt();
-    // The noisy twin is as far from the exact one as the encrypted model is: about as far as two steps of
-    // 8 samples reach at all.
+    // The noisy twin is as far from the exact one as the encrypted model is: about as far as two
+    // steps of 8 samples reach at all.
     let (learned, off) = (distance(&want, &start), distance(&got, &want));
     let noisy = distance(&train(&Clear::noisy(&params, 1), steps), &want);
     let figures = format!("learned {learned:.4}, off by {off:.4}, the noisy twin by {noisy:.4}");
@@ -212,17 +215,17 @@ fn activation(recipe: &mut DeepRecipe) -> &mut Activation {
 fn recipes_that_cannot_be_are_refused_with_one_clear_error() {
     type Change = fn(&mut DeepRecipe);
     let cases: [(&str, Change); 24] = [
-        ("first_batch", |r| r.first_batch = 0),
+        ("first_batch", |r| r.sub_batch = 0),
         ("training", |r| r.training.truncate(2)),
         ("clip", |r| r.training[1].clip = 0.0),
         ("spacing", |r| r.training[0].error_gain = 1e-3),
         ("layer conv", |r| r.network.layers[0].kernel = 9),
-        ("an input of 4096", |r| r.network.input.channels = 4096),
+        ("layer network: input is 4096", |r| r.network.input.channels = 4096),
         ("layer scores", |r| r.network.layers[2].activation = r.network.layers[0].activation),
         ("layer conv: pool is 3", |r| r.network.layers[0].pool = 3),
         ("layer dense: residual", |r| r.network.layers[1].residual = Some("conv".into())),
         ("layer dense: residual", |r| r.network.layers[1].residual = Some("nowhere".into())),
-        ("layer conv: activation of -1 levels", |r| activation(r).levels = -1),
+        ("layer conv: activation.levels is -1", |r| activation(r).levels = -1),
         ("layer conv: activation", |r| activation(r).spacing = 1 << 30),
         ("layer conv: activation", |r| activation(r).offset = i32::MIN),
         ("layer conv: activation", |r| activation(r).range = f64::NAN),
@@ -267,4 +270,109 @@ fn recipes_that_cannot_be_are_refused_with_one_clear_error() {
     let dataset = Dataset::open(&path, &params, &key.id()).unwrap();
     let error = Trainer::open(folder.path(), &cpu, &dataset, &recipe, options(None)).unwrap_err();
     assert!(error.to_string().contains("another kind"), "{error}");
+}
+
+/// Makes steps part by part, and after every few parts saves the model and loads it again.
+fn in_parts<E: Engine>(
+    engine: &E,
+    recipe: &Recipe,
+    source: &impl Source<E>,
+    every: usize,
+    saved: impl Fn(&Model<E>) -> (E::Rows, E::Values),
+) -> (Model<E>, Work) {
+    let mut model = Model::new(engine, recipe).unwrap();
+    let (mut work, mut parts) = (Work::default(), 0);
+    while model.step() < 2 {
+        work += model.train_part(engine, source).unwrap();
+        parts += 1;
+        if parts % every == 0 {
+            let (step, part) = (model.step(), model.part());
+            assert_eq!((step, part), (parts / 3, parts % 3));
+            let (rows, values) = saved(&model);
+            let sizes = recipe.sizes(engine.params(), part).unwrap();
+            assert_eq!((rows.len(), values.len()), sizes, "after {parts} parts");
+            model = Model::resume(engine, recipe, (rows, &values), step, part).unwrap();
+        }
+    }
+    (model, work)
+}
+
+fn saved_in_the_clear(model: &Model<Clear>) -> (Vec<clear::Row>, Vec<u64>) {
+    let (rows, values) = model.parts();
+    (rows.into_iter().flatten().cloned().collect(), values.into_iter().flatten().copied().collect())
+}
+
+#[test]
+fn a_step_that_is_stopped_between_its_parts_ends_with_the_same_model() {
+    let params = Params::toy_insecure().unwrap();
+    let n = params.row_size;
+    let source = data(n);
+    let key = ClientKey::new(&params, Seed::from_number(3));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data");
+    encrypt(&path, &key, &source);
+    let (exact, cpu) = (Clear::exact(&params), Cpu::new(&key.evaluation_keys()));
+    let dataset = Dataset::open(&path, &params, &key.id()).unwrap();
+    let saved = |model: &Model<Cpu>| {
+        let (rows, values) = model.parts();
+        (cpu::Rows::concat(n, &rows).unwrap(), cpu::Values::concat(n, &values).unwrap())
+    };
+    for recipe in [recipe(), binarized()] {
+        // Parts of 3, 3 and 2 samples.
+        let recipe = Recipe::Deep(DeepRecipe { sub_batch: 3, ..recipe });
+        let mut whole = Model::new(&exact, &recipe).unwrap();
+        let mut work = Work::default();
+        (0..2).for_each(|_| work += whole.train_step(&exact, &source).unwrap());
+        for every in [1, 2, 4, 5] {
+            let (model, of_parts) = in_parts(&exact, &recipe, &source, every, saved_in_the_clear);
+            assert!(flat(&model, n) == flat(&whole, n), "every {every} parts");
+            assert_eq!(of_parts, work);
+        }
+        let mut whole = Model::new(&cpu, &recipe).unwrap();
+        (0..2).for_each(|_| assert!(whole.train_step(&cpu, &dataset).unwrap().samples == BATCH));
+        for every in [1, 5] {
+            let (model, _) = in_parts(&cpu, &recipe, &dataset, every, saved);
+            assert!(saved(&model) == saved(&whole), "every {every} parts");
+        }
+    }
+}
+
+/// A source whose data cannot be read.
+struct Broken;
+
+impl Source<Clear> for Broken {
+    fn batches(&self) -> usize {
+        1
+    }
+
+    fn batch_size(&self) -> usize {
+        BATCH
+    }
+
+    fn batch(&self, _: &Clear, _: usize) -> fhe_train::Result<(clear::Selectors, Vec<u64>)> {
+        Err(fhe_train::Error::Lost { step: 7 })
+    }
+}
+
+#[test]
+fn a_step_goes_on_from_what_fits_it_only() {
+    let params = Params::toy_insecure().unwrap();
+    let engine = Clear::exact(&params);
+    let recipe = Recipe::Deep(binarized());
+    let source = data(params.row_size);
+    let mut model = Model::new(&engine, &recipe).unwrap();
+    let between = saved_in_the_clear(&model);
+    model.train_part(&engine, &source).unwrap();
+    let inside = saved_in_the_clear(&model);
+    // Inside a step more is saved.
+    assert!(Model::resume(&engine, &recipe, (between.0, &between.1), 0, 1).is_err());
+    // The mini-batch has two parts.
+    let mut beyond = Model::resume(&engine, &recipe, (inside.0, &inside.1), 0, 2).unwrap();
+    let error = beyond.train_part(&engine, &source).unwrap_err().to_string();
+    assert!(error.contains("train_part"), "{error}");
+    // After an error the step cannot be gone on with: some weights have changed, others have not.
+    let mut model = Model::new(&engine, &recipe).unwrap();
+    assert!(model.train_part(&engine, &Broken).is_err());
+    let error = model.train_part(&engine, &source).unwrap_err().to_string();
+    assert_eq!(error, "step 0 was ended by an error: load the model again to go on");
 }

@@ -6,7 +6,7 @@ use fhe_core::engine::clear::Values;
 use fhe_core::{Clear, Engine, Params, from_torus};
 use fhe_nn::activation::{Activation, Kind};
 use fhe_nn::{LayerConfig, NetworkConfig, Shape};
-use fhe_train::{Binary, ClearSource, Deep, DeepRecipe, FastTwin, LayerTraining, Plan};
+use fhe_train::{Binary, ClearSource, Deep, DeepRecipe, FastTwin, LayerTraining, MiniBatches};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -28,7 +28,7 @@ fn recipe(input: Shape, layers: Vec<LayerConfig>, init: [f64; 3]) -> DeepRecipe 
         squared_norm: 400.0,
         passes: 2,
         seed: 3,
-        first_batch: 4,
+        sub_batch: 4,
         least_rate: 0.1,
         network,
         training,
@@ -55,8 +55,8 @@ fn conv() -> DeepRecipe {
     recipe(input, layers, [0.1, 0.08, 0.1])
 }
 
-/// Everything at once: all kinds of activation, padding, a residual connection, pooling, binary weights, weight
-/// decay, centred updates.
+/// Everything at once: all kinds of activation, padding, a residual connection, pooling, binary
+/// weights, weight decay, centred updates.
 fn wired() -> DeepRecipe {
     let input = Shape { channels: 2, height: 8, width: 8 };
     let activation = |kind, levels| Activation { kind, levels, range: 3.0, offset: 0, spacing: 2 };
@@ -145,8 +145,8 @@ fn train_fast(
 ) -> (FastTwin, usize) {
     let samples = bytes(source);
     let batches = samples.len().div_ceil(source.batch);
-    let plan = Plan { batches, batch: source.batch };
-    let mut twin = FastTwin::new(params, recipe, plan, noise).unwrap();
+    let data = MiniBatches { batches, batch: source.batch };
+    let mut twin = FastTwin::new(params, recipe, data, noise).unwrap();
     let mut lookups = 0;
     for step in 0..steps {
         let first = step % batches * source.batch;
@@ -218,7 +218,8 @@ fn without_noise_it_is_the_exact_training() {
 
 #[test]
 fn its_noise_is_that_of_the_specification() {
-    // The noisier set: where a reading is rarely wrong, the few that are make the spread of few seeds uncertain.
+    // The noisier set: where a reading is rarely wrong, the few that are make the spread of few
+    // seeds uncertain.
     let params = Params::secure128_deep_v1().unwrap();
     for recipe in [dense(), conv(), wired()] {
         let source = data(&recipe, params.row_size, 24);
@@ -255,7 +256,7 @@ fn its_noise_is_that_of_the_specification() {
 fn results_do_not_depend_on_threads() {
     let params = Params::toy_insecure().unwrap();
     let mut recipe = conv();
-    recipe.first_batch = 40;
+    recipe.sub_batch = 40;
     let mut source = data(&recipe, params.row_size, 80);
     source.batch = 80;
     let with = |threads: usize| {
@@ -270,7 +271,8 @@ fn a_summary_foretells_pre_activations_and_what_wraps() {
     let params = Params::secure128_deep().unwrap();
     let engine = Clear::exact(&params);
     for mut recipe in [conv(), wired()] {
-        // Many scores, so that their spread is that of the first weights; wide enough to wrap sometimes.
+        // Many scores, so that their spread is that of the first weights; wide enough to wrap
+        // sometimes.
         let last = recipe.network.layers.len() - 1;
         recipe.network.layers[last].outputs = 200;
         recipe.training[last].init *= 3.0;
@@ -290,4 +292,29 @@ fn a_summary_foretells_pre_activations_and_what_wraps() {
             "{wraps} {foretold:?}"
         );
     }
+}
+
+#[test]
+fn mini_batches_that_cannot_be_are_refused() {
+    let params = Params::toy_insecure().unwrap();
+    let refused = |batches, batch| {
+        let data = MiniBatches { batches, batch };
+        FastTwin::new(&params, &dense(), data, None).unwrap_err().to_string()
+    };
+    assert!(refused(0, 4).contains("mini-batches is 0 of 4 samples"));
+    assert!(refused(4, 0).contains("mini-batches is 4 of 0 samples"));
+    let data = MiniBatches { batches: 1, batch: 4 };
+    let mut twin = FastTwin::new(&params, &dense(), data, Some(1)).unwrap();
+    let error = twin.train_step(&[], &[]).unwrap_err().to_string();
+    assert!(error.contains("mini-batch is of no samples"), "{error}");
+    let x = [1i8; 100];
+    for (samples, labels, words) in [
+        (&[&x[..]][..], &[3u32][..], "labels"),
+        (&[&x[..]], &[0, 0], "labels"),
+        (&[&x[..99]], &[0], "input"),
+    ] {
+        let error = twin.train_step(samples, labels).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
+    assert_eq!(twin.step(), 0);
 }

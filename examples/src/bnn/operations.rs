@@ -1,6 +1,5 @@
-//! The measured operations of the bench `operations`, as a file and as a table of the book.
+//! The measured operations of the bench `operations`, as a file.
 
-use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -72,20 +71,5 @@ impl Operations {
         let threads = rayon::current_num_threads();
         let command = "cargo bench -p fhe-benches --bench operations".into();
         Ok(Self { threads, operations, provenance: Provenance { command, ..Provenance::here() } })
-    }
-
-    /// Returns the operations as a section of the book.
-    #[must_use]
-    pub fn section(&self, name: &str) -> String {
-        let mut text = format!(
-            "## {name}\n\n`{}` on {} threads of {}, commit `{}`.\n\n\
-             | operation | time |\n|---|---|\n",
-            self.provenance.command, self.threads, self.provenance.machine, self.provenance.commit
-        );
-        for (group, name, seconds) in &self.operations {
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "| {group}: {name} | {:.1} ms |", seconds * 1e3);
-        }
-        text
     }
 }

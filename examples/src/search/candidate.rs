@@ -44,20 +44,20 @@ pub const NEED: Need = Need { output: -20.5, input: -6.5 };
 /// Largest noise of a lookup's output and input, log2 of the standard deviation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Need {
-    pub(super) output: f64,
-    pub(super) input: f64,
+    pub(crate) output: f64,
+    pub(crate) input: f64,
 }
 
 /// One kind of lookup.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Candidate {
-    pub(super) short_dimension: usize,
-    pub(super) short_noise_bits: u32,
+    pub(crate) short_dimension: usize,
+    pub(crate) short_noise_bits: u32,
     /// File of tfhe-rs that has this pair.
     source: String,
-    pub(super) lookup_group: usize,
-    pub(super) lookup: Gadget,
-    pub(super) key_switch: Gadget,
+    pub(crate) lookup_group: usize,
+    pub(crate) lookup: Gadget,
+    pub(crate) key_switch: Gadget,
     /// Noise, keys and work.
     pub predicted: Prediction,
     /// Whether it is within [`NEED`].

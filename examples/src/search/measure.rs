@@ -85,7 +85,7 @@ fn lookups_of(key: &ClientKey, cpu: &Cpu, values: u32, round: u64) -> Result<(f6
     let phases: Vec<u64> = (0..values).map(phase).collect();
     // Encrypted, as the exponents of a blind rotation must be random.
     let x = key.deterministic("parameter search").encrypt_values(&phases, round)?.open(cpu)?;
-    let table = [Table::new(key.params().row_size, |_| OUTPUT)];
+    let table = [Table::new(key.params().row_size, |_| OUTPUT)?];
     let start = Instant::now();
     let y = cpu.lookup(&x, &table)?;
     let seconds = start.elapsed().as_secs_f64();

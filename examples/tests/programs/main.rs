@@ -6,7 +6,9 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod bnn;
+mod common;
 mod damage;
+mod ends;
 mod full_disk;
 mod options;
 mod program;

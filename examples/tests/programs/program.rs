@@ -9,7 +9,8 @@ pub(crate) struct Outcome {
     code: Option<i32>,
     /// What it said on stdout.
     pub(crate) out: String,
-    err: String,
+    /// What it said on stderr.
+    pub(crate) err: String,
 }
 
 /// Returns the path of a program; `cargo test` builds it beside the tests.
@@ -20,10 +21,17 @@ pub(crate) fn path(name: &str) -> PathBuf {
     path
 }
 
+/// A program without arguments.
+pub(crate) fn bare(name: &str) -> Command {
+    let mut command = Command::new(path(name));
+    command.stdin(Stdio::null());
+    command
+}
+
 /// A program on a run's folder.
 pub(crate) fn command(name: &str, run: &Path) -> Command {
-    let mut command = Command::new(path(name));
-    command.arg("--run").arg(run).stdin(Stdio::null());
+    let mut command = bare(name);
+    command.arg("--run").arg(run);
     command
 }
 
@@ -41,7 +49,7 @@ pub(crate) fn run_on_full_disk(name: &str, run: &Path, arguments: &[&str], block
     outcome(&mut command)
 }
 
-/// Runs a command to its end.
+/// Runs a command to its end. What it says on a stdout that is set before is not heard.
 pub(crate) fn outcome(command: &mut Command) -> Outcome {
     let Output { status, stdout, stderr } = command.env("RUST_BACKTRACE", "1").output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
@@ -53,6 +61,12 @@ impl Outcome {
     pub(crate) fn succeeds(self) -> String {
         assert_eq!(self.code, Some(0), "{}", self.err);
         self.out
+    }
+
+    /// Expects an exit code and no word of an error.
+    pub(crate) fn ends_quietly(self, code: i32) {
+        assert_eq!(self.code, Some(code), "{}", self.err);
+        assert!(!self.err.contains("panicked") && !self.err.contains("error"), "{}", self.err);
     }
 
     /// Expects exit code 1 and one line of error, the last one, that says all of `words`.

@@ -54,11 +54,39 @@ fn holds(bytes: &[u8], needle: &[u8]) -> bool {
 }
 
 #[test]
-fn an_encrypted_image_gets_a_class() {
+fn an_encrypted_image_gets_a_class_and_scores() {
+    let copy = copy(&[]);
+    run("infer", copy.path(), &["encrypt", "--index", "3"]).succeeds();
+    assert!(copy.path().join("server/queries/query.enc").exists());
+    // The server needs nothing of the client's.
+    let (client, away) = (copy.path().join("client"), copy.path().join("away"));
+    fs::rename(&client, &away).unwrap();
+    run("infer", copy.path(), &["score"]).succeeds();
+    fs::rename(&away, &client).unwrap();
+    assert!(copy.path().join("server/scores/scores.enc").exists());
+    let said = run("infer", copy.path(), &["read"]).succeeds();
+    let mut lines = said.lines();
+    let class = lines.next().unwrap();
+    let scores: Vec<(f64, &str)> = (lines.skip(1))
+        .map(|line| line.trim().split_once("  ").unwrap())
+        .map(|(score, class)| (score.parse().unwrap(), class))
+        .collect();
+    assert_eq!(scores.len(), 10, "{said}");
+    assert!(scores.is_sorted_by(|a, b| a.0 >= b.0), "{said}");
+    assert_eq!(class, format!("class {}", scores[0].1));
+}
+
+#[test]
+fn a_query_lies_where_it_is_told_to() {
     let (copy, folder) = (copy(&[]), empty());
-    for step in [["encrypt", "--index", "3"].as_slice(), &["score"], &["read"]] {
+    for step in [
+        ["encrypt", "--out", "deep/a.enc"].as_slice(),
+        &["score", "--query", "deep/a.enc", "--out", "b.enc"],
+        &["read", "--scores", "b.enc"],
+    ] {
         let mut command = command("infer", copy.path());
         let said = outcome(command.args(step).current_dir(folder.path())).succeeds();
-        assert!(step != ["read"] || said.starts_with("class "), "{said}");
+        assert!(step[0] != "read" || said.starts_with("class "), "{said}");
     }
+    assert!(!copy.path().join("server/queries").exists());
 }

@@ -74,7 +74,8 @@ pub struct Deterministic<'a> {
 }
 
 impl Deterministic<'_> {
-    /// As [`ClientKey::encrypt_rows`], the same at each call. `index` counts uses under one purpose.
+    /// As [`ClientKey::encrypt_rows`], the same at each call. `index` counts uses under one
+    /// purpose.
     ///
     /// # Errors
     /// As [`ClientKey::encrypt_rows`].
@@ -82,7 +83,8 @@ impl Deterministic<'_> {
         self.key.rows(phases, Use::deterministic(&self.purpose, index))
     }
 
-    /// As [`ClientKey::encrypt_values`], the same at each call. `index` counts uses under one purpose.
+    /// As [`ClientKey::encrypt_values`], the same at each call. `index` counts uses under one
+    /// purpose.
     ///
     /// # Errors
     /// As [`ClientKey::encrypt_values`].
@@ -90,7 +92,8 @@ impl Deterministic<'_> {
         self.key.values(phases, Use::deterministic(&self.purpose, index))
     }
 
-    /// As [`ClientKey::encrypt_query`], the same at each call. Sample i is use `first + i` of the purpose.
+    /// As [`ClientKey::encrypt_query`], the same at each call. Sample i is use `first + i` of the
+    /// purpose.
     ///
     /// # Errors
     /// As [`ClientKey::encrypt_query`].
@@ -107,9 +110,10 @@ impl Deterministic<'_> {
 impl ClientKey {
     /// Returns an encryptor without fresh randomness, for what must be made again bit for bit.
     ///
-    /// **It leaks equality**: the same purpose, index and message give the same ciphertext, so whoever
-    /// has both sees that the messages are equal. Different messages, purposes or indices share no
-    /// randomness. (A synthetic initialisation vector: Rogaway and Shrimpton, EUROCRYPT 2006.)
+    /// **It leaks equality**: the same purpose, index and message give the same ciphertext, so
+    /// whoever has both sees that the messages are equal. Different messages, purposes or indices
+    /// share no randomness. (A synthetic initialisation vector: Rogaway and Shrimpton, EUROCRYPT
+    /// 2006.)
     ///
     /// ```
     /// use fhe_core::{Params, Seed, client::ClientKey};
@@ -162,12 +166,13 @@ impl ClientKey {
     /// Encrypts samples of N small integers each as a query, with fresh randomness.
     ///
     /// # Cost
-    /// `2 + 2 l` polynomial products a sample, about a millisecond each; `12 l N` bytes a sample to send,
-    /// where l is the number of levels of the gadget of selectors.
+    /// `2 + 2 l` polynomial products a sample, about a millisecond each; `12 l N` bytes a sample to
+    /// send, where l is the number of levels of the gadget of selectors.
     ///
     /// # Errors
-    /// [`Error::Shape`] if there is no sample, or one has another length than N; [`Error::Magnitude`] if
-    /// an integer is above half the base of the gadget of selectors; [`Error::Random`].
+    /// [`Error::Shape`] if there is no sample, or one has another length than N;
+    /// [`Error::Magnitude`] if an integer is above half the base of the gadget of selectors;
+    /// [`Error::Random`].
     pub fn encrypt_query(&self, samples: &[impl AsRef<[i32]> + Sync]) -> Result<EncryptedQuery> {
         let nonce = Nonce::random()?;
         self.query(samples, |i| Use::fresh("query", i, nonce))
@@ -220,8 +225,8 @@ impl ClientKey {
         Noise::new_t_uniform(self.params.row_noise_bits)
     }
 
-    /// Encrypts polynomials, given as torus elements one after another. The caller sees to it that they
-    /// are whole and at least one.
+    /// Encrypts polynomials, given as torus elements one after another. The caller sees to it that
+    /// they are whole and at least one.
     pub(super) fn seeded_rows(&self, messages: &[u64], of: Use<'_>) -> SeededRows {
         let n = PolynomialSize(self.params.row_size);
         let [mask_seed, noise_seed] = self.seeds("row", of, bytemuck::cast_slice(messages));

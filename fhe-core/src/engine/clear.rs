@@ -26,7 +26,7 @@ impl std::fmt::Debug for Clear {
     }
 }
 
-/// Phases.
+/// Single values in the clear: their phases.
 pub type Values = Vec<u64>;
 
 /// A polynomial of phases; packed constants are kept as such, which makes their products quick.
@@ -46,17 +46,17 @@ impl Row {
             Self::Full(x) => x.clone(),
             Self::Constant(c) => {
                 let mut x = vec![0; n];
-                x[0] = *c;
+                x.iter_mut().take(1).for_each(|x| *x = *c);
                 x
             }
         }
     }
 }
 
-/// Polynomials of small integers, N each.
+/// Polynomials of small integers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Selectors {
-    /// The coefficients of each.
+    /// The N coefficients of each.
     pub integers: Vec<Vec<i32>>,
     kind: SelectorKind,
 }
@@ -76,13 +76,13 @@ impl Selectors {
 }
 
 impl Clear {
-    /// The exact engine.
+    /// Returns the exact engine.
     #[must_use]
     pub fn exact(params: &Params) -> Self {
         Self { params: params.clone(), noise: Noise::new(params), rng: None }
     }
 
-    /// The engine with noise: every move adds Gaussian noise of the variance that
+    /// Returns the engine with noise: every move adds Gaussian noise of the variance that
     /// [`crate::noise`] predicts, drawn from a ChaCha seed.
     #[must_use]
     pub fn noisy(params: &Params, seed: u64) -> Self {
@@ -90,10 +90,26 @@ impl Clear {
         Self { rng: Some(rng), ..Self::exact(params) }
     }
 
-    /// Returns selectors as a client encrypts them.
+    /// Returns selectors as a client encrypts them. A move refuses those that have not N integers
+    /// each.
     #[must_use]
     pub fn selectors(&self, integers: Vec<Vec<i32>>) -> Selectors {
         Selectors { integers, kind: self.noise.fresh_selectors() }
+    }
+
+    /// Refuses rows of another size.
+    fn fits(&self, op: &'static str, rows: &[Row]) -> Result<()> {
+        let n = self.params.row_size;
+        rows.iter().try_for_each(|row| match row {
+            Row::Full(x) => check::row_size(op, x.len(), n),
+            Row::Constant(_) => Ok(()),
+        })
+    }
+
+    /// Refuses selectors of another size.
+    fn selectors_fit(&self, op: &'static str, m: &Selectors) -> Result<()> {
+        let n = self.params.row_size;
+        m.integers.iter().try_for_each(|m| check::row_size(op, m.len(), n))
     }
 
     fn disturb(&self, x: &mut [u64], variance: impl Fn(&Noise) -> f64) {
@@ -163,6 +179,8 @@ impl Engine for Clear {
     }
 
     fn products(&self, m: &Selectors, rows: &Vec<Row>, terms: &[Vec<Term>]) -> Result<Vec<Row>> {
+        self.selectors_fit("products", m)?;
+        self.fits("products", rows)?;
         check::terms(terms, m.integers.len(), rows.len())?;
         let (m, kind) = (&m.integers, m.kind);
         Ok(terms
@@ -173,7 +191,8 @@ impl Engine for Clear {
                     add_product(&mut out, &m[t.selector], &rows[t.row]);
                 }
                 let norms: f64 = terms.iter().map(|t| squared_norm(&m[t.selector])).sum();
-                // A constant row carries the packing's noise in the coefficients that it leaves out.
+                // A constant row carries the packing's noise in the coefficients that it leaves
+                // out.
                 let constant = |t: &&Term| matches!(rows[t.row], Row::Constant(_));
                 let packed: f64 =
                     terms.iter().filter(constant).map(|t| squared_norm(&m[t.selector])).sum();
@@ -186,6 +205,8 @@ impl Engine for Clear {
     }
 
     fn dots(&self, m: &Selectors, rows: &Vec<Row>) -> Result<Values> {
+        self.selectors_fit("dots", m)?;
+        self.fits("dots", rows)?;
         let mut out = Vec::with_capacity(m.integers.len() * rows.len());
         for integers in &m.integers {
             let mut values: Vec<u64> = rows.iter().map(|r| dot(integers, r)).collect();
@@ -196,6 +217,7 @@ impl Engine for Clear {
     }
 
     fn reflect(&self, rows: &Vec<Row>) -> Result<Vec<Row>> {
+        self.fits("reflect", rows)?;
         Ok(rows
             .iter()
             .map(|row| {
@@ -208,17 +230,13 @@ impl Engine for Clear {
     }
 
     fn extract(&self, rows: &Vec<Row>, positions: &[(usize, usize)]) -> Result<Values> {
+        self.fits("extract", rows)?;
         check::positions(positions, rows.len(), self.params.row_size)?;
         Ok(positions
             .iter()
             .map(|&(row, c)| match &rows[row] {
-                Row::Constant(x) => {
-                    if c == 0 {
-                        *x
-                    } else {
-                        0
-                    }
-                }
+                Row::Constant(x) if c == 0 => *x,
+                Row::Constant(_) => 0,
                 Row::Full(x) => x[c],
             })
             .collect())
@@ -235,6 +253,7 @@ impl Engine for Clear {
     }
 
     fn gather_rows(&self, rows: &Vec<Row>, picks: &[usize]) -> Result<Vec<Row>> {
+        self.fits("gather_rows", rows)?;
         picks.iter().try_for_each(|&i| check::index("gather_rows", i, rows.len()))?;
         Ok(picks.iter().map(|&i| rows[i].clone()).collect())
     }
@@ -336,6 +355,8 @@ impl Engine for Clear {
     }
 
     fn add_scaled_rows(&self, x: &mut Vec<Row>, y: &Vec<Row>, k: i64) -> Result<()> {
+        self.fits("add_scaled_rows", x)?;
+        self.fits("add_scaled_rows", y)?;
         check::same("add_scaled_rows", y.len(), x.len())?;
         let n = self.params.row_size;
         for (x, y) in x.iter_mut().zip(y) {
@@ -354,6 +375,7 @@ impl Engine for Clear {
 
     fn rotate_rows(&self, x: &mut Vec<Row>, degree: usize) -> Result<()> {
         let n = self.params.row_size;
+        self.fits("rotate_rows", x)?;
         check::index("rotate_rows", degree, 2 * n)?;
         for row in x {
             let mut coefficients = row.coefficients(n);

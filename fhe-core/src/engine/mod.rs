@@ -11,7 +11,29 @@
 //!
 //! [`Clear`] is the specification: the same torus arithmetic on phases. [`Cpu`] computes on
 //! ciphertexts. [`Meter`] holds nothing and counts.
+//!
+//! # For authors of an engine
+//!
+//! An engine implements the required methods of [`Engine`], and keeps these rules:
+//!
+//! - It checks before it computes, by the functions of `engine/check.rs`, which all engines share.
+//!   What one engine refuses every engine refuses, with the same error. Nothing panics on lengths,
+//!   indices or tables.
+//! - It computes what [`Clear::exact`] computes, plus noise of at most the variance that
+//!   [`crate::noise`] predicts. Moves that are documented as exact add none.
+//! - It never branches on hidden numbers. Lengths, indices, tables and weights are public.
+//! - The same inputs give the same outputs, bit for bit, on any number of threads: a training that
+//!   was interrupted ends as one that was not.
+//! - A list that a method returns is ready for the next method.
+//! - It holds no secret key and offers no way to decrypt.
+//!
+//! A provided method is overridden only to be quicker.
+//!
+//! `tests/conformance.rs` has a function for each move and a table that names those that an engine
+//! runs; a new engine adds its own table, and takes part in `engines_refuse_the_same_programs` and
+//! `empty_lists_go_through_every_move`. `benches/moves.rs` measures each move.
 
+pub(crate) mod check;
 pub mod clear;
 pub mod cpu;
 pub mod meter;
@@ -20,8 +42,9 @@ pub use clear::Clear;
 pub use cpu::Cpu;
 pub use meter::Meter;
 
-use crate::params::Gadget;
-use crate::{Error, Params, Result, Table, TestPolynomial};
+#[cfg(doc)]
+use crate::Error;
+use crate::{Params, Result, Table, TestPolynomial};
 
 /// One term of a sum of products: which selector times which row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +148,8 @@ pub trait Engine: Send + Sync {
     /// [`Error::Index`] if a position does not exist.
     fn extract(&self, rows: &Self::Rows, positions: &[(usize, usize)]) -> Result<Self::Values>;
 
-    /// Returns values of several lists in any order, `(list, index)`, also repeatedly. Free, and exact.
+    /// Returns values of several lists in any order, `(list, index)`, also repeatedly. Free, and
+    /// exact.
     ///
     /// # Errors
     /// [`Error::Index`] if a pick does not exist.
@@ -157,8 +181,8 @@ pub trait Engine: Send + Sync {
     ///
     /// # Errors
     /// [`Error::Shape`] if `of` is not as long as the values, a function does not have N
-    /// coefficients, or has not as many tables or reads as the first; [`Error::Index`] if `of` names a
-    /// function that is not there.
+    /// coefficients, or has not as many tables or reads as the first; [`Error::Index`] if `of`
+    /// names a function that is not there.
     fn lookup_each(
         &self,
         x: &Self::Values,
@@ -166,8 +190,8 @@ pub trait Engine: Send + Sync {
         of: &[usize],
     ) -> Result<Self::Values>;
 
-    /// Applies the same tables to each value, with fresh noise: output `i tables + t` is table `t` of
-    /// value `i`. With r tables the input is read at N / r slots of the half torus.
+    /// Applies the same tables to each value, with fresh noise: output `i tables + t` is table `t`
+    /// of value `i`. With r tables the input is read at N / r slots of the half torus.
     ///
     /// # Cost
     /// One lookup a value.
@@ -183,27 +207,27 @@ pub trait Engine: Send + Sync {
     /// Packs lists of values, each into one row: `sum_s x[s.value] X^s.coefficient`.
     ///
     /// # Cost
-    /// One packed list a row, whatever the number of its values. Several lists in one call share the way of
-    /// the key from memory.
+    /// One packed list a row, whatever the number of its values. Several lists in one call share
+    /// the way of the key from memory.
     ///
     /// # Errors
-    /// [`Error::Index`] if a slot points outside, [`Error::Repeated`] if two slots of a list share a
-    /// coefficient, [`Error::NoLists`] if the parameter set has no gadgets for lists.
+    /// [`Error::Index`] if a slot points outside, [`Error::Repeated`] if two slots of a list share
+    /// a coefficient, [`Error::NoLists`] if the parameter set has no gadgets for lists.
     fn pack(&self, x: &Self::Values, lists: &[Vec<Slot>]) -> Result<Self::Rows>;
 
     /// Promotes lists of small integers to selectors, each of `sum_s m[s.value] X^s.coefficient`.
     ///
-    /// Value `v tables + j`, for `j` below the number l of levels of the set's gadget for promotion,
-    /// must hold `m[v] / B^(j+1)`: what [`Table::levels`] and any further tables give in one lookup. (Packed
-    /// circuit bootstrapping: Chillotti, Gama, Georgieva, Izabachene, Journal of Cryptology 2020,
-    /// section 4.3, for all coefficients at a time.)
+    /// Value `v tables + j`, for `j` below the number l of levels of the set's gadget for
+    /// promotion, must hold `m[v] / B^(j+1)`: what [`Table::levels`] and any further tables give in
+    /// one lookup. (Packed circuit bootstrapping: Chillotti, Gama, Georgieva, Izabachene, Journal
+    /// of Cryptology 2020, section 4.3, for all coefficients at a time.)
     ///
     /// # Cost
     /// `l` promoted levels a selector, each about a packed list. No lookup of its own.
     ///
     /// # Errors
-    /// As for [`Engine::pack`], and [`Error::Shape`] if `tables` is less than l or does not divide the number
-    /// of values.
+    /// As for [`Engine::pack`], and [`Error::Shape`] if `tables` is less than l or does not divide
+    /// the number of values.
     fn promote(
         &self,
         x: &Self::Values,
@@ -221,14 +245,15 @@ pub trait Engine: Send + Sync {
     fn pack_constants(&self, x: &Self::Values) -> Result<Self::Rows>;
 
     /// Returns sums of values with public integer weights: value `p * filters + o` is
-    /// `sum_j weights[o][j] * x[windows[p][j]]`, where nothing is added for `None`. A convolution with public
-    /// filters, over values; exact, with no noise but that of the values.
+    /// `sum_j weights[o][j] * x[windows[p][j]]`, where nothing is added for `None`. A convolution
+    /// with public filters, over values; exact, with no noise but that of the values.
     ///
     /// # Cost
     /// No lookup and no product; N additions a term.
     ///
     /// # Errors
-    /// [`Error::Index`] if a window points outside, [`Error::Shape`] if a window and a filter differ in length.
+    /// [`Error::Index`] if a window points outside, [`Error::Shape`] if a window and a filter
+    /// differ in length.
     fn weighted_sums(
         &self,
         x: &Self::Values,
@@ -266,139 +291,4 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// [`Error::Index`] if the degree is out of range.
     fn rotate_rows(&self, x: &mut Self::Rows, degree: usize) -> Result<()>;
-}
-
-/// The checks that every engine makes, so that all refuse the same programs alike.
-pub(crate) mod check {
-    use super::*;
-
-    pub(crate) fn terms(terms: &[Vec<Term>], selectors: usize, rows: usize) -> Result<()> {
-        for t in terms.iter().flatten() {
-            index("products (selector)", t.selector, selectors)?;
-            index("products (row)", t.row, rows)?;
-        }
-        Ok(())
-    }
-
-    pub(crate) fn index(op: &'static str, index: usize, len: usize) -> Result<()> {
-        if index < len { Ok(()) } else { Err(Error::Index { op, index, len }) }
-    }
-
-    pub(crate) fn same(op: &'static str, got: usize, expected: usize) -> Result<()> {
-        let what = "elements";
-        if got == expected { Ok(()) } else { Err(Error::Shape { op, what, got, expected }) }
-    }
-
-    pub(crate) fn slots(
-        op: &'static str,
-        lists: &[Vec<Slot>],
-        values: usize,
-        n: usize,
-    ) -> Result<()> {
-        let mut filled_by = vec![usize::MAX; n];
-        for (i, list) in lists.iter().enumerate() {
-            for slot in list {
-                index(op, slot.value, values)?;
-                index(op, slot.coefficient, n)?;
-                if std::mem::replace(&mut filled_by[slot.coefficient], i) == i {
-                    return Err(Error::Repeated { op, coefficient: slot.coefficient });
-                }
-            }
-        }
-        Ok(())
-    }
-
-    pub(crate) fn no_lists(op: &'static str, params: &Params) -> Error {
-        Error::NoLists { op, name: params.name.clone() }
-    }
-
-    /// Returns the gadget of the selectors.
-    pub(crate) fn promotion(
-        params: &Params,
-        values: usize,
-        tables: usize,
-        lists: &[Vec<Slot>],
-    ) -> Result<Gadget> {
-        let op = "promote";
-        let gadget = params.lists.ok_or_else(|| no_lists(op, params))?.selector;
-        let levels = gadget.levels as usize;
-        if tables < levels {
-            let what = "tables (at least the levels)";
-            return Err(Error::Shape { op, what, got: tables, expected: levels });
-        }
-        if !values.is_multiple_of(tables) {
-            let (got, expected) = (values, values.next_multiple_of(tables));
-            return Err(Error::Shape { op, what: "values", got, expected });
-        }
-        slots(op, lists, values / tables, params.row_size)?;
-        Ok(gadget)
-    }
-
-    /// Returns the length of windows and filters.
-    pub(crate) fn windows(
-        windows: &[Vec<Option<usize>>],
-        weights: &[Vec<i32>],
-        values: usize,
-    ) -> Result<usize> {
-        let (op, what) = ("weighted_sums", "weights of a filter, or places of a window");
-        let expected = weights.first().map_or(0, Vec::len);
-        let lens = weights.iter().map(Vec::len).chain(windows.iter().map(Vec::len));
-        for got in lens {
-            if got != expected {
-                return Err(Error::Shape { op, what, got, expected });
-            }
-        }
-        for &i in windows.iter().flatten().flatten() {
-            index(op, i, values)?;
-        }
-        Ok(expected)
-    }
-
-    pub(crate) fn whole_rows(len: usize, n: usize) -> Result<()> {
-        let (op, what, expected) = ("public_rows", "coefficients", len.next_multiple_of(n));
-        if len == expected { Ok(()) } else { Err(Error::Shape { op, what, got: len, expected }) }
-    }
-
-    pub(crate) fn picks(lens: &[usize], picks: &[(usize, usize)]) -> Result<()> {
-        for &(list, i) in picks {
-            index("gather (list)", list, lens.len())?;
-            index("gather", i, lens[list])?;
-        }
-        Ok(())
-    }
-
-    pub(crate) fn positions(positions: &[(usize, usize)], rows: usize, n: usize) -> Result<()> {
-        for &(row, coefficient) in positions {
-            index("extract (row)", row, rows)?;
-            index("extract (coefficient)", coefficient, n)?;
-        }
-        Ok(())
-    }
-
-    /// Returns the number of tables of each function and of reads.
-    pub(crate) fn functions(
-        functions: &[TestPolynomial],
-        of: &[usize],
-        len: usize,
-        n: usize,
-    ) -> Result<(usize, usize)> {
-        let op = "lookup";
-        same(op, of.len(), len)?;
-        of.iter().try_for_each(|&i| index(op, i, functions.len()))?;
-        let Some(first) = functions.first() else { return Ok((1, 0)) };
-        let (tables, reads) = (first.tables().len(), first.extracted().len());
-        for function in functions {
-            let counts = [
-                ("slots a table", function.size() / function.tables().len(), n / tables),
-                ("tables a function", function.tables().len(), tables),
-                ("reads a function", function.extracted().len(), reads),
-            ];
-            for (what, got, expected) in counts {
-                if got != expected {
-                    return Err(Error::Shape { op, what, got, expected });
-                }
-            }
-        }
-        Ok((tables, reads))
-    }
 }

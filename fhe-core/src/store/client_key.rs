@@ -4,7 +4,8 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use super::container::{Header, Secrecy, read_file, write_file};
+use super::container::{Header, read_file, write_file};
+use super::whole::Secrecy;
 use crate::client::ClientKey;
 use crate::{Error, Params, Result, Seed};
 

@@ -19,6 +19,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::stream::write_container;
+use super::whole::{Secrecy, replace};
 use crate::{Error, Params, ParamsSpec, Result};
 
 const MAGIC: &[u8; 8] = b"FHETORUS";
@@ -26,7 +28,7 @@ const VERSION: u32 = 1;
 pub(super) const SUM: usize = 32;
 /// A header is a few hundred bytes; this bounds what a damaged length can make us allocate.
 const MAX_HEADER: usize = 1 << 20;
-const MAX_CHUNK: u64 = 1 << 32;
+pub(super) const MAX_CHUNK: u64 = 1 << 32;
 const MAX_PAYLOAD: u64 = 1 << 48;
 
 /// What a file says about itself. All of it is public.
@@ -159,15 +161,6 @@ impl Header {
         }
         Ok(())
     }
-}
-
-/// Who may read a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Secrecy {
-    /// Anyone: ciphertexts and evaluation keys.
-    Public,
-    /// Its owner only: mode 0600.
-    Secret,
 }
 
 pub(super) fn checksum(index: u64, header_sum: &[u8; SUM], chunk: &[u8]) -> blake3::Hash {
@@ -330,12 +323,11 @@ impl ChunkWriter {
                 next += 1;
             }
         }
-        let mode = if secrecy == Secrecy::Secret { 0o600 } else { 0o644 };
         let mut file = OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(next == 0)
-            .mode(mode)
+            .mode(secrecy.mode())
             .open(&part)
             .map_err(Error::io("creating", &part))?;
         let mut at = encoded.len() as u64;
@@ -358,8 +350,8 @@ impl ChunkWriter {
     /// Writes the next chunk.
     ///
     /// # Errors
-    /// [`Error::Index`] if all chunks are there, [`Error::Shape`] if this one has another length than
-    /// the header says, [`Error::Io`].
+    /// [`Error::Index`] if all chunks are there, [`Error::Shape`] if this one has another length
+    /// than the header says, [`Error::Io`].
     pub fn write(&mut self, chunk: &[u8]) -> Result<()> {
         let chunks = self.header.chunks();
         if self.next >= chunks {
@@ -394,21 +386,12 @@ impl ChunkWriter {
     }
 }
 
-/// Writes a whole payload atomically.
+/// Writes a whole payload, whole or not at all.
 ///
 /// # Errors
 /// [`Error::Io`]; then the former file, if any, is as it was.
 pub fn write_file(path: &Path, header: Header, secrecy: Secrecy, payload: &[u8]) -> Result<()> {
-    let header = Header { payload_bytes: payload.len() as u64, ..header };
-    let part = part_of(path);
-    if part.exists() {
-        std::fs::remove_file(&part).map_err(Error::io("removing", &part))?;
-    }
-    let mut writer = ChunkWriter::resume(path, &header, secrecy)?;
-    for chunk in payload.chunks(header.chunk_bytes as usize) {
-        writer.write(chunk)?;
-    }
-    writer.finish()
+    replace(path, secrecy, |file| write_container(file, header, payload, path))
 }
 
 /// Reads a whole payload, checked.

@@ -10,15 +10,16 @@ use std::path::Path;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::container::{ChunkReader, ChunkWriter, Header, Secrecy};
+use super::container::{ChunkReader, ChunkWriter, Header, MAX_CHUNK};
 use super::stored;
+use super::whole::Secrecy;
 use crate::client::{ClientKey, Nonce, Use};
 use crate::engine::cpu::{Cpu, Selectors, Values};
 use crate::{Error, Params, Result};
 
 const KIND: &str = "encrypted data set";
 /// Bounds that keep every product of sizes far from overflow.
-const MAX_SAMPLES: usize = 1 << 32;
+const MAX_SAMPLES: usize = 1 << 24;
 const MAX_VALUES: usize = 1 << 20;
 /// What the header calls the random number of a data set that is not deterministic.
 const NONCE: &str = "nonce";
@@ -35,14 +36,14 @@ pub struct DatasetShape {
     pub values: usize,
     /// Samples of a mini-batch.
     pub batch: usize,
-    /// [`ClientKey::digest`] of everything that is encrypted: an interrupted encryption goes on with
-    /// the same inputs only, and so does a training.
+    /// [`ClientKey::digest`] of everything that is encrypted: an interrupted encryption goes on
+    /// with the same inputs only, and so does a training.
     pub inputs: String,
     /// log2 of the torus fraction that the values are multiples of.
     #[serde(default = "values_log2", skip_serializing_if = "is_default")]
     pub values_log2: i32,
-    /// Times that each sample is there, one copy of all after the other; a pass takes one copy. Copies have
-    /// whole mini-batches.
+    /// Times that each sample is there, one copy of all after the other; a pass takes one copy.
+    /// Copies have whole mini-batches.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub copies: usize,
 }
@@ -72,6 +73,10 @@ impl DatasetShape {
             || whole.is_some_and(|whole| whole > 0 && self.samples.is_multiple_of(whole))
     }
 
+    fn batches(&self) -> usize {
+        self.samples.div_ceil(self.batch)
+    }
+
     fn record_bytes(&self, params: &Params) -> usize {
         stored::selector_bytes(params) + stored::bytes(self.values, stored::WHOLE)
     }
@@ -82,18 +87,17 @@ impl DatasetShape {
             Err(Error::Shape { op: "a data set's shape", what, got, expected })
         };
         if self.samples == 0 || self.samples > MAX_SAMPLES {
-            return fail(
-                "samples (2^32 at most)",
-                self.samples,
-                self.samples.clamp(1, MAX_SAMPLES),
-            );
+            let expected = self.samples.clamp(1, MAX_SAMPLES);
+            return fail("samples (1 to 2^24)", self.samples, expected);
         }
         if self.values > MAX_VALUES {
-            return fail("values a sample (at most)", self.values, MAX_VALUES);
+            return fail("values a sample (2^20 at most)", self.values, MAX_VALUES);
         }
-        if self.batch == 0 || self.batch > self.samples {
-            let expected = self.batch.clamp(1, self.samples);
-            return fail("samples of a mini-batch", self.batch, expected);
+        let record = self.record_bytes(params) as u64;
+        let most = (MAX_CHUNK / record) as usize;
+        if self.batch == 0 || self.batch > most {
+            let expected = self.batch.clamp(1, most);
+            return fail("samples of a mini-batch (2^32 bytes at most)", self.batch, expected);
         }
         if !self.has_whole_copies() {
             let whole = self.batch.saturating_mul(self.copies.max(1));
@@ -104,7 +108,6 @@ impl DatasetShape {
         if let (Some(meta), Some(Nonce(nonce))) = (meta.as_object_mut(), nonce) {
             meta.insert(NONCE.into(), format!("{nonce:032x}").into());
         }
-        let record = self.record_bytes(params) as u64;
         Ok(Header {
             payload_bytes: record * self.samples as u64,
             chunk_bytes: record * self.batch as u64,
@@ -178,11 +181,11 @@ impl<'a> DatasetWriter<'a> {
         Self::start(path, key, shape, Some(begun.map_or_else(Nonce::random, Ok)?))
     }
 
-    /// Starts a data set without fresh randomness, or goes on with one: for data that must be made again
-    /// bit for bit.
+    /// Starts a data set without fresh randomness, or goes on with one: for data that must be made
+    /// again bit for bit.
     ///
-    /// **It leaks equality**, as [`ClientKey::deterministic`] says: whoever has two data sets of one name
-    /// and key sees which samples at equal places are equal.
+    /// **It leaks equality**, as [`ClientKey::deterministic`] says: whoever has two data sets of
+    /// one name and key sees which samples at equal places are equal.
     ///
     /// # Errors
     /// As [`DatasetWriter::create`].
@@ -207,16 +210,27 @@ impl<'a> DatasetWriter<'a> {
         (self.writer.next() as usize).saturating_mul(self.shape.batch).min(self.shape.samples)
     }
 
-    /// Encrypts the next mini-batch: for each sample N integers and the torus elements beside them.
+    /// Encrypts the next mini-batch, whole unless it is the last: for each sample N integers and
+    /// the torus elements beside them.
     ///
     /// # Cost
     /// `2 + 2 l` polynomial products a sample, about a millisecond each.
     ///
     /// # Errors
-    /// [`Error::Shape`] if a sample or the mini-batch has another shape, [`Error::Magnitude`] as for
-    /// [`ClientKey::encrypt_query`], [`Error::Index`] if all samples are there, [`Error::Io`].
+    /// [`Error::Shape`] if a sample or the mini-batch has another shape, [`Error::Magnitude`] as
+    /// for [`ClientKey::encrypt_query`], [`Error::Index`] if all samples are there, [`Error::Io`].
     pub fn write_batch(&mut self, samples: &[(Vec<i32>, Vec<u64>)]) -> Result<()> {
         let first = self.next_sample();
+        let (got, left) = (samples.len(), self.shape.samples - first);
+        if left == 0 {
+            let (index, len) = (self.writer.next() as usize, self.shape.batches());
+            return Err(Error::Index { op: "encrypting a mini-batch", index, len });
+        }
+        let expected = left.min(self.shape.batch);
+        if got != expected {
+            let (op, what) = ("encrypting a mini-batch", "samples");
+            return Err(Error::Shape { op, what, got, expected });
+        }
         let n = self.key.params().row_size;
         for (m, values) in samples {
             let shape = |what, got, expected| {
@@ -313,6 +327,6 @@ impl Dataset {
                 (stored::read(&r[..split], stored::CUT), stored::read(&r[split..], stored::WHOLE))
             })
             .unzip();
-        Ok((cpu.open_selectors(&selectors), cpu.open_values(&values)))
+        Ok((cpu.open_selectors(&selectors)?, cpu.open_values(&values)))
     }
 }

@@ -5,16 +5,17 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::container::{ChunkReader, Header, Secrecy, corrupt, write_file};
+use super::container::{ChunkReader, Header, corrupt, write_file};
 use super::stream::{STREAM, read_from, write_to};
+use super::whole::Secrecy;
 use crate::{Error, Params, Result};
 
 /// A public object that goes between client and server, or to the disk: as a
 /// [container](super::Header) with version, parameter set, key id and checksums, whatever the way.
 ///
 /// Implemented by [`EvaluationKeys`](crate::server::EvaluationKeys),
-/// [`EncryptedQuery`](super::EncryptedQuery), [`EncryptedValues`](super::EncryptedValues), and by what
-/// else a crate on top of this one sends.
+/// [`EncryptedQuery`](super::EncryptedQuery), [`EncryptedValues`](super::EncryptedValues), and by
+/// what else a crate on top of this one sends.
 pub trait Message: Sized {
     /// What the header calls such a message.
     const KIND: &'static str;
@@ -55,8 +56,8 @@ pub trait Message: Sized {
         write_to(out, self.header(), &self.payload())
     }
 
-    /// Reads a message from a stream, up to its end and not beyond. Memory is taken as bytes come, at
-    /// most [`Message::max_payload`]; take a [`Read::take`] of the stream to allow less.
+    /// Reads a message from a stream, up to its end and not beyond. Memory is taken as bytes come,
+    /// at most [`Message::max_payload`]; take a [`Read::take`] of the stream to allow less.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Corrupt`], [`Error::Mismatch`], [`Error::Params`].

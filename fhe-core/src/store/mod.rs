@@ -11,13 +11,15 @@ mod query;
 mod stored;
 mod stream;
 mod values;
+mod whole;
 
 #[doc(hidden)]
 pub use ::serde;
-pub use container::{ChunkReader, ChunkWriter, Header, Secrecy, read_file, write_file};
+pub use container::{ChunkReader, ChunkWriter, Header, read_file, write_file};
 pub use dataset::{Dataset, DatasetShape, DatasetWriter};
 pub use lock::Lock;
 pub use message::{Message, Opened, deserialize, serialize};
 pub use query::EncryptedQuery;
 pub use stream::{read_from, write_to};
 pub use values::EncryptedValues;
+pub use whole::{Secrecy, write_whole};

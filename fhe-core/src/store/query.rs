@@ -9,8 +9,8 @@ use crate::server::SeededRows;
 use crate::{Params, Result};
 
 /// Encrypted samples, each a seeded selector: made by
-/// [`ClientKey::encrypt_query`](crate::client::ClientKey::encrypt_query), opened by a server. It says
-/// nothing of the client but the public name of its key.
+/// [`ClientKey::encrypt_query`](crate::client::ClientKey::encrypt_query), opened by a server. It
+/// says nothing of the client but the public name of its key.
 ///
 /// ```
 /// use fhe_core::{Cpu, Engine, Params, Seed, client::ClientKey};
@@ -29,7 +29,8 @@ use crate::{Params, Result};
 pub struct EncryptedQuery {
     params: Params,
     key_id: String,
-    /// Bodies rounded to what is stored of them, so that a query is the same before and after its way.
+    /// Bodies rounded to what is stored of them, so that a query is the same before and after its
+    /// way.
     samples: Vec<SeededRows>,
 }
 
@@ -56,10 +57,11 @@ impl EncryptedQuery {
     /// Opens the samples for an engine, in their order.
     ///
     /// # Errors
-    /// [`crate::Error::Mismatch`] if they were made under another key or parameter set than the engine's.
+    /// [`crate::Error::Mismatch`] if they were made under another key or parameter set than the
+    /// engine's.
     pub fn open(&self, engine: &Cpu) -> Result<Selectors> {
         self.expect_key(crate::Engine::params(engine), engine.key_id())?;
-        Ok(engine.open_selectors(&self.samples))
+        engine.open_selectors(&self.samples)
     }
 }
 

@@ -5,8 +5,8 @@ use crate::server::SeededRows;
 
 /// Bytes of a body that is kept in full.
 pub(super) const WHOLE: usize = 8;
-/// Bytes kept of a body of a selector. The rounding error has a standard deviation of 2^-49.8, against a
-/// noise of 2^-47.8.
+/// Bytes kept of a body of a selector. The rounding error has a standard deviation of 2^-49.8,
+/// against a noise of 2^-47.8.
 pub(super) const CUT: usize = 6;
 
 /// Returns the bytes of a list of so many bodies.

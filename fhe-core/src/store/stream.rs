@@ -9,12 +9,21 @@ use crate::{Error, Result};
 /// What errors call a container that has no file.
 pub(super) const STREAM: &str = "<stream>";
 
-/// Writes a whole payload as a container: the very bytes that [`super::write_file`] puts into a file.
+/// Writes a whole payload as a container: the very bytes that [`super::write_file`] puts into a
+/// file.
 ///
 /// # Errors
 /// [`Error::Io`] if the stream refuses.
-pub fn write_to(mut out: impl Write, header: Header, payload: &[u8]) -> Result<()> {
-    let place = Path::new(STREAM);
+pub fn write_to(out: impl Write, header: Header, payload: &[u8]) -> Result<()> {
+    write_container(out, header, payload, Path::new(STREAM))
+}
+
+pub(super) fn write_container(
+    mut out: impl Write,
+    header: Header,
+    payload: &[u8],
+    place: &Path,
+) -> Result<()> {
     let header = Header { payload_bytes: payload.len() as u64, ..header };
     let (encoded, header_sum) = header.encode(place)?;
     let mut write = |bytes: &[u8]| out.write_all(bytes).map_err(Error::io("writing", place));
@@ -27,11 +36,12 @@ pub fn write_to(mut out: impl Write, header: Header, payload: &[u8]) -> Result<(
 }
 
 /// Reads a container of a kind, checked, and nothing behind it. `limit` sees the header and returns
-/// the most payload bytes to be taken. Memory is taken only as bytes come, whatever the header says.
+/// the most payload bytes to be taken. Memory is taken only as bytes come, whatever the header
+/// says.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Corrupt`] if the stream ends early, was changed, or announces more than the
-/// limit; [`Error::Mismatch`] for another kind or version; those of `limit`.
+/// [`Error::Io`]; [`Error::Corrupt`] if the stream ends early, was changed, or announces more than
+/// the limit; [`Error::Mismatch`] for another kind or version; those of `limit`.
 pub fn read_from(
     mut input: impl Read,
     kind: &'static str,

@@ -12,8 +12,8 @@ use crate::{Engine, Error, Params, Result};
 ///
 /// What a client encrypts is kept with its masks as a seed, 8 bytes a value
 /// ([`ClientKey::encrypt_values`](crate::client::ClientKey::encrypt_values), opened by
-/// [`EncryptedValues::open`]); what a server has computed, with its masks in full, `8 (N + 1)` bytes a
-/// value ([`EncryptedValues::new`], decrypted by
+/// [`EncryptedValues::open`]); what a server has computed, with its masks in full, `8 (N + 1)`
+/// bytes a value ([`EncryptedValues::new`], decrypted by
 /// [`ClientKey::decrypt`](crate::client::ClientKey::decrypt)).
 #[derive(Clone, PartialEq, Eq)]
 pub struct EncryptedValues {

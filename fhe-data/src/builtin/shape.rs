@@ -31,7 +31,7 @@ enum Kind {
 
 impl Shape {
     /// Draws place, size and angle for a class.
-    pub(super) fn random(rng: &mut ChaCha8Rng, label: u8) -> Self {
+    pub(super) fn random(rng: &mut ChaCha8Rng, label: u32) -> Self {
         let period = between(rng, 4.5, 8.0);
         let tilt = between(rng, -0.15, 0.15);
         let (kind, angle) = match label {

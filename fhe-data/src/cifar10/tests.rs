@@ -32,7 +32,7 @@ fn check_golden(split: &Split) {
     assert_eq!(split.train.labels()[..5], [0, 1, 2, 1, 2]);
     assert_eq!(split.test.labels(), [5, 6, 7]);
     // File 4, record 2: red at row 0, green at (1, 2), blue in the last corner.
-    let image = split.train.image(4 * RECORDS + 2);
+    let image = split.train.image(4 * RECORDS + 2).unwrap();
     assert_eq!(image[0], 10);
     assert_eq!(image[1024 + 32 + 2], ((10 + 1058) % 251) as u8);
     assert_eq!(image[3071], ((10 + 3071) % 251) as u8);
@@ -68,6 +68,33 @@ fn reads_archives() {
     check_golden(&read_with(&gz, RECORDS).unwrap());
     let xz = folder.path().join("a.tar.xz");
     tar_of(&golden_files(), liblzma::write::XzEncoder::new(File::create(&xz).unwrap(), 1));
+    check_golden(&read_with(&xz, RECORDS).unwrap());
+}
+
+#[test]
+fn reads_archives_in_several_parts() {
+    use std::io::Write;
+
+    let folder = tempfile::tempdir().unwrap();
+    let mut plain = Vec::new();
+    tar_of(&golden_files(), &mut plain);
+    let halves = plain.split_at(plain.len() / 2);
+    let gz = folder.path().join("a.tar.gz");
+    let mut file = File::create(&gz).unwrap();
+    for part in [halves.0, halves.1] {
+        let level = flate2::Compression::fast();
+        let mut writer = flate2::write::GzEncoder::new(&mut file, level);
+        writer.write_all(part).unwrap();
+        writer.finish().unwrap();
+    }
+    check_golden(&read_with(&gz, RECORDS).unwrap());
+    let xz = folder.path().join("a.tar.xz");
+    let mut file = File::create(&xz).unwrap();
+    for part in [halves.0, halves.1] {
+        let mut writer = liblzma::write::XzEncoder::new(&mut file, 1);
+        writer.write_all(part).unwrap();
+        writer.finish().unwrap();
+    }
     check_golden(&read_with(&xz, RECORDS).unwrap());
 }
 
@@ -117,7 +144,7 @@ fn a_wrong_label_is_located() {
     bytes[2 * RECORD_BYTES] = 10;
     fs::write(&file, bytes).unwrap();
     let error = read_with(folder.path(), RECORDS).unwrap_err();
-    assert!(error.to_string().ends_with("test_batch.bin: record 2: label 10 is above 9"));
+    assert!(error.to_string().ends_with("test_batch.bin: record 2: label 10, expected 0 to 9"));
 }
 
 #[test]

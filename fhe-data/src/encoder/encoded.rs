@@ -102,13 +102,15 @@ impl Encoded {
             .unwrap_or_else(|_| ArrayView2::from(&[[0i8; 0]; 0]))
     }
 
-    /// Returns the encoding of image `i`.
-    ///
-    /// # Panics
-    /// If `i >= len()`, as indexing a slice does.
+    /// Returns the encodings, one sample after another.
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = &[i8]> {
+        self.values.chunks_exact(self.width)
+    }
+
+    /// Returns the encoding of sample `i`; `None` beyond the last one.
     #[must_use]
-    pub fn row(&self, i: usize) -> &[i8] {
-        &self.values[i * self.width..(i + 1) * self.width]
+    pub fn row(&self, i: usize) -> Option<&[i8]> {
+        self.rows().nth(i)
     }
 
     /// Returns the mean over rows of the sum of squares; 0 without rows.

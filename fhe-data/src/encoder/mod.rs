@@ -179,5 +179,5 @@ fn choose(images: &ImageSet, count: usize, seed: u64) -> Vec<u8> {
         let j = rng.random_range(i..order.len());
         order.swap(i, j);
     }
-    order[..count].iter().flat_map(|&i| images.image(i)).copied().collect()
+    order[..count].iter().filter_map(|&i| images.image(i)).flatten().copied().collect()
 }

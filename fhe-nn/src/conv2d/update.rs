@@ -1,9 +1,15 @@
 //! Weights and biases of a convolution as single values: to be read, changed and put back.
 
-use fhe_core::{Engine, List, Slot, Table};
+use fhe_core::{Engine, Error as CoreError, List, Slot, Table};
 
 use super::{Conv2d, WeightGradient};
 use crate::Result;
+
+/// Returns the rows of a block of outputs.
+fn block_of<T>(blocks: &[T], index: usize) -> Result<&T> {
+    let (op, len) = ("block of a convolution", blocks.len());
+    Ok(blocks.get(index).ok_or(CoreError::Index { op, index, len })?)
+}
 
 impl<E: Engine> Conv2d<E> {
     /// Returns the same layer once more.
@@ -40,7 +46,8 @@ impl<E: Engine> Conv2d<E> {
         Ok(out)
     }
 
-    /// Returns the gradient of a block's weights as values, in the order output, channel, row, column.
+    /// Returns the gradient of a block's weights as values, in the order output, channel, row,
+    /// column.
     ///
     /// # Cost
     /// None: coefficients are copied.
@@ -56,7 +63,7 @@ impl<E: Engine> Conv2d<E> {
         let g = &self.geometry;
         let weights = g.outputs_of(block).flat_map(|o| g.weights_of(o));
         let at: Vec<_> = weights.map(|w| g.gradient_at(w)).collect();
-        Ok(engine.extract(&gradient.0[block], &at)?)
+        Ok(engine.extract(block_of(&gradient.0, block)?, &at)?)
     }
 
     /// Returns the weights of a block as values, in the same order.
@@ -67,7 +74,7 @@ impl<E: Engine> Conv2d<E> {
         let g = &self.geometry;
         let weights = g.outputs_of(block).flat_map(|o| g.weights_of(o));
         let at: Vec<_> = weights.map(|w| g.weight_at(w)).collect();
-        Ok(engine.extract(&self.weights[block], &at)?)
+        Ok(engine.extract(block_of(&self.weights, block)?, &at)?)
     }
 
     /// Adds to the weights of a block, in the order of [`Conv2d::weight_values`].
@@ -79,6 +86,7 @@ impl<E: Engine> Conv2d<E> {
     /// [`fhe_core::Error::Index`] if there are too few values.
     pub fn add_to_weights(&mut self, engine: &E, block: usize, by: &E::Values) -> Result<()> {
         let g = &self.geometry;
+        block_of(&self.weights, block)?;
         let mut lists = vec![Vec::new(); g.groups()];
         let weights = g.outputs_of(block).flat_map(|o| g.weights_of(o));
         for (value, w) in weights.enumerate() {

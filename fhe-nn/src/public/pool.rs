@@ -36,7 +36,7 @@ pub(super) fn maxima<E: Engine>(
     let least = -0.5 * (side * side) as f64;
     engine.shift_values(&mut sums, |_| to_torus(-(least + 0.5) * bit_unit(side)));
     let level = |i: usize| levels.level(i) as f64 * unit;
-    let table = Table::new(engine.params().row_size, |x| level(usize::from(x >= 0.0)));
+    let table = Table::new(engine.params().row_size, |x| level(usize::from(x >= 0.0)))?;
     Ok(engine.lookup(&sums, &[table])?)
 }
 

@@ -129,13 +129,13 @@ impl Staircase {
         };
         let function = |steps: &Vec<i64>| {
             if self.levels.counting == Counting::Joint {
-                return Ok(TestPolynomial::new(table(steps)));
+                return Ok(TestPolynomial::new(table(steps)?));
             }
             // The highest threshold is at the value itself. Lower ones are reached earlier, by as
             // much as they are lower.
             let beyond = |step: &i64| (-step) as f64 * unit * slots as f64;
             let at = steps.iter().map(|step| (beyond(step).round() as usize).min(slots - 1));
-            TestPolynomial::at_offsets(table(&[0]), at.collect())
+            TestPolynomial::at_offsets(table(&[0])?, at.collect())
         };
         let functions: Vec<_> = steps.iter().map(function).collect::<fhe_core::Result<_>>()?;
         let of: Vec<usize> = (0..len).map(|i| of_channel[i % channels]).collect();

@@ -1,9 +1,11 @@
 //! A few samples, forward and backward: what one thread does at a time.
 
+use fhe_nn::HiddenLayer;
+
 use super::layer::Layer;
 use super::normal::{Normal, disturb};
+use super::pool::{pool, unpool};
 use super::tables::Tables;
-use super::wiring::Wiring;
 use crate::ERROR_LIMIT;
 use crate::layer_noise::LayerNoise;
 
@@ -12,7 +14,10 @@ pub(super) struct View<'a> {
     pub(super) layers: &'a [Layer],
     pub(super) noises: &'a [LayerNoise],
     pub(super) tables: &'a Tables,
-    pub(super) wiring: &'a Wiring,
+    /// What follows each layer but the last.
+    pub(super) hidden: &'a [HiddenLayer],
+    /// What errors are multiplied by on their way through each layer's residual connection.
+    pub(super) residual_scales: &'a [Option<i64>],
     /// Weights for the way back, of every layer; those of the first are not used.
     pub(super) transposed: &'a [Vec<f32>],
     /// Torus fraction of an error's integer in the gradient of each layer.
@@ -82,7 +87,8 @@ impl View<'_> {
                     Moves::Noisy => noises.forward(norms[s], layer.idle) + noises.reading(),
                 });
             });
-            let Some(tables) = self.tables.hidden.get(i) else {
+            let (Some(hidden), Some(tables)) = (self.hidden.get(i), self.tables.hidden.get(i))
+            else {
                 let table = &self.tables.score;
                 out.wraps
                     .push(z.iter().filter(|&&z| table.is_outside(table.slot(z))).count() as u64);
@@ -98,13 +104,12 @@ impl View<'_> {
             }
             out.wraps.push(wraps);
             out.gates.push(gates);
-            if let Some(source) = self.wiring.residuals[i] {
+            if let Some(source) = hidden.residual {
                 z.iter_mut().zip(&outputs[source]).for_each(|(a, earlier)| *a += earlier);
             }
             let shape = layer.geometry.output;
-            map = self.wiring.pool(i, z, shape);
-            let is_source = self.wiring.residuals.contains(&Some(i));
-            outputs.push(if is_source { map.clone() } else { Vec::new() });
+            map = pool(z, shape, hidden.pool);
+            outputs.push(if hidden.is_source { map.clone() } else { Vec::new() });
             let next = &self.noises[i + 1];
             let (channels, area) = (shape.channels, map.len() / (shape.channels * samples));
             let mut norms = vec![vec![0.0; next.group_of(channels - 1) + 1]; samples];
@@ -172,7 +177,8 @@ impl View<'_> {
         Outcome { gradients, errors: sums, norms, wraps: forward.wraps.clone(), lost }
     }
 
-    /// Returns what comes back to the activation before layer `i`, and hands on what a residual connection takes.
+    /// Returns what comes back to the activation before layer `i`, and hands on what a residual
+    /// connection takes.
     fn back(
         &self,
         i: usize,
@@ -192,9 +198,10 @@ impl View<'_> {
             disturb(noise, u, || noises.backward(norms[s]));
         });
         back.iter_mut().zip(&added[i - 1]).for_each(|(u, more)| *u += more);
-        let back = self.wiring.unpool(i - 1, back, self.layers[i - 1].geometry.output);
-        if let Some(source) = self.wiring.residuals[i - 1] {
-            let (scale, sum) = (self.wiring.scales[i - 1], &mut added[source]);
+        let hidden = &self.hidden[i - 1];
+        let back = unpool(back, self.layers[i - 1].geometry.output, hidden.pool);
+        if let (Some(source), Some(scale)) = (hidden.residual, self.residual_scales[i - 1]) {
+            let (scale, sum) = (scale as f32, &mut added[source]);
             sum.resize(back.len(), 0.0);
             sum.iter_mut().zip(&back).for_each(|(sum, u)| *sum += scale * u);
         }

@@ -1,8 +1,8 @@
 //! A convolution as matrix products.
 //!
-//! Maps of S samples are stored channel by channel, `[c][s][y][x]`; pre-activations and errors likewise,
-//! `[o][s][oy][ox]`. Windows are the rows `(c, dy, dx)` and columns `(s, oy, ox)` of a matrix X; with the
-//! weights as a matrix W of rows o,
+//! Maps of S samples are stored channel by channel, `[c][s][y][x]`; pre-activations and errors
+//! likewise, `[o][s][oy][ox]`. Windows are the rows `(c, dy, dx)` and columns `(s, oy, ox)` of a
+//! matrix X; with the weights as a matrix W of rows o,
 //!
 //! `z = W X + b`, `dL/dX = W^T e`, `dL/dW = e X^T`.
 
@@ -10,7 +10,7 @@ use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use fhe_nn::Geometry;
 
-use crate::deep::First;
+use crate::initial::InitialLayer;
 
 /// Weights and biases of a layer, as torus fractions.
 #[derive(Clone, Debug)]
@@ -24,9 +24,9 @@ pub(super) struct Layer {
 }
 
 impl Layer {
-    pub(super) fn new(geometry: Geometry, first: &First) -> Self {
+    pub(super) fn new(geometry: Geometry, initial: &InitialLayer) -> Self {
         let floats = |x: &[f64]| x.iter().map(|&x| x as f32).collect();
-        Self { geometry, weights: floats(&first.weights), bias: floats(&first.bias), idle: 0.0 }
+        Self { geometry, weights: floats(&initial.weights), bias: floats(&initial.bias), idle: 0.0 }
     }
 
     /// Returns the positions of an output channel.
@@ -39,8 +39,8 @@ impl Layer {
         self.geometry.window()
     }
 
-    /// Calls `f` with the place of the first element of each stretch in the matrix of windows, its place in
-    /// the map, its length, and the distance of its elements in the map.
+    /// Calls `f` with the place of the first element of each stretch in the matrix of windows, its
+    /// place in the map, its length, and the distance of its elements in the map.
     fn stretches(&self, samples: usize, mut f: impl FnMut(usize, usize, usize, usize)) {
         let g = &self.geometry;
         let (input, output) = (g.input, g.output);

@@ -1,52 +1,48 @@
 //! The fast twin: the training of [`crate::Deep`] in floating point.
 //!
 //! It does what `Deep` does, with real numbers for torus elements, matrix products for products of
-//! polynomials, and normal numbers of the predicted variance for every noise. Every lookup reads on its grid of
-//! slots, with its range and the negacyclic rule. [`fhe_core::Clear`] is the specification; tests compare.
+//! polynomials, and normal numbers of the predicted variance for every noise. Every lookup reads on
+//! its grid of slots, with its range and the negacyclic rule. [`fhe_core::Clear`] is the
+//! specification; tests compare.
 
 mod chunk;
 mod layer;
 mod normal;
+mod pool;
 mod reading;
 mod tables;
-mod wiring;
+mod update;
 
-use std::ops::Range;
-
+use fhe_core::Params;
 use fhe_core::noise::Noise;
-use fhe_core::params::Gadget;
-use fhe_core::{Error as CoreError, Params};
+use fhe_nn::argmax;
 use rayon::prelude::*;
 
+use crate::initial::initial_layers;
 use crate::layer_noise::LayerNoise;
-use crate::metrics::largest;
+use crate::optimizer::Sgd;
+use crate::step_plan::{MiniBatches, PartPlan, StepPlan};
+use crate::training_plan::TrainingPlan;
 use crate::{DeepRecipe, Error, Result, Work};
 use chunk::{Moves, Outcome, View};
 use layer::Layer;
 use normal::{Normal, disturb};
 use reading::Reading;
 use tables::Tables;
-pub(crate) use wiring::Wiring;
+use update::{InFloats, Numbers};
 
-/// Samples that one thread takes at a time; fixed, so that sums do not depend on the number of threads.
+/// Samples that one thread takes at a time; fixed, so that sums do not depend on the number of
+/// threads.
 const CHUNK: usize = 16;
-
-/// The public sizes of a training set, on which the schedule depends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Plan {
-    /// Mini-batches of one pass.
-    pub batches: usize,
-    /// Samples of a full mini-batch.
-    pub batch: usize,
-}
 
 /// What did not fit its range so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wraps {
-    /// Of each layer: pre-activations that were read outside the half torus, as the negative of something else.
+    /// Of each layer: pre-activations that were read outside the half torus, as the negative of
+    /// something else.
     pub pre_activations: Vec<u64>,
-    /// Of each layer but the last: errors beyond their largest integer where the gate was open, read as zero or
-    /// with the other sign.
+    /// Of each layer but the last: errors beyond their largest integer where the gate was open,
+    /// read as zero or with the other sign.
     pub errors: Vec<u64>,
 }
 
@@ -55,7 +51,7 @@ pub struct Wraps {
 /// # Examples
 /// ```
 /// use fhe_core::Params;
-/// use fhe_train::{DeepRecipe, FastTwin, Plan};
+/// use fhe_train::{DeepRecipe, FastTwin, MiniBatches};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let recipe: DeepRecipe = serde_json::from_value(serde_json::json!({
 ///     "passes": 1, "seed": 1, "first_batch": 2, "least_rate": 0.0,
@@ -65,8 +61,8 @@ pub struct Wraps {
 ///     },
 ///     "training": [{"init": 0.01, "rate": 1e-3, "bias_rate": 1e-3}]
 /// }))?;
-/// let plan = Plan { batches: 1, batch: 2 };
-/// let mut twin = FastTwin::new(&Params::secure128_deep()?, &recipe, plan, Some(1))?;
+/// let data = MiniBatches { batches: 1, batch: 2 };
+/// let mut twin = FastTwin::new(&Params::secure128_deep()?, &recipe, data, Some(1))?;
 /// let (a, b) = ([3i8; 8], [-3i8; 8]);
 /// let work = twin.train_step(&[&a, &b], &[0, 1])?;
 /// assert_eq!(work.lookups, 4);
@@ -76,59 +72,53 @@ pub struct Wraps {
 /// ```
 #[derive(Clone, Debug)]
 pub struct FastTwin {
-    recipe: DeepRecipe,
-    plan: Plan,
-    gadget: Gadget,
+    plan: TrainingPlan,
+    data: MiniBatches,
     row_size: usize,
     layers: Vec<Layer>,
     noises: Vec<LayerNoise>,
     tables: Tables,
-    wiring: Wiring,
+    residual_scales: Vec<Option<i64>>,
     seed: Option<u64>,
     step: usize,
     wraps: Wraps,
 }
 
 impl FastTwin {
-    /// Starts from the weights from which [`crate::Deep::new`] starts; exact, or with noise from a seed.
+    /// Starts from the weights from which [`crate::Deep::new`] starts; exact, or with noise from a
+    /// seed.
     ///
     /// # Errors
-    /// [`Error::Recipe`], [`Error::Network`]; [`Error::Core`] if the parameter set cannot promote.
+    /// [`Error::Recipe`], [`Error::Network`]; also if the parameter set cannot promote.
     pub fn new(
         params: &Params,
         recipe: &DeepRecipe,
-        plan: Plan,
+        data: MiniBatches,
         noise: Option<u64>,
     ) -> Result<Self> {
-        let n = params.row_size;
-        recipe.check(params)?;
-        let none = || CoreError::NoLists { op: "fast twin", name: params.name.clone() };
-        let gadget = params.lists.ok_or_else(none)?.selector;
-        if plan.batch == 0 || plan.batches == 0 {
-            let got = format!("{} of {} samples", plan.batches, plan.batch);
+        let plan = TrainingPlan::new(recipe, params)?;
+        if data.batch == 0 || data.batches == 0 {
+            let got = format!("{} of {} samples", data.batches, data.batch);
             return Err(Error::Recipe { field: "mini-batches", got, rule: "expected at least 1" });
         }
-        let geometries = recipe.network.geometries(n)?;
-        let formulas = Noise::new(params);
-        let noises = geometries.iter().enumerate();
+        let (geometries, hidden) = (plan.network().geometries(), plan.network().hidden());
         let layers: Vec<_> = geometries
             .iter()
-            .zip(crate::deep::first(recipe, n)?)
-            .map(|(geometry, first)| Layer::new(geometry.clone(), &first))
+            .zip(initial_layers(&plan))
+            .map(|(geometry, initial)| Layer::new(geometry.clone(), &initial))
             .collect();
-        let wraps =
-            Wraps { pre_activations: vec![0; layers.len()], errors: vec![0; layers.len() - 1] };
-        let wiring = Wiring::new(recipe);
-        let terms = wiring.terms();
-        let terms = |layer: usize| layer.checked_sub(1).map(|before| terms[before]);
+        let wraps = Wraps { pre_activations: vec![0; layers.len()], errors: vec![0; hidden.len()] };
+        let formulas = Noise::new(params);
+        // The inputs of all layers but the first are sums of lookups' values.
+        let terms = std::iter::once(None).chain(hidden.iter().map(|hidden| Some(hidden.terms)));
+        let noises = geometries.iter().zip(terms);
         Ok(Self {
-            noises: noises.map(|(i, g)| LayerNoise::new(&formulas, g, terms(i))).collect(),
-            wiring,
-            tables: Tables::new(recipe, n),
-            recipe: recipe.clone(),
+            noises: noises.map(|(g, terms)| LayerNoise::new(&formulas, g, terms)).collect(),
+            residual_scales: plan.residual_scales(),
+            tables: Tables::new(&plan, params.row_size),
             plan,
-            gadget,
-            row_size: n,
+            data,
+            row_size: params.row_size,
             layers,
             seed: noise,
             step: 0,
@@ -148,8 +138,8 @@ impl FastTwin {
         &self.wraps
     }
 
-    /// Returns weights and biases of each layer as torus fractions; weights in the order output, channel, row,
-    /// column of the window.
+    /// Returns weights and biases of each layer as torus fractions; weights in the order output,
+    /// channel, row, column of the window.
     #[must_use]
     pub fn weights(&self) -> Vec<(&[f32], &[f32])> {
         self.layers.iter().map(|layer| (&layer.weights[..], &layer.bias[..])).collect()
@@ -158,30 +148,23 @@ impl FastTwin {
     /// Trains on a mini-batch; `samples` are the integers of a selector each.
     ///
     /// # Errors
-    /// [`Error::Recipe`] if the samples are of another size, or a label is no class.
+    /// [`Error::Recipe`] if there are no samples, they are of another size, or a label is no class.
     pub fn train_step(&mut self, samples: &[&[i8]], labels: &[u32]) -> Result<Work> {
         self.check(samples)?;
         self.check_labels(samples.len(), labels)?;
-        let (first_batch, batch) = (self.recipe.first_batch, self.plan.batch);
-        let per_batch = batch.div_ceil(first_batch);
-        let steps = self.plan.batches * self.recipe.passes * per_batch;
+        if samples.is_empty() {
+            let (got, rule) = ("of no samples".into(), "expected at least 1");
+            return Err(Error::Recipe { field: "mini-batch", got, rule });
+        }
+        let step = StepPlan::new(&self.plan, self.data, self.step, samples.len());
+        let (parts, rules): (Vec<_>, _) =
+            ((0..step.parts()).map(|i| step.part(i)).collect(), step.rules());
         let used = self.used(Moves::Noisy);
         let transposed = self.transposed(used.as_deref());
         let mut sums: Vec<Sum> = self.layers.iter().map(|_| Sum::default()).collect();
-        let mut schedule = 1.0;
-        for (i, first) in (0..samples.len()).step_by(first_batch).enumerate() {
-            let range = first..(first + first_batch).min(samples.len());
-            schedule = self.recipe.schedule(self.step * per_batch + i, steps);
-            let amplitudes: Vec<f64> = (0..self.layers.len())
-                .map(|layer| self.recipe.amplitude(layer, schedule, batch))
-                .collect();
-            let outcomes = self.pass(
-                &samples[range.clone()],
-                &labels[range.clone()],
-                first,
-                (used.as_deref(), &transposed, &amplitudes),
-            );
-            self.update_biases(&outcomes, range, schedule);
+        for (i, part) in parts.iter().enumerate() {
+            let outcomes = self.pass(samples, labels, part, used.as_deref(), &transposed);
+            self.update_biases(&outcomes, part);
             for outcome in outcomes {
                 for (i, sum) in sums.iter_mut().enumerate() {
                     sum.add(&outcome.gradients[i], &outcome.norms[i]);
@@ -190,21 +173,19 @@ impl FastTwin {
                 add(&mut self.wraps.errors, &outcome.lost);
             }
             let of_first = std::mem::take(&mut sums[0]);
-            self.update_first(of_first, i, (first + first_batch).min(samples.len()) - first);
+            self.subtract_from_first(of_first, i, part.samples.len());
         }
         let mut lookups = samples.len() * self.lookups_a_sample();
-        for (layer, sum) in sums.into_iter().enumerate() {
-            lookups += self.recipe.update_lookups(layer, &self.layers[layer].geometry);
-            if layer > 0 {
-                self.update(layer, sum, samples.len(), schedule);
-            }
+        lookups += (0..self.layers.len()).map(|i| self.plan.update_lookups(i)).sum::<usize>();
+        for (i, (sum, rule)) in sums.into_iter().skip(1).zip(&rules).enumerate() {
+            self.update(i + 1, sum, samples.len(), rule)?;
         }
         self.step += 1;
         Ok(Work { samples: samples.len(), lookups })
     }
 
-    /// Returns the classes of samples, as the decrypted model sees them: without the noise of moves, but with
-    /// the noise that training left in rows.
+    /// Returns the classes of samples, as the decrypted model sees them: without the noise of
+    /// moves, but with the noise that training left in rows.
     ///
     /// # Errors
     /// [`Error::Recipe`] if the samples are of another size.
@@ -219,7 +200,7 @@ impl FastTwin {
                 let mut noise = self.stream(i, Purpose::Classes);
                 let scores = view.forward(chunk, &mut noise, Moves::Exact).scores;
                 (0..chunk.len())
-                    .map(|s| largest(scores.iter().skip(s).step_by(chunk.len())))
+                    .map(|s| argmax(scores.iter().skip(s).step_by(chunk.len())) as u32)
                     .collect()
             })
             .collect();
@@ -248,7 +229,7 @@ impl FastTwin {
     }
 
     fn check_labels(&self, samples: usize, labels: &[u32]) -> Result<()> {
-        let classes = self.recipe.classes();
+        let classes = self.plan.recipe().classes();
         if labels.len() == samples && labels.iter().all(|&label| (label as usize) < classes) {
             return Ok(());
         }
@@ -258,7 +239,7 @@ impl FastTwin {
 
     fn lookups_a_sample(&self) -> usize {
         let values = self.layers.iter().map(|layer| layer.geometry.output.len());
-        2 * values.sum::<usize>() - self.recipe.classes()
+        2 * values.sum::<usize>() - self.plan.recipe().classes()
     }
 
     /// A stream of noise, if there is noise.
@@ -267,22 +248,22 @@ impl FastTwin {
         self.seed.map(|seed| Normal::new([seed, at, index as u64]))
     }
 
-    /// Returns the layers with which a step computes, if they are not those that are trained: with binary weights.
+    /// Returns the layers with which a step computes, if they are not those that are trained: with
+    /// binary weights.
     fn used(&self, moves: Moves) -> Option<Vec<Layer>> {
-        if !self.recipe.has_binary_layers() {
+        if !self.plan.has_binary_layers() {
             return None;
         }
         let mut layers = self.layers.clone();
         for (i, layer) in layers.iter_mut().enumerate() {
-            let Some(binary) = self.recipe.training[i].binary else { continue };
-            let (k, scale) = self.recipe.signs(i, binary);
-            let signs = Reading::new(self.row_size, |x| if x < 0.0 { -scale } else { scale });
+            let Some(lookup) = self.plan.signs(i) else { continue };
+            let signs = Reading::new(self.row_size, |x| lookup.at(x));
             let mut noise = match moves {
                 Moves::Noisy => self.stream(i, Purpose::Signs),
                 Moves::Exact => None,
             };
             let noises = &self.noises[i];
-            layer.weights.iter_mut().for_each(|w| *w *= k as f32);
+            layer.weights.iter_mut().for_each(|w| *w *= lookup.scale as f32);
             disturb(&mut noise, &mut layer.weights, || noises.update_reading());
             layer.weights.iter_mut().for_each(|w| *w = signs.at(*w));
             let mut weights = std::mem::take(&mut layer.weights);
@@ -307,7 +288,8 @@ impl FastTwin {
             layers: used.unwrap_or(&self.layers),
             noises: &self.noises,
             tables: &self.tables,
-            wiring: &self.wiring,
+            hidden: self.plan.network().hidden(),
+            residual_scales: &self.residual_scales,
             transposed,
             amplitudes,
         }
@@ -338,45 +320,47 @@ impl FastTwin {
         }
     }
 
-    /// Forward and backward; `first` names the samples' noise.
+    /// Takes the samples of a part forward and backward.
     fn pass(
         &self,
         samples: &[&[i8]],
         labels: &[u32],
-        first: usize,
-        (used, transposed, amplitudes): (Option<&[Layer]>, &[Vec<f32>], &[f64]),
+        part: &PartPlan,
+        used: Option<&[Layer]>,
+        transposed: &[Vec<f32>],
     ) -> Vec<Outcome> {
-        let view = self.view(used, transposed, amplitudes);
-        samples
+        let view = self.view(used, transposed, &part.amplitudes);
+        let range = part.samples.clone();
+        samples[range.clone()]
             .par_chunks(CHUNK)
-            .zip(labels.par_chunks(CHUNK))
+            .zip(labels[range.clone()].par_chunks(CHUNK))
             .enumerate()
             .map(|(i, (x, y))| {
-                let mut noise = self.stream(first + i * CHUNK, Purpose::Samples);
+                let mut noise = self.stream(range.start + i * CHUNK, Purpose::Samples);
                 let forward = view.forward(x, &mut noise, Moves::Noisy);
                 view.backward(&forward, y, &mut noise)
             })
             .collect()
     }
 
-    fn update_biases(&mut self, outcomes: &[Outcome], range: Range<usize>, schedule: f64) {
-        let finest = 2f64.powi(-((self.gadget.base_log * self.gadget.levels) as i32));
-        let mut noise = self.stream(range.start, Purpose::Biases);
+    fn update_biases(&mut self, outcomes: &[Outcome], part: &PartPlan) {
+        let finest = self.plan.finest_unit();
+        let mut noise = self.stream(part.samples.start, Purpose::Biases);
         for (i, layer) in self.layers.iter_mut().enumerate() {
-            let k = self.recipe.bias_step(i, schedule, self.gadget) as f64;
+            let k = part.bias_steps[i] as f64;
             let mut sums = vec![0.0; layer.bias.len()];
             for outcome in outcomes {
                 sums.iter_mut().zip(&outcome.errors[i]).for_each(|(sum, e)| *sum += e);
             }
-            let count = (range.len() * layer.area()) as f64;
+            let count = (part.samples.len() * layer.area()) as f64;
             sums.iter_mut().for_each(|sum| *sum *= finest as f32);
             disturb(&mut noise, &mut sums, || count * self.noises[i].lookup());
             layer.bias.iter_mut().zip(sums).for_each(|(b, sum)| *b -= k as f32 * sum);
         }
     }
 
-    /// Subtracts the gradient of the first layer, of sub-batch `index`.
-    fn update_first(&mut self, sum: Sum, index: usize, samples: usize) {
+    /// Subtracts the gradient of the first layer, of part `index`.
+    fn subtract_from_first(&mut self, sum: Sum, index: usize, samples: usize) {
         let Sum { mut gradient, norms } = sum;
         let mut noise = self.stream(index, Purpose::First);
         let noises = &self.noises[0];
@@ -393,52 +377,39 @@ impl FastTwin {
         self.disturb_idle(0);
     }
 
-    /// `w -= rate clip(mean gradient)`.
-    fn update(&mut self, layer: usize, sum: Sum, samples: usize, schedule: f64) {
-        let training = &self.recipe.training[layer];
-        let (spacing, batch) = (self.recipe.network.spacing(layer), self.plan.batch as f64);
-        let per_unit = self.recipe.amplitude(layer, schedule, self.plan.batch) * spacing * batch;
-        let step = schedule * training.rate * self.recipe.network.unit() / spacing;
-        let clip = training.clip;
-        let down = Reading::new(self.row_size, |u| -step * (u / per_unit).clamp(-clip, clip));
-        let Sum { mut gradient, norms } = sum;
-        let decay = self.recipe.decay_scale(layer, self.plan.batch) as f32;
-        gradient.iter_mut().zip(&self.layers[layer].weights).for_each(|(g, w)| *g += decay * w);
+    /// Updates the weights of another layer by a rule.
+    fn update(&mut self, layer: usize, sum: Sum, samples: usize, rule: &Sgd) -> Result<()> {
         let mut noise = self.stream(layer, Purpose::Others);
-        let noises = &self.noises[layer];
-        self.by_channel(layer, &mut gradient, |output, channel, x| {
-            disturb(&mut noise, x, || {
-                noises.gradient(output, samples, norms[noises.group_of(channel)])
-                    + noises.update_reading()
-            });
-            x.iter_mut().for_each(|x| *x = down.at(*x));
-            disturb(&mut noise, x, || noises.lookup());
-        });
-        if training.centred {
-            self.centre(layer, &mut gradient, &mut noise);
-        }
-        self.by_channel(layer, &mut gradient, |output, channel, x| {
+        let (noises, g) = (&self.noises[layer], &self.layers[layer].geometry);
+        let (channels, run) = (g.input.channels, g.kernel * g.kernel);
+        let variance = |i| {
+            let (output, channel) = (i / channels, i % channels);
+            noises.gradient(output, samples, sum.norms[noises.group_of(channel)])
+        };
+        let gradient = Numbers {
+            variances: match noise {
+                Some(_) => (0..g.output.channels * channels).map(variance).collect(),
+                None => Vec::new(),
+            },
+            values: sum.gradient,
+            run,
+        };
+        let mut numbers = InFloats {
+            weights: &self.layers[layer].weights,
+            noises,
+            noise: &mut noise,
+            row_size: self.row_size,
+            window: g.window(),
+            channel: run,
+        };
+        let mut update = rule.update(&mut numbers, gradient)?.values;
+        self.by_channel(layer, &mut update, |output, channel, x| {
             disturb(&mut noise, x, || noises.packing(output, channel) + noises.packing_rounding());
         });
         let weights = &mut self.layers[layer].weights;
-        weights.iter_mut().zip(gradient).for_each(|(w, x)| *w += x);
+        weights.iter_mut().zip(update).for_each(|(w, x)| *w += x);
         self.disturb_idle(layer);
-    }
-
-    /// Takes the mean of each filter's updates out of them.
-    fn centre(&self, layer: usize, updates: &mut [f32], noise: &mut Option<Normal>) {
-        let window = self.layers[layer].geometry.window();
-        let k = self.recipe.centring(layer, window).unwrap_or(1) as f32;
-        let divisor = f64::from(k) * window as f64;
-        let mean = Reading::new(self.row_size, |x| x / divisor);
-        let noises = &self.noises[layer];
-        for filter in updates.chunks_exact_mut(window) {
-            let mut x = [k * filter.iter().sum::<f32>()];
-            disturb(noise, &mut x, || noises.update_reading());
-            x[0] = mean.at(x[0]);
-            disturb(noise, &mut x, || noises.lookup());
-            filter.iter_mut().for_each(|u| *u -= x[0]);
-        }
+        Ok(())
     }
 
     /// Adds the packing's noise to the coefficients without weights.

@@ -2,9 +2,9 @@
 
 /// A stream of samples from the standard normal distribution, named by three numbers.
 ///
-/// Uniform bits are those of SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators",
-/// OOPSLA 2014), made normal in pairs (Box and Muller 1958). With 24 bits, nothing beyond 5.8 standard
-/// deviations is drawn; one in 10^8 would be.
+/// Uniform bits are those of SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number
+/// generators", OOPSLA 2014), made normal in pairs (Box and Muller 1958). With 24 bits, nothing
+/// beyond 5.8 standard deviations is drawn; one in 10^8 would be.
 #[derive(Clone, Debug)]
 pub(super) struct Normal {
     state: u64,

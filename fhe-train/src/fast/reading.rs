@@ -2,8 +2,8 @@
 
 /// A table of a lookup, over the whole torus.
 ///
-/// The same as [`fhe_core::Table`], in floating point: an input is read at the nearest of the slots of the half
-/// torus, and `f(x + 1/2) = -f(x)` outside.
+/// The same as [`fhe_core::Table`], in floating point: an input is read at the nearest of the slots
+/// of the half torus, and `f(x + 1/2) = -f(x)` outside.
 #[derive(Clone, Debug)]
 pub(super) struct Reading {
     /// From -1/4 upwards: the half torus, then its negative.
@@ -52,7 +52,7 @@ mod tests {
     #[test]
     fn readings_are_those_of_a_table() {
         let f = |x: f64| 0.1 * (7.0 * x).sin() + 0.01;
-        let (table, reading) = (Table::new(64, f), Reading::new(64, f));
+        let (table, reading) = (Table::new(64, f).unwrap(), Reading::new(64, f));
         for i in -3000..3000 {
             let x = f64::from(i) / 2048.0 + 1e-5;
             let expected = from_torus(table.at(to_torus(x)));

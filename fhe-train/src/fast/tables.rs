@@ -1,11 +1,11 @@
 //! The tables of every lookup of a network, sampled once.
 
-use fhe_nn::NetworkConfig;
-use fhe_nn::activation::{Activation, ErrorGate, TABLES};
+use fhe_nn::activation::Activation;
+use fhe_nn::promotable::TABLES;
 
 use super::reading::Reading;
-use crate::deep::HIDDEN_LIMIT;
-use crate::{DeepRecipe, ERROR_LIMIT};
+use crate::ERROR_LIMIT;
+use crate::training_plan::TrainingPlan;
 
 /// The tables of an activation and of its errors.
 #[derive(Clone, Debug)]
@@ -29,25 +29,23 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    pub(super) fn new(recipe: &DeepRecipe, n: usize) -> Self {
+    pub(super) fn new(plan: &TrainingPlan, n: usize) -> Self {
         let slots = n / TABLES;
-        let network: &NetworkConfig = &recipe.network;
-        let scale = 4.0 * network.z_range;
-        let hidden = |(layer, activation): (usize, Activation)| {
-            let scale_back = recipe.error_scale(layer);
-            // The amplitude belongs to the fourth table, which is this one times it.
-            let gate = ErrorGate { limit: HIDDEN_LIMIT, scale: scale_back, amplitude: 0.0 };
+        let scale = 4.0 * plan.network().config().z_range;
+        let hidden = plan.network().hidden().iter().map(|hidden| hidden.activation);
+        let tables = |(layer, activation): (usize, Activation)| {
+            // The amplitude belongs to the value beside the levels, which is this one times it.
+            let gate = plan.gate(layer, 0.0);
             Hidden {
                 activation: Reading::new(slots, |x| f64::from(activation.at(x * scale))),
                 gate: Reading::new(slots, |x| if activation.gate(x * scale) { 0.25 } else { 0.0 }),
                 error: Reading::new(slots, |x| f64::from(gate.at(x))),
-                scale: scale_back as f32,
+                scale: gate.scale as f32,
             }
         };
-        let activations = network.layers.iter().filter_map(|layer| layer.activation);
         let limit = f64::from(ERROR_LIMIT);
         Self {
-            hidden: activations.enumerate().map(hidden).collect(),
+            hidden: hidden.enumerate().map(tables).collect(),
             score: Reading::new(slots, |x| (limit * (x * scale / 2.0).tanh()).round()),
         }
     }

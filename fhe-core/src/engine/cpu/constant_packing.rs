@@ -16,14 +16,14 @@ use crate::server::SeededRows;
 
 /// Bits of a limb of the key, and bits of the key that no limb holds.
 ///
-/// Two signed limbs of 26 bits hold the upper 52 bits. A digit of at most 13 bits times a limb, summed over
-/// 2^13 key rows, stays below 2^51: sums of doubles are then exact in any order. Leaving out 12
-/// bits adds an error of 2^-53.8 to a key whose noise is 2^-47.8.
+/// Two signed limbs of 26 bits hold the upper 52 bits. A digit of at most 13 bits times a limb,
+/// summed over 2^13 key rows, stays below 2^51: sums of doubles are then exact in any order.
+/// Leaving out 12 bits adds an error of 2^-53.8 to a key whose noise is 2^-47.8.
 const LIMB: u32 = 26;
 const LEFT_OUT: u32 = 64 - 2 * LIMB;
 
-/// The packing key as integers in doubles: for each key row the upper limbs of mask and body, then the
-/// lower ones.
+/// The packing key as integers in doubles: for each key row the upper limbs of mask and body, then
+/// the lower ones.
 pub(super) struct ConstantsKey {
     limbs: Pages<f64>,
     rows: usize,

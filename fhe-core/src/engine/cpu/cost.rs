@@ -8,23 +8,24 @@ use crate::engine::{Engine, Slot, Term};
 use crate::{Result, Table};
 
 impl Cpu {
-    /// Returns the seconds of one of tfhe's own key switches and bootstraps on one thread while every
-    /// thread does the same: the mean of `runs` on each.
+    /// Returns the seconds of one of tfhe's own key switches and bootstraps on one thread while
+    /// every thread does the same: the mean of `runs` on each, at least one.
     #[must_use]
     pub fn raw_seconds(&self, runs: usize) -> f64 {
+        let runs = runs.max(1);
         let seconds = rayon::broadcast(|_| {
             let mut raw = self.raw_bootstrap();
             // The first one brings the key into the caches.
             raw.run();
             let start = Instant::now();
             (0..runs).for_each(|_| raw.run());
-            start.elapsed().as_secs_f64() / runs.max(1) as f64
+            start.elapsed().as_secs_f64() / runs as f64
         });
         seconds.iter().sum::<f64>() / seconds.len() as f64
     }
 
-    /// Measures one move of each kind on all threads, in about two seconds. The time of a move does not
-    /// depend on the numbers, so it takes trivial ones.
+    /// Measures one move of each kind on all threads, in about two seconds. The time of a move does
+    /// not depend on the numbers, so it takes trivial ones.
     ///
     /// # Errors
     /// None in practice: the lists fit together.
@@ -41,7 +42,7 @@ impl Cpu {
         let selectors = Selectors::new(self.params.selector, self.transform.points(), 1);
         let terms: Vec<Vec<Term>> =
             (0..rows.len()).map(|row| vec![Term { selector: 0, row }]).collect();
-        let table = Table::new(n, |_| 0.0);
+        let table = Table::new(n, |_| 0.0)?;
         let list = |count: usize| -> Vec<Slot> {
             (0..count).map(|value| Slot { value, coefficient: value }).collect()
         };

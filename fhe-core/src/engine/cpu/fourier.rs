@@ -1,8 +1,8 @@
 //! Polynomials modulo X^N + 1 in the Fourier domain, on tfhe-fft's double-precision transform.
 //!
 //! `a(X) mod X^N + 1` with real coefficients is determined by its values at N / 2 roots of
-//! `X^N + 1`: fold to `a_i + i a_(i + N/2)`, twist by `w^i` with `w = exp(i pi / N)`, and transform (Klemsa,
-//! eprint 2021/480). Points come out in the plan's own order.
+//! `X^N + 1`: fold to `a_i + i a_(i + N/2)`, twist by `w^i` with `w = exp(i pi / N)`, and transform
+//! (Klemsa, eprint 2021/480). Points come out in the plan's own order.
 
 use aligned_vec::AVec;
 use tfhe::core_crypto::fft_impl::fft64::c64;
@@ -37,8 +37,9 @@ pub(crate) fn zeros(len: usize) -> AVec<c64> {
 impl Transform {
     pub(crate) fn new(size: usize) -> Self {
         let points = size / 2;
-        // tfhe takes the plan that was fastest in a trial at the start. Plans differ in rounding, so
-        // a run resumed in another process would not end with the same ciphertexts: ours is fixed.
+        // tfhe takes the plan that was fastest in a trial at the start. Plans differ in rounding,
+        // so a run resumed in another process would not end with the same ciphertexts: ours is
+        // fixed.
         let base_n = points.min(BASE_POINTS);
         let plan = Plan::new(points, Method::UserProvided { base_algo: FftAlgo::Dif8, base_n });
         let angle = |i: usize| std::f64::consts::PI / size as f64 * i as f64;
@@ -60,8 +61,9 @@ impl Transform {
         Scratch { buffers, points: zeros(self.points()) }
     }
 
-    /// Returns where coefficient c of a polynomial lies after folding, and what it is multiplied by there:
-    /// adding `x_c` times that at that place for all c, and [`Transform::folded`], transform `x`.
+    /// Returns where coefficient c of a polynomial lies after folding, and what it is multiplied by
+    /// there: adding `x_c` times that at that place for all c, and [`Transform::folded`], transform
+    /// `x`.
     pub(super) fn fold(&self, c: usize) -> (usize, c64) {
         let i = c % self.points();
         let [re, im] = [self.twist[0][i], self.twist[1][i]];
@@ -120,7 +122,8 @@ impl Transform {
         let (re, im) = x.split_at_mut(points);
         let (re, im) = (re.as_chunks_mut::<LANES>().0, im.as_chunks_mut::<LANES>().0);
         for (b, (re, im)) in re.iter_mut().zip(im).enumerate() {
-            // Real and imaginary parts apart: together the compiler gathers them element by element.
+            // Real and imaginary parts apart: together the compiler gathers them element by
+            // element.
             let mut rest_re = digits.kept(re);
             *re = rest_re.map(|x| x << digits.shift);
             let mut rest_im = digits.kept(im);
@@ -145,8 +148,8 @@ impl Transform {
         let (w_re, w_im) = (w_re.as_chunks::<LANES>().0, w_im.as_chunks::<LANES>().0);
         let (re, im) = out.split_at_mut(points);
         let (re, im) = (re.as_chunks_mut::<LANES>().0, im.as_chunks_mut::<LANES>().0);
-        // A number in [1, 2] has its fraction in the low 52 bits; that is all a double can hold of a sum of
-        // this size.
+        // A number in [1, 2] has its fraction in the low 52 bits; that is all a double can hold of
+        // a sum of this size.
         let torus = |x: f64| {
             let x = x * unit;
             ((x - x.round_ties_even() + 1.5).to_bits() << 12).wrapping_add(1 << 63)
@@ -189,8 +192,8 @@ impl Digits {
     /// Returns the bits that the digits see, rounded, halves to even.
     ///
     /// What a transform returns has only a few bits below these, so halves are frequent. Rounding
-    /// them up would be a bias, and a mask's bias meets the key's mean: in a blind rotation it was worth
-    /// a factor of three in the noise.
+    /// them up would be a bias, and a mask's bias meets the key's mean: in a blind rotation it was
+    /// worth a factor of three in the noise.
     #[inline(always)]
     pub(super) fn kept(&self, x: &[u64; LANES]) -> [u64; LANES] {
         let below_half = (1 << (self.shift - 1)) - 1;
@@ -221,8 +224,8 @@ pub(crate) fn multiply_add(acc: &mut [c64], x: &[c64], y: &[c64]) {
 
 /// Writes digit `level` (0 is the most significant) of the balanced decomposition of each element.
 ///
-/// `x ~ sum_j d_j 2^(64 - b (j + 1))` with `-2^(b-1) <= d_j <= 2^(b-1)`; all levels at once, since a
-/// digit's carry goes to the one above it.
+/// `x ~ sum_j d_j 2^(64 - b (j + 1))` with `-2^(b-1) <= d_j <= 2^(b-1)`; all levels at once, since
+/// a digit's carry goes to the one above it.
 pub(crate) fn decompose(digits: &mut [u64], x: &[u64], gadget: Gadget) {
     let n = x.len();
     let of = Digits::new(gadget);

@@ -1,7 +1,7 @@
 //! Large lists in large pages.
 //!
-//! A key of 200 MB lies in 50,000 pages of 4 KB, more than a processor remembers the addresses of, and
-//! every batch of lookups reads all of it. On Linux we ask for pages of 2 MB; elsewhere nothing
+//! A key of 200 MB lies in 50,000 pages of 4 KB, more than a processor remembers the addresses of,
+//! and every batch of lookups reads all of it. On Linux we ask for pages of 2 MB; elsewhere nothing
 //! changes but the time.
 
 use std::marker::PhantomData;

@@ -1,16 +1,16 @@
 //! Packing of lists of values into rows, and promotion of lists of values to selectors.
 //!
 //! For each bit s_i of the values' key and each level j one key holds the row of `s_i q / B^j`, and
-//! another that of `s_i S q / B^j`. With d_ij the digits of mask element i of every value of a list,
-//! each at its coefficient, `D_ij = sum_v d_ij(v) X^c(v)`, and `b(X) = sum_v b(v) X^c(v)`,
+//! another that of `s_i S q / B^j`. With d_ij the digits of mask element i of every value of a
+//! list, each at its coefficient, `D_ij = sum_v d_ij(v) X^c(v)`, and `b(X) = sum_v b(v) X^c(v)`,
 //!
-//! - `(0, b(X)) - sum_ij D_ij K_ij` has the phase `m(X)`, that of the values (Chillotti, Gama, Georgieva,
-//!   Izabachene, Journal of Cryptology 2020, algorithm 2, for a whole list at a time);
+//! - `(0, b(X)) - sum_ij D_ij K_ij` has the phase `m(X)`, that of the values (Chillotti, Gama,
+//!   Georgieva, Izabachene, Journal of Cryptology 2020, algorithm 2, for a whole list at a time);
 //! - `(b(X), 0) + sum_ij D_ij K'_ij` has the phase `-S m(X)`: with f(x) = -S x it is the private
 //!   functional key switch (ibid., algorithm 3) that circuit bootstrapping uses.
 //!
-//! The digits and their transforms are the same in both. Sums stay in the Fourier domain, and a block
-//! of the keys, 400 MB in all, serves several lists while it is near.
+//! The digits and their transforms are the same in both. Sums stay in the Fourier domain, and a
+//! block of the keys, 400 MB in all, serves several lists while it is near.
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -155,8 +155,8 @@ fn values_row(cpu: &Cpu, out: &mut [u64], sums: &[f64], parts: Parts, x: &Values
     }
 }
 
-/// Returns for each list `sum_ij D_ij K_ij` in blocks: mask and body under the first key, then under the
-/// second.
+/// Returns for each list `sum_ij D_ij K_ij` in blocks: mask and body under the first key, then
+/// under the second.
 fn sums(cpu: &Cpu, key: &ListKey, x: &Values, lists: &[Vec<Slot>], parts: Parts) -> Vec<Vec<f64>> {
     let n = cpu.params.row_size;
     let points = cpu.transform.points();
@@ -260,8 +260,8 @@ impl<const PARTS: usize> WithSimd for Accumulate<'_, PARTS> {
             .zip(key.chunks_exact(key_len))
         {
             for v in 0..per_block {
-                // Summed apart: every addition rounds in proportion to the sum so far, which over all
-                // rows would be more than the transforms' own rounding.
+                // Summed apart: every addition rounds in proportion to the sum so far, which over
+                // all rows would be more than the transforms' own rounding.
                 let mut acc = [zero; PARTS];
                 let rows = key.chunks_exact(Parts::Both as usize * vectors);
                 for (digit, key) in digits.chunks_exact(vectors).zip(rows) {

@@ -13,8 +13,8 @@ use super::{Cpu, Values, blind_rotation, product};
 use crate::TestPolynomial;
 use crate::polynomial::rotate;
 
-/// Largest number of values that one thread takes through a key at a time. With fewer the key's way from
-/// memory shows, with more the values' own.
+/// Largest number of values that one thread takes through a key at a time. With fewer the key's way
+/// from memory shows, with more the values' own.
 const BATCH: usize = 20;
 /// Rows of the key-switching key applied while they are in the nearest cache.
 const KEY_ROWS: usize = 8;
@@ -126,9 +126,9 @@ fn key_switch(cpu: &Cpu, x: &[u64]) -> Vec<u32> {
 /// Rounds to exponents modulo 2 N that are multiples of the number of tables, after adding 1/4 so
 /// that the table's range starts at exponent 0.
 ///
-/// Rounding a mask element up by r takes r times a key bit from the phase, r/2 in the mean. The server knows r:
-/// the body takes half the sum of all r, so that only the bits' deviation from 1/2 is left, half the
-/// variance. (Centred modulus switch: `docs/src/cryptography.md`.)
+/// Rounding a mask element up by r takes r times a key bit from the phase, r/2 in the mean. The
+/// server knows r: the body takes half the sum of all r, so that only the bits' deviation from 1/2
+/// is left, half the variance. (Centred modulus switch: `docs/src/cryptography.md`.)
 fn exponents(cpu: &Cpu, values: &[u32], tables: usize) -> Vec<usize> {
     let log_modulus = cpu.params.row_size.ilog2() + 1;
     let shift = 32 - (log_modulus - tables.ilog2());
@@ -175,8 +175,8 @@ pub(super) fn raw(cpu: &Cpu) -> RawBootstrap {
         .and(StackReq::new_aligned::<u64>(2 * p.row_size, 128));
     buffers.resize(need.unaligned_bytes_required());
     let mut input = LweCiphertext::new(0u64, n, modulus);
-    // Any elements will do, in the key as well: the time does not depend on them, as long as they are
-    // not all zero.
+    // Any elements will do, in the key as well: the time does not depend on them, as long as they
+    // are not all zero.
     let mut bootstrap = FourierLweBootstrapKey::new(
         LweDimension(p.short_dimension),
         glwe_size,

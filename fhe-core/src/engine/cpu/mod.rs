@@ -2,6 +2,7 @@
 
 mod blind_rotation;
 mod blocks;
+mod ciphertexts;
 mod constant_packing;
 mod cost;
 mod fourier;
@@ -17,158 +18,12 @@ use tfhe::core_crypto::fft_impl::fft64::c64;
 use tfhe::core_crypto::prelude::*;
 
 use crate::engine::{Engine, List, Slot, Term, check};
-use crate::params::Gadget;
 use crate::server::{EvaluationKeys, SeededRows};
 use crate::{Error, Params, Result, TestPolynomial};
 use fourier::Transform;
 
-/// A list of LWE ciphertexts: masks and bodies in turn.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Values {
-    dimension: usize,
-    data: Vec<u64>,
-}
-
-impl Values {
-    pub(crate) fn new(dimension: usize, count: usize) -> Self {
-        Self { dimension, data: vec![0; (dimension + 1) * count] }
-    }
-
-    /// Joins lists of one dimension; lists of another are left out.
-    #[must_use]
-    pub fn concat(dimension: usize, lists: &[&Self]) -> Self {
-        let of_dimension = lists.iter().filter(|x| x.dimension == dimension);
-        Self { dimension, data: of_dimension.flat_map(|x| &x.data).copied().collect() }
-    }
-
-    /// Takes ciphertexts as they lie in memory; `None` if the length is no multiple of
-    /// `dimension + 1`.
-    #[must_use]
-    pub fn from_elements(dimension: usize, data: Vec<u64>) -> Option<Self> {
-        data.len().is_multiple_of(dimension + 1).then_some(Self { dimension, data })
-    }
-
-    /// Returns the ciphertexts as they lie in memory.
-    #[must_use]
-    pub fn elements(&self) -> &[u64] {
-        &self.data
-    }
-
-    /// Returns the number of mask elements of each value.
-    #[must_use]
-    pub fn dimension(&self) -> usize {
-        self.dimension
-    }
-
-    /// Returns the number of values.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.data.len() / (self.dimension + 1)
-    }
-
-    /// Returns whether the list is empty.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.data.is_empty()
-    }
-
-    /// Returns the values, each as its mask followed by its body.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u64]> {
-        self.data.chunks_exact(self.dimension + 1)
-    }
-}
-
-/// A list of GLWE ciphertexts of one mask polynomial: mask and body in turn.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rows {
-    size: usize,
-    data: Vec<u64>,
-}
-
-impl Rows {
-    pub(crate) fn new(size: usize, count: usize) -> Self {
-        Self { size, data: vec![0; 2 * size * count] }
-    }
-
-    pub(crate) fn extend(&mut self, data: Vec<u64>) {
-        self.data.extend(data);
-    }
-
-    /// Joins lists of one size; lists of another are left out.
-    #[must_use]
-    pub fn concat(size: usize, lists: &[&Self]) -> Self {
-        let of_size = lists.iter().filter(|x| x.size == size);
-        Self { size, data: of_size.flat_map(|x| &x.data).copied().collect() }
-    }
-
-    /// Takes ciphertexts as they lie in memory; `None` if the length is no multiple of `2 size`.
-    #[must_use]
-    pub fn from_elements(size: usize, data: Vec<u64>) -> Option<Self> {
-        data.len().is_multiple_of(2 * size).then_some(Self { size, data })
-    }
-
-    /// Returns the ciphertexts as they lie in memory.
-    #[must_use]
-    pub fn elements(&self) -> &[u64] {
-        &self.data
-    }
-
-    /// Returns the number of coefficients of a row.
-    #[must_use]
-    pub fn size(&self) -> usize {
-        self.size
-    }
-
-    /// Returns the number of rows.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.data.len() / (2 * self.size)
-    }
-
-    /// Returns whether the list is empty.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.data.is_empty()
-    }
-
-    /// Returns the rows, each as its mask followed by its body.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u64]> {
-        self.data.chunks_exact(2 * self.size)
-    }
-}
-
-/// A list of GGSW ciphertexts in the Fourier domain.
-pub struct Selectors {
-    gadget: Gadget,
-    data: Vec<c64>,
-    /// Complex numbers of one selector.
-    stride: usize,
-}
-
-impl List for Values {
-    fn len(&self) -> usize {
-        self.len()
-    }
-}
-
-impl List for Rows {
-    fn len(&self) -> usize {
-        self.len()
-    }
-}
-
-impl List for Selectors {
-    fn len(&self) -> usize {
-        self.data.len() / self.stride
-    }
-}
-
-impl Selectors {
-    fn new(gadget: Gadget, points: usize, count: usize) -> Self {
-        let stride = 4 * gadget.levels as usize * points;
-        Self { gadget, data: vec![c64::new(0.0, 0.0); stride * count], stride }
-    }
-}
+pub use ciphertexts::{Ciphertexts, Glwe, Lwe, Rows, Selectors, Values};
+pub use lookup::RawBootstrap;
 
 /// The engine on ciphertexts. It holds evaluation keys only, and has no way to decrypt:
 ///
@@ -257,17 +112,25 @@ impl Cpu {
     }
 
     /// Expands stored selectors and transforms them.
-    #[must_use]
-    pub fn open_selectors(&self, stored: &[SeededRows]) -> Selectors {
-        product::open(self, stored)
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if a stored list has another length than a selector of this parameter set.
+    pub fn open_selectors(&self, stored: &[SeededRows]) -> Result<Selectors> {
+        let (op, what) = ("open_selectors", "elements of a selector");
+        let expected = 2 * self.params.selector.levels as usize * self.params.row_size;
+        match stored.iter().map(|stored| stored.bodies.len()).find(|&got| got != expected) {
+            Some(got) => Err(Error::Shape { op, what, got, expected }),
+            None => Ok(product::open(self, stored)),
+        }
     }
 
     /// Expands stored values.
     #[must_use]
     pub fn open_values(&self, stored: &[SeededRows]) -> Values {
         let n = self.params.row_size;
-        let data = stored.iter().flat_map(|s| s.expand_values(n)).collect();
-        Values { dimension: n, data }
+        let mut values = Values::new(n, 0);
+        values.data.extend(stored.iter().flat_map(|s| s.expand_values(n)));
+        values
     }
 
     /// Applies one table to one value by tfhe's own key switch and programmable bootstrap (one key
@@ -277,8 +140,6 @@ impl Cpu {
         lookup::raw(self)
     }
 }
-
-pub use lookup::RawBootstrap;
 
 impl Engine for Cpu {
     type Values = Values;
@@ -294,28 +155,31 @@ impl Engine for Cpu {
     }
 
     fn products(&self, selectors: &Selectors, rows: &Rows, terms: &[Vec<Term>]) -> Result<Rows> {
-        self.fits("products", rows.size)?;
+        self.fits("products", selectors.size())?;
+        self.fits("products", rows.n)?;
         check::terms(terms, selectors.len(), rows.len())?;
         Ok(product::sums(self, selectors, rows, terms))
     }
 
     fn dots(&self, selectors: &Selectors, rows: &Rows) -> Result<Values> {
-        self.fits("dots", rows.size)?;
+        self.fits("dots", selectors.size())?;
+        self.fits("dots", rows.n)?;
         Ok(product::dots(self, selectors, rows))
     }
 
     fn reflect(&self, rows: &Rows) -> Result<Rows> {
-        self.fits("reflect", rows.size)?;
+        self.fits("reflect", rows.n)?;
         Ok(product::reflect(self, rows))
     }
 
     fn extract(&self, rows: &Rows, positions: &[(usize, usize)]) -> Result<Values> {
-        check::positions(positions, rows.len(), rows.size)?;
-        let mut out = Values::new(rows.size, positions.len());
-        let chunks = out.data.chunks_exact_mut(rows.size + 1);
+        self.fits("extract", rows.n)?;
+        check::positions(positions, rows.len(), rows.n)?;
+        let mut out = Values::new(rows.n, positions.len());
+        let chunks = out.data.chunks_exact_mut(rows.n + 1);
         for (value, &(row, coefficient)) in chunks.zip(positions) {
-            let start = 2 * rows.size * row;
-            product::extract_one(value, &rows.data[start..start + 2 * rows.size], coefficient);
+            let start = 2 * rows.n * row;
+            product::extract_one(value, &rows.data[start..start + 2 * rows.n], coefficient);
         }
         Ok(out)
     }
@@ -340,18 +204,18 @@ impl Engine for Cpu {
     }
 
     fn gather_rows(&self, rows: &Rows, picks: &[usize]) -> Result<Rows> {
-        self.fits("gather_rows", rows.size)?;
+        self.fits("gather_rows", rows.n)?;
         picks.iter().try_for_each(|&i| check::index("gather_rows", i, rows.len()))?;
-        let mut out = Rows::new(rows.size, picks.len());
-        for (out, &i) in out.data.chunks_exact_mut(2 * rows.size).zip(picks) {
-            out.copy_from_slice(&rows.data[2 * rows.size * i..][..2 * rows.size]);
+        let mut out = Rows::new(rows.n, picks.len());
+        for (out, &i) in out.data.chunks_exact_mut(2 * rows.n).zip(picks) {
+            out.copy_from_slice(&rows.data[2 * rows.n * i..][..2 * rows.n]);
         }
         Ok(out)
     }
 
     fn gather(&self, lists: &[&Values], picks: &[(usize, usize)]) -> Result<Values> {
         for x in lists {
-            self.fits("gather", x.dimension)?;
+            self.fits("gather", x.n)?;
         }
         check::picks(&lists.iter().map(|x| x.len()).collect::<Vec<_>>(), picks)?;
         let size = self.params.row_size + 1;
@@ -368,27 +232,27 @@ impl Engine for Cpu {
         functions: &[TestPolynomial],
         of: &[usize],
     ) -> Result<Values> {
-        self.fits("lookup", x.dimension)?;
+        self.fits("lookup", x.n)?;
         let counts = check::functions(functions, of, x.len(), self.params.row_size)?;
         Ok(lookup::apply(self, x, functions, of, counts))
     }
 
     fn pack(&self, x: &Values, lists: &[Vec<Slot>]) -> Result<Rows> {
-        self.fits("pack", x.dimension)?;
+        self.fits("pack", x.n)?;
         check::slots("pack", lists, x.len(), self.params.row_size)?;
         let key = self.lists.as_ref().ok_or_else(|| check::no_lists("pack", &self.params))?;
         Ok(list_packing::pack(self, key, x, lists))
     }
 
     fn promote(&self, x: &Values, tables: usize, lists: &[Vec<Slot>]) -> Result<Selectors> {
-        self.fits("promote", x.dimension)?;
+        self.fits("promote", x.n)?;
         let selector = check::promotion(&self.params, x.len(), tables, lists)?;
         let key = self.lists.as_ref().ok_or_else(|| check::no_lists("promote", &self.params))?;
         Ok(list_packing::promote(self, key, selector, x, tables, lists))
     }
 
     fn pack_constants(&self, x: &Values) -> Result<Rows> {
-        self.fits("pack_constants", x.dimension)?;
+        self.fits("pack_constants", x.n)?;
         Ok(constant_packing::pack(self, x))
     }
 
@@ -398,32 +262,37 @@ impl Engine for Cpu {
         windows: &[Vec<Option<usize>>],
         weights: &[Vec<i32>],
     ) -> Result<Values> {
-        self.fits("weighted_sums", x.dimension)?;
+        self.fits("weighted_sums", x.n)?;
         check::windows(windows, weights, x.len())?;
         Ok(weighted_sums::sums(x, windows, weights))
     }
 
     fn add_scaled_values(&self, x: &mut Values, y: &Values, k: i64) -> Result<()> {
+        self.fits("add_scaled_values", x.n)?;
+        self.fits("add_scaled_values", y.n)?;
         check::same("add_scaled_values", y.len(), x.len())?;
         add_scaled(&mut x.data, &y.data, k);
         Ok(())
     }
 
     fn add_scaled_rows(&self, x: &mut Rows, y: &Rows, k: i64) -> Result<()> {
+        self.fits("add_scaled_rows", x.n)?;
+        self.fits("add_scaled_rows", y.n)?;
         check::same("add_scaled_rows", y.len(), x.len())?;
         add_scaled(&mut x.data, &y.data, k);
         Ok(())
     }
 
     fn shift_values(&self, x: &mut Values, by: impl Fn(usize) -> u64) {
-        for (i, value) in x.data.chunks_exact_mut(x.dimension + 1).enumerate() {
-            value[x.dimension] = value[x.dimension].wrapping_add(by(i));
+        for (i, value) in x.data.chunks_exact_mut(x.n + 1).enumerate() {
+            value[x.n] = value[x.n].wrapping_add(by(i));
         }
     }
 
     fn rotate_rows(&self, x: &mut Rows, degree: usize) -> Result<()> {
-        check::index("rotate_rows", degree, 2 * x.size)?;
-        for polynomial in x.data.chunks_exact_mut(x.size) {
+        self.fits("rotate_rows", x.n)?;
+        check::index("rotate_rows", degree, 2 * x.n)?;
+        for polynomial in x.data.chunks_exact_mut(x.n) {
             crate::polynomial::rotate(polynomial, degree);
         }
         Ok(())
@@ -433,9 +302,7 @@ impl Engine for Cpu {
 impl Cpu {
     /// Refuses lists that were made under a parameter set with another row size.
     fn fits(&self, op: &'static str, got: usize) -> Result<()> {
-        let expected = self.params.row_size;
-        let what = "coefficients (N)";
-        if got == expected { Ok(()) } else { Err(Error::Shape { op, what, got, expected }) }
+        check::row_size(op, got, self.params.row_size)
     }
 }
 

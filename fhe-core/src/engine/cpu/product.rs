@@ -74,8 +74,8 @@ pub(super) fn sums(cpu: &Cpu, selectors: &Selectors, rows: &Rows, terms: &[Vec<T
     let points = cpu.transform.points();
     let digits = transform_digits(cpu, rows, selectors.gadget);
     let stride = 2 * selectors.gadget.levels as usize * points;
-    let mut out = Rows::new(rows.size, terms.len());
-    out.data.par_chunks_exact_mut(2 * rows.size).zip(terms).for_each_init(
+    let mut out = Rows::new(rows.n, terms.len());
+    out.data.par_chunks_exact_mut(2 * rows.n).zip(terms).for_each_init(
         || (cpu.transform.scratch(), vec![ZERO; 2 * points]),
         |(scratch, sum), (out, terms)| {
             sum.fill(ZERO);
@@ -130,7 +130,7 @@ pub(super) fn extract_one(value: &mut [u64], row: &[u64], c: usize) {
 
 /// `r(1/X)`: of both polynomials, then a key switch from S(1/X) back to S.
 pub(super) fn reflect(cpu: &Cpu, rows: &Rows) -> Rows {
-    let n = rows.size;
+    let n = rows.n;
     let points = cpu.transform.points();
     let gadget: Gadget = cpu.params.reflect;
     let mut out = Rows::new(n, rows.len());

@@ -1,7 +1,7 @@
 //! Sums with public integer weights: no key, no noise of their own.
 //!
-//! A window's values are read once for several filters, a stretch of coefficients at a time: the sums of a
-//! stretch stay in the nearest cache, and a sum of W terms takes W N additions.
+//! A window's values are read once for several filters, a stretch of coefficients at a time: the
+//! sums of a stretch stay in the nearest cache, and a sum of W terms takes W N additions.
 
 use rayon::prelude::*;
 
@@ -13,13 +13,13 @@ const STRETCH: usize = 128;
 const FILTERS: usize = 16;
 
 pub(super) fn sums(x: &Values, windows: &[Vec<Option<usize>>], weights: &[Vec<i32>]) -> Values {
-    let size = x.dimension + 1;
-    let mut out = Values::new(x.dimension, windows.len() * weights.len());
+    let size = x.n + 1;
+    let mut out = Values::new(x.n, windows.len() * weights.len());
     if weights.is_empty() {
         return out;
     }
-    // A window's filters lie one after another, and so do the coefficients of each: blocks of filters are
-    // independent.
+    // A window's filters lie one after another, and so do the coefficients of each: blocks of
+    // filters are independent.
     let per_window = weights.len().div_ceil(FILTERS);
     let blocks: Vec<_> = windows
         .iter()

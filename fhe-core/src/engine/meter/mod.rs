@@ -53,7 +53,7 @@ impl List for MeteredSelectors {
 /// let meter = Meter::new(&Params::secure128()?);
 /// // Signs of 100 fresh values: their range is cut into two plateaus of a quarter of the torus.
 /// let x = meter.fresh(100);
-/// let sign = Table::new(2048, |x| if x < 0.0 { -0.125 } else { 0.125 });
+/// let sign = Table::new(2048, |x| if x < 0.0 { -0.125 } else { 0.125 })?;
 /// meter.lookup(&x, &[sign])?;
 /// let list = meter.list();
 /// assert_eq!(list.price.lookups, 100);
@@ -70,7 +70,7 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// A meter at zero.
+    /// Returns a meter at zero.
     #[must_use]
     pub fn new(params: &Params) -> Self {
         let (noise, params) = (Noise::new(params), params.clone());
@@ -106,17 +106,24 @@ impl Meter {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Notes so many moves of a kind. Lengths are the caller's: a count stops at its largest number.
+    fn note_count(&self, of: impl Fn(&mut Price) -> &mut u64, more: usize) {
+        let mut list = self.lock();
+        let count = of(&mut list.price);
+        *count = count.saturating_add(more as u64);
+    }
+
     /// Notes a move and what comes out of it.
     fn values(&self, name: &'static str, len: usize, variance: f64) -> Metered {
         let mut list = self.lock();
-        list.price.bytes += (len * (self.params.row_size + 1) * 8) as u64;
+        list.price.write(len, 8 * (self.params.row_size + 1));
         list.note(name, variance);
         Metered { len, variance }
     }
 
     fn rows(&self, name: &'static str, len: usize, variance: f64) -> Metered {
         let mut list = self.lock();
-        list.price.bytes += (len * self.params.row_size * 16) as u64;
+        list.price.write(len, 16 * self.params.row_size);
         list.note(name, variance);
         Metered { len, variance }
     }
@@ -145,21 +152,21 @@ impl Engine for Meter {
         let count: usize = terms.iter().map(Vec::len).sum();
         let most = terms.iter().map(Vec::len).max().unwrap_or(0);
         let norms = most as f64 * selectors.squared_norm;
-        self.lock().price.products += count as u64;
+        self.note_count(|price| &mut price.products, count);
         let variance = norms * rows.variance + self.noise.products(selectors.kind, most, norms);
         Ok(self.rows("products", terms.len(), variance))
     }
 
     fn dots(&self, selectors: &MeteredSelectors, rows: &Metered) -> Result<Metered> {
-        let len = selectors.len * rows.len;
-        self.lock().price.products += len as u64;
+        let len = selectors.len.saturating_mul(rows.len);
+        self.note_count(|price| &mut price.products, len);
         let norm = selectors.squared_norm;
         let added = self.noise.products(selectors.kind, 1, norm);
         Ok(self.values("dots", len, norm * rows.variance + added))
     }
 
     fn reflect(&self, rows: &Metered) -> Result<Metered> {
-        self.lock().price.reflections += rows.len as u64;
+        self.note_count(|price| &mut price.reflections, rows.len);
         Ok(self.rows("reflect", rows.len, rows.variance + self.noise.reflect()))
     }
 
@@ -202,16 +209,16 @@ impl Engine for Meter {
         let lookups = x.len as u64;
         {
             let mut list = self.lock();
-            list.price.lookups += lookups;
+            list.price.lookups = list.price.lookups.saturating_add(lookups);
             list.read(Reading { lookups, slots, std, plateau });
         }
-        Ok(self.values("lookup", x.len * reads, self.noise.lookup()))
+        Ok(self.values("lookup", x.len.saturating_mul(reads), self.noise.lookup()))
     }
 
     fn pack(&self, x: &Metered, lists: &[Vec<Slot>]) -> Result<Metered> {
         check::slots("pack", lists, x.len, self.params.row_size)?;
         self.params.lists.ok_or_else(|| check::no_lists("pack", &self.params))?;
-        self.lock().price.packed_lists += lists.len() as u64;
+        self.note_count(|price| &mut price.packed_lists, lists.len());
         let longest = lists.iter().map(Vec::len).max().unwrap_or(0);
         let added = self.noise.pack_list(longest) + self.noise.pack_list_rounding();
         Ok(self.rows("pack", lists.len(), x.variance + added))
@@ -227,8 +234,7 @@ impl Engine for Meter {
             .ok_or_else(|| check::no_lists("promote", &self.params))?;
         let mut list = self.lock();
         list.price.promoted_levels += lists.len() as u64 * u64::from(gadget.levels);
-        let row = 4 * gadget.levels as usize * self.params.row_size * 8;
-        list.price.bytes += (lists.len() * row) as u64;
+        list.price.write(lists.len(), 32 * gadget.levels as usize * self.params.row_size);
         list.note("promote", kind.rows);
         let half_digit = 2f64.powi(gadget.base_log as i32 - 2);
         let squared_norm = longest as f64 * half_digit * half_digit / 3.0;
@@ -239,7 +245,7 @@ impl Engine for Meter {
     /// the value's noise, the others only the key's. A product with a selector of squared norm m
     /// then gives each coefficient m times this.
     fn pack_constants(&self, x: &Metered) -> Result<Metered> {
-        self.lock().price.packed_constants += x.len as u64;
+        self.note_count(|price| &mut price.packed_constants, x.len);
         let n = self.params.row_size as f64;
         let constant = (x.variance + self.noise.pack_rounding()) / n;
         Ok(self.rows("pack_constants", x.len, constant + self.noise.pack_constant()))

@@ -29,7 +29,7 @@ pub struct Price {
 }
 
 /// Seconds of one core for one move of each kind, measured on a machine.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct UnitCosts {
     /// A lookup among others.
     pub lookup: f64,
@@ -49,7 +49,13 @@ pub struct UnitCosts {
 }
 
 impl Price {
-    /// Returns the predicted seconds on so many threads.
+    /// Notes ciphertexts of so many bytes each.
+    pub(super) fn write(&mut self, count: usize, bytes: usize) {
+        let bytes = (count as u64).saturating_mul(bytes as u64);
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    /// Returns the predicted seconds on so many threads, at least one.
     #[must_use]
     pub fn seconds(&self, costs: &UnitCosts, threads: usize) -> f64 {
         let core = self.lookups as f64 * costs.lookup
@@ -59,7 +65,7 @@ impl Price {
             + self.promoted_levels as f64 * costs.promoted_level
             + self.weighted as f64 * costs.weighted
             + self.reflections as f64 * costs.reflection;
-        core / threads as f64
+        core / threads.max(1) as f64
     }
 }
 
@@ -70,15 +76,16 @@ pub struct Reading {
     pub lookups: u64,
     /// Slots of the half torus.
     pub slots: usize,
-    /// Standard deviation of the input's noise and the reading's together, as a fraction of the torus.
+    /// Standard deviation of the input's noise and the reading's together, as a fraction of the
+    /// torus.
     pub std: f64,
     /// Width of the narrowest run of equal entries, as a fraction of the torus.
     pub plateau: f64,
 }
 
 impl Reading {
-    /// Returns the probability that a value in the middle of the narrowest plateau is read outside it,
-    /// `erfc(plateau / (2 sqrt(2) std))`.
+    /// Returns the probability that a value in the middle of the narrowest plateau is read outside
+    /// it, `erfc(plateau / (2 sqrt(2) std))`.
     #[must_use]
     pub fn failure(&self) -> f64 {
         if self.std == 0.0 { 0.0 } else { libm::erfc(self.plateau / (8f64.sqrt() * self.std)) }
@@ -116,7 +123,7 @@ impl PriceList {
         let alike = |old: &&mut Reading| (old.slots, old.plateau) == (new.slots, new.plateau);
         match self.readings.iter_mut().find(alike) {
             Some(old) => {
-                old.lookups += new.lookups;
+                old.lookups = old.lookups.saturating_add(new.lookups);
                 old.std = old.std.max(new.std);
             }
             None => self.readings.push(new),

@@ -10,7 +10,9 @@ fn failed(path: &Path) -> impl Fn(&dyn std::fmt::Display) -> anyhow::Error {
     move |error| anyhow!("drawing {path}: {error}")
 }
 
-/// Draws the test accuracy of `what` over the images seen, with the exact clear twin's final accuracy as a line.
+/// Draws the test accuracy of `what` over the images seen.
+///
+/// The exact clear twin's final accuracy is a dashed line.
 ///
 /// # Errors
 /// If the file cannot be written.

@@ -1,0 +1,97 @@
+//! One training step as a section of the book.
+
+use std::fmt::Write as _;
+
+use super::facts;
+use crate::step::StepResults;
+
+impl StepResults {
+    /// Returns the results as a section of the book.
+    #[must_use]
+    pub fn section(&self, name: &str) -> String {
+        let per_lookup = self.wall_seconds * self.threads as f64 / self.lookups.max(1) as f64;
+        let rows = [
+            ("encrypted images", self.images.to_string()),
+            ("parameters, all updated", self.parameters.to_string()),
+            ("lookups", self.lookups.to_string()),
+            ("server's moves, wall time", format!("{:.0} s", self.wall_seconds)),
+            ("the same, predicted", format!("{:.0} s", self.predicted_seconds)),
+            ("an image", format!("{:.1} s", self.wall_seconds / self.images.max(1) as f64)),
+            (
+                "a parameter",
+                format!("{:.2} ms", 1e3 * self.wall_seconds / self.parameters.max(1) as f64),
+            ),
+            ("threads", self.threads.to_string()),
+            ("wall time x threads / lookups", format!("{:.1} ms", per_lookup * 1e3)),
+            (
+                "raw key switch + bootstrap in the same run",
+                format!("{:.1} ms", self.raw_seconds * 1e3),
+            ),
+            ("efficiency", format!("{:.3}", self.efficiency)),
+            ("largest memory", format!("{:.2} GB", self.peak_memory_bytes as f64 / 1e9)),
+            ("parameter set", format!("`{}`", self.parameter_set)),
+            ("seed", self.seed.to_string()),
+            ("machine", self.machine.clone()),
+            ("command", format!("`{}`", self.command)),
+            ("commit", format!("`{}`", self.commit)),
+        ];
+        let mut text = facts(name, &rows);
+        self.push_updates(&mut text);
+        self.push_noise(&mut text);
+        self.push_seconds(&mut text);
+        text
+    }
+
+    fn push_updates(&self, text: &mut String) {
+        // Writing to a string cannot fail.
+        let _ = write!(
+            text,
+            "\nThe update of every layer, torus fractions as powers of two. Predicted: the mean of {} \
+             twins with noise.\n\n\
+             | layer | weights | update | its noise | predicted | correlation with the exact twin \
+             | predicted |\n\
+             |---|---|---|---|---|---|---|\n",
+            self.twins
+        );
+        for l in &self.layers {
+            let _ = writeln!(
+                text,
+                "| {} | {} | {:.2} | {:.2} | {:.2} | {:.4} | {:.4} |",
+                l.name,
+                l.weights,
+                l.update.log2(),
+                l.measured_noise.log2(),
+                l.predicted_noise.log2(),
+                l.correlation,
+                l.predicted_correlation
+            );
+        }
+    }
+
+    fn push_noise(&self, text: &mut String) {
+        let _ = write!(
+            text,
+            "\nThe noise of every move, decrypted and compared with the same move in the clear on \
+             the decrypted inputs.\n\n\
+             | move | numbers | measured | predicted |\n|---|---|---|---|\n"
+        );
+        let bits = |x: f64| if x > 0.0 { format!("{:.2}", x.log2()) } else { "none".into() };
+        for (name, noise) in &self.findings.noise {
+            let _ = writeln!(
+                text,
+                "| {name} | {} | {} | {} |",
+                noise.numbers,
+                bits(noise.measured),
+                bits(noise.predicted)
+            );
+        }
+    }
+
+    fn push_seconds(&self, text: &mut String) {
+        text.push_str("\nThe server's time.\n\n| move | seconds | share |\n|---|---|---|\n");
+        for (name, seconds) in &self.findings.seconds {
+            let share = 100.0 * seconds / self.wall_seconds;
+            let _ = writeln!(text, "| {name} | {seconds:.0} | {share:.1} % |");
+        }
+    }
+}

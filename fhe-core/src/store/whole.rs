@@ -1,0 +1,93 @@
+//! Files that appear whole or not at all.
+
+use std::fs::{File, Permissions};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crate::{Error, Result};
+
+/// Who may read a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secrecy {
+    /// Anyone: ciphertexts and evaluation keys.
+    Public,
+    /// Its owner only: mode 0600.
+    Secret,
+}
+
+impl Secrecy {
+    pub(super) fn mode(self) -> u32 {
+        match self {
+            Self::Public => 0o644,
+            Self::Secret => 0o600,
+        }
+    }
+}
+
+/// Writes a file whole or not at all: to a temporary file beside it, which is flushed to the disk
+/// and renamed.
+///
+/// ```
+/// use fhe_core::store::{Secrecy, write_whole};
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("note");
+/// write_whole(&path, b"first", Secrecy::Public)?;
+/// write_whole(&path, b"second", Secrecy::Secret)?;
+/// assert_eq!(std::fs::read(&path)?, b"second");
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Io`]; then the former file, if any, is as it was, and the temporary one is gone.
+pub fn write_whole(path: &Path, bytes: &[u8], secrecy: Secrecy) -> Result<()> {
+    replace(path, secrecy, |file| file.write_all(bytes).map_err(Error::io("writing", path)))
+}
+
+/// The same for content that `write` makes.
+pub(super) fn replace(
+    path: &Path,
+    secrecy: Secrecy,
+    write: impl FnOnce(&mut File) -> Result<()>,
+) -> Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let mut file = tempfile::Builder::new()
+        .prefix(".")
+        .suffix(".part")
+        .permissions(Permissions::from_mode(secrecy.mode()))
+        .tempfile_in(folder)
+        .map_err(Error::io("creating", path))?;
+    write(file.as_file_mut())?;
+    file.as_file().sync_all().map_err(Error::io("flushing", path))?;
+    file.persist(path).map_err(|e| Error::io("renaming", path)(e.error))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_write_leaves_the_former_file_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        for (bytes, secrecy) in [("a", Secrecy::Secret), ("b", Secrecy::Public)] {
+            write_whole(&path, bytes.as_bytes(), secrecy).unwrap();
+            let mode = path.metadata().unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode & !secrecy.mode(), 0, "{mode:o}");
+            assert_eq!(mode & 0o600, 0o600, "{mode:o}");
+        }
+        let error = replace(&path, Secrecy::Public, |file| {
+            file.write_all(b"half").unwrap();
+            Err(Error::io("writing", &path)(std::io::Error::other("the disk is full")))
+        });
+        assert!(error.unwrap_err().to_string().contains("the disk is full"));
+        assert_eq!(std::fs::read(&path).unwrap(), b"b");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        let nowhere = write_whole(&path.join("x"), b"", Secrecy::Public).unwrap_err();
+        assert!(nowhere.to_string().starts_with("creating"), "{nowhere}");
+    }
+}

@@ -1,0 +1,158 @@
+//! The checks of a recipe, one group of settings a function.
+
+use fhe_nn::NetworkPlan;
+
+use super::TrainingPlan;
+use crate::{Binary, DeepRecipe, Error, LayerTraining, Result};
+
+fn fail<T>(field: &'static str, got: impl ToString, rule: &'static str) -> Result<T> {
+    Err(Error::Recipe { field, got: got.to_string(), rule })
+}
+
+fn is_positive(x: f64) -> bool {
+    x.is_finite() && x > 0.0
+}
+
+/// Checks what all layers share.
+pub(super) fn recipe(recipe: &DeepRecipe) -> Result<()> {
+    if !(1..=1000).contains(&recipe.passes) {
+        return fail("passes", recipe.passes, "expected 1 to 1000");
+    }
+    if !(1..=4096).contains(&recipe.sub_batch) {
+        return fail("first_batch", recipe.sub_batch, "expected 1 to 4096");
+    }
+    if !(1.0..=1e9).contains(&recipe.squared_norm) {
+        return fail("squared_norm", recipe.squared_norm, "expected 1 to 1e9");
+    }
+    if !(0.0..=1.0).contains(&recipe.least_rate) {
+        return fail("least_rate", recipe.least_rate, "expected 0 to 1");
+    }
+    let got = recipe.training.len();
+    if got != recipe.network.layers.len() {
+        return fail("training", format!("{got} long"), "expected an entry a layer");
+    }
+    if recipe.mirrored && recipe.passes < 2 {
+        let rule = "only the second pass takes mirror images: expected 2 passes or more";
+        return fail("mirrored", true, rule);
+    }
+    Ok(())
+}
+
+/// Checks that a network takes samples as they are encrypted, and gives one score a class.
+pub(super) fn network(network: &NetworkPlan) -> Result<()> {
+    let (first, last) = (network.geometries().first(), network.geometries().last());
+    if let Some(padding) = first.map(|g| g.padding).filter(|&padding| padding > 0) {
+        let got = format!("{padding} before the first layer");
+        let rule = "expected 0: samples are encrypted as they are, without zeros around them";
+        return fail("padding", got, rule);
+    }
+    if last.is_some_and(|g| g.output.area() != 1) {
+        return fail("network", "a map of scores", "expected one score a class");
+    }
+    Ok(())
+}
+
+/// Checks how a layer is trained.
+pub(super) fn layer(plan: &TrainingPlan, layer: usize) -> Result<()> {
+    let training = &plan.recipe.training[layer];
+    rates(training, plan.recipe.network.z_range)?;
+    if layer == 0 {
+        without_lookup(training)?;
+    } else if !is_positive(training.clip) {
+        return fail("clip", training.clip, "expected more than 0");
+    }
+    decay(plan, layer)?;
+    if training.centred && plan.centring(layer).is_none() {
+        let rule =
+            "a filter's updates add up to more than the range: expected a smaller rate or clip";
+        return fail("centred", true, rule);
+    }
+    training.binary.map_or(Ok(()), |settings| binary(plan, layer, settings))?;
+    if layer + 1 < plan.layers() { error_gain(plan, layer) } else { Ok(()) }
+}
+
+fn rates(training: &LayerTraining, z_range: f64) -> Result<()> {
+    if !is_positive(training.init) || training.init > 1e3 {
+        return fail("init", training.init, "expected more than 0, to 1000");
+    }
+    if !is_positive(training.rate) || training.rate > 1e3 {
+        return fail("rate", training.rate, "expected more than 0, to 1000");
+    }
+    if !(0.0..=1e3).contains(&training.bias_rate) {
+        return fail("bias_rate", training.bias_rate, "expected 0 to 1000");
+    }
+    if training.bias.abs() > z_range || !training.bias.is_finite() {
+        return fail("bias", training.bias, "expected at most z_range");
+    }
+    Ok(())
+}
+
+/// Checks that the first layer asks for nothing that takes a lookup.
+fn without_lookup(training: &LayerTraining) -> Result<()> {
+    let rule = "the first layer is updated without a lookup: leave it out";
+    if training.centred {
+        return fail("centred", true, rule);
+    }
+    if training.decay != 0.0 {
+        return fail("decay", training.decay, rule);
+    }
+    Ok(())
+}
+
+fn decay(plan: &TrainingPlan, layer: usize) -> Result<()> {
+    let decay = plan.recipe.training[layer].decay;
+    if !(0.0..=1e3).contains(&decay) {
+        return fail("decay", decay, "expected 0 to 1000");
+    }
+    if decay > 0.0 && plan.decay_scale(layer, 1) == 0 {
+        let rule = "less than half a step of 8 clip / (4 z_range spacing): expected more, or none";
+        return fail("decay", decay, rule);
+    }
+    Ok(())
+}
+
+fn binary(plan: &TrainingPlan, layer: usize, binary: Binary) -> Result<()> {
+    if !is_positive(binary.scale) || !is_positive(binary.range) {
+        let rule = "expected a scale and a range of more than 0";
+        return fail("binary", format!("{binary:?}"), rule);
+    }
+    let signs = plan.signs(layer);
+    if signs.is_some_and(|signs| signs.magnitude >= 0.25) {
+        let rule = "a weight beyond the range of the torus: expected less";
+        return fail("binary.scale", binary.scale, rule);
+    }
+    if signs.is_some_and(|signs| signs.scale < 1) {
+        let rule = "the range is wider than z_range times the spacing: expected less";
+        return fail("binary.range", binary.range, rule);
+    }
+    Ok(())
+}
+
+fn error_gain(plan: &TrainingPlan, layer: usize) -> Result<()> {
+    let gain = plan.recipe.training[layer].error_gain;
+    if !is_positive(gain) {
+        return fail("error_gain", gain, "expected more than 0");
+    }
+    if plan.error_scale(layer) < 1 {
+        let rule = "too small for the spacing of the activation before the next layer: expected \
+                    more, or a wider spacing";
+        return fail("error_gain", gain, rule);
+    }
+    Ok(())
+}
+
+/// Refuses residual connections whose errors cannot be brought to the unit of their source.
+pub(super) fn residuals(plan: &TrainingPlan) -> Result<()> {
+    let (network, gates) = (&plan.network, plan.gates());
+    for (layer, hidden) in network.hidden().iter().enumerate() {
+        let Some(source) = hidden.residual else { continue };
+        let exact = network.residual_units(source, layer, &gates);
+        let rounded = network.residual_scale(source, layer, &gates) as f64;
+        if !(0.8..=1.25).contains(&(rounded / exact)) || exact > 1024.0 {
+            let rule = "past the layers of a residual connection the errors' units multiply to \
+                        this: expected near an integer from 1 to 1024";
+            return fail("error_gain", format!("{exact:.2}"), rule);
+        }
+    }
+    Ok(())
+}

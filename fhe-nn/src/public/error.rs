@@ -73,12 +73,10 @@ pub enum PublicError {
         /// The tensors.
         tensors: Vec<String>,
     },
-    /// The file has more bytes than the network that it describes can have.
-    #[error("the {what} has {got} bytes, expected at most {expected}")]
+    /// The tensors have more bytes than those of the network that the file describes can have.
+    #[error("the tensors have {got} bytes, expected at most {expected}")]
     TooLarge {
-        /// The part of the file.
-        what: &'static str,
-        /// Its size.
+        /// The size of its tensors.
         got: u64,
         /// The largest size that makes sense.
         expected: u64,

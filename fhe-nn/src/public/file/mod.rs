@@ -166,7 +166,10 @@ fn from_plain(mut reader: impl Read) -> Result<(PublicNetworkConfig, Vec<LayerWe
     let mut bytes = Vec::new();
     reader.by_ref().take(LENGTH as u64).read_to_end(&mut bytes)?;
     let length = bytes[..].try_into().map_err(|_| SafeTensorError::HeaderTooSmall)?;
-    let header = at_most("header", u64::from_le_bytes(length), HEADER)?;
+    let header = u64::from_le_bytes(length);
+    if header > HEADER {
+        return Err(SafeTensorError::HeaderTooLarge.into());
+    }
     reader.by_ref().take(header).read_to_end(&mut bytes)?;
     if bytes.len() as u64 != LENGTH as u64 + header {
         return Err(SafeTensorError::InvalidHeaderLength.into());
@@ -180,16 +183,14 @@ fn from_plain(mut reader: impl Read) -> Result<(PublicNetworkConfig, Vec<LayerWe
     let layers: HashSet<&str> = config.layers.iter().map(|layer| layer.name.as_str()).collect();
     let unknown = names.keys().filter(|name| !tensors::belongs(name, &layers));
     tensors::none_unknown(unknown.cloned().collect())?;
-    let data =
-        at_most("data of the tensors", metadata.data_len() as u64, most_bytes(&config, &plan))?;
+    let (data, most) = (metadata.data_len() as u64, most_bytes(&config, &plan));
+    if data > most {
+        return Err(PublicError::TooLarge { got: data, expected: most });
+    }
     // One byte more shows whether the file ends here.
     reader.take(data + 1).read_to_end(&mut bytes)?;
     let weights = layers_of(&config, &plan, &SafeTensors::deserialize(&bytes)?)?;
     Ok((config, weights))
-}
-
-fn at_most(what: &'static str, got: u64, expected: u64) -> Result<u64> {
-    if got <= expected { Ok(got) } else { Err(PublicError::TooLarge { what, got, expected }) }
 }
 
 /// Returns the bytes of the tensors that the layers can have, all of the widest numbers.

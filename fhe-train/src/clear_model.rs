@@ -1,7 +1,5 @@
 //! A trained model in the clear, on the client.
 
-use std::path::Path;
-
 use fhe_core::{Clear, Engine, Params, from_torus};
 use fhe_nn::activation::Activation;
 use fhe_nn::argmax;
@@ -39,6 +37,11 @@ pub struct ClearLayer {
 const CHUNK: usize = 50;
 
 impl ClearModel {
+    /// Returns the number of slots of the half torus at which a hidden layer's lookups read.
+    pub(crate) fn slots(&self) -> usize {
+        self.engine.params().row_size / fhe_nn::promotable::TABLES
+    }
+
     /// `model` may be one in training; it is finished here.
     pub(crate) fn new(engine: Clear, recipe: &Recipe, model: Model<Clear>) -> Result<Self> {
         Ok(Self { model: model.finished(&engine)?, engine, recipe: recipe.clone() })
@@ -167,23 +170,5 @@ impl ClearModel {
                     .collect()
             }
         }
-    }
-
-    /// Writes the model as safetensors, whole or not at all.
-    ///
-    /// | tensor | type and shape | unit |
-    /// |---|---|---|
-    /// | `LAYER.weight` | F64, `[outputs, inputs]`, or `[outputs, inputs, rows, columns]` of a convolution | pre-activations per integer of the input |
-    /// | `LAYER.bias` | F64, `[outputs]` | pre-activations |
-    ///
-    /// The pre-activations of the last layer are logits. The metadata has `format`, and `network`:
-    /// JSON with the layers in order, their activations, and the `grid` on which pre-activations are
-    /// read, in steps a unit.
-    ///
-    /// # Errors
-    /// [`crate::Error::Io`] names the file.
-    pub fn save_safetensors(&self, path: &Path) -> Result<()> {
-        let slots = self.engine.params().row_size / fhe_nn::promotable::TABLES;
-        crate::export::save(path, &self.recipe, &self.layers()?, slots)
     }
 }

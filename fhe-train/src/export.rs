@@ -7,18 +7,34 @@ use fhe_core::store::{Secrecy, write_whole};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
-use crate::{ClearLayer, Error, Recipe, Result};
+use crate::{ClearLayer, ClearModel, Error, Recipe, Result};
 
 /// What the metadata calls the format.
 const FORMAT: &str = "fhe-train model 1";
 
-/// Writes layers; lookups of activations read `slots` slots of the half torus.
-pub(crate) fn save(
-    path: &Path,
-    recipe: &Recipe,
-    layers: &[ClearLayer],
-    slots: usize,
-) -> Result<()> {
+impl ClearModel {
+    /// Writes the model as safetensors, whole or not at all.
+    ///
+    /// | tensor | type and shape | unit |
+    /// |---|---|---|
+    /// | `LAYER.weight` | F64, `[outputs, inputs]`, or `[outputs, inputs, rows, columns]` of a convolution | pre-activations per integer of the input |
+    /// | `LAYER.bias` | F64, `[outputs]` | pre-activations |
+    ///
+    /// The pre-activations of the last layer are logits. The metadata has `format`, and `network`:
+    /// JSON with the layers in order, their activations, and the `grid` on which pre-activations are
+    /// read, in steps a unit.
+    ///
+    /// # Errors
+    /// [`Error::Core`] names the file.
+    pub fn save_safetensors(&self, path: &Path) -> Result<()> {
+        let layers = self.layers()?;
+        let bytes = encode(&layers, network(self.recipe(), &layers, self.slots()))?;
+        Ok(write_whole(path, &bytes, Secrecy::Secret)?)
+    }
+}
+
+/// Returns the file's bytes.
+fn encode(layers: &[ClearLayer], network: serde_json::Value) -> Result<Vec<u8>> {
     let mut tensors = Vec::new();
     for layer in layers {
         let shape = layer.weights.shape();
@@ -42,18 +58,17 @@ pub(crate) fn save(
     });
     let metadata = HashMap::from([
         ("format".to_owned(), FORMAT.to_owned()),
-        ("network".to_owned(), network(recipe, layers, slots).to_string()),
+        ("network".to_owned(), network.to_string()),
     ]);
     let views = views.collect::<Result<Vec<_>>>()?;
-    let bytes = safetensors::serialize(views, Some(metadata)).map_err(failed)?;
-    Ok(write_whole(path, &bytes, Secrecy::Secret)?)
+    safetensors::serialize(views, Some(metadata)).map_err(failed)
 }
 
 fn bytes<'a>(numbers: impl Iterator<Item = &'a f64>) -> Vec<u8> {
     numbers.flat_map(|x| x.to_le_bytes()).collect()
 }
 
-/// What the numbers alone do not tell.
+/// What the numbers alone do not tell; lookups of activations read `slots` slots of the half torus.
 fn network(recipe: &Recipe, layers: &[ClearLayer], slots: usize) -> serde_json::Value {
     let layer = |(i, layer): (usize, &ClearLayer)| match recipe {
         Recipe::Head(_) => serde_json::json!({ "name": layer.name }),

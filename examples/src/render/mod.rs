@@ -50,17 +50,18 @@ fn price(step: &StepResults, twin: &FastResults) -> String {
     let gpu = twin.lookups as f64 / GPU_LOOKUPS / 3600.0;
     format!(
         "## Price of the whole encrypted training\n\n\
-         {} lookups of {TWIN} at {:.1} core-milliseconds each, all other moves included, as {STEP} \
-         took: {hours:.0} core-hours. \
-         All times are computed from that step, which ran beside other jobs; none was measured.\n\n\
+         The training of {TWIN} makes {} lookups.\n\
+         In {STEP} a lookup took {:.1} core-milliseconds, all other moves included.\n\
+         So the whole training takes {hours:.0} core-hours.\n\
+         All times are computed from that step, which ran beside other jobs. None was measured.\n\n\
          | on | time |\n|---|---|\n\
          | {} cores of that machine | {} |\n\
          | 192 such cores, if all keep that pace | {} |\n\
-         | one H100, if it makes {GPU_LOOKUPS:.0} lookups a second | {}; up to four times that, as our \
-         lookups have four levels for its one |\n\n\
-         The rate of the GPU is derived from the published throughput of tfhe-rs on eight H100 (1,670 bitwise \
-         operations a second on \
-         128 bits, 64 bootstraps each), for another parameter set.\n",
+         | one H100, if it makes {GPU_LOOKUPS:.0} lookups a second | {}; up to four times that, as \
+         our lookups have four levels for its one |\n\n\
+         The rate of the GPU is derived from the published throughput of tfhe-rs on eight H100:\n\
+         1,670 bitwise operations a second on 128 bits, with 64 bootstraps each.\n\
+         That throughput is for another parameter set.\n",
         twin.lookups,
         core_seconds * 1e3,
         step.threads,
@@ -76,8 +77,9 @@ fn price(step: &StepResults, twin: &FastResults) -> String {
 /// If a file is absent or says something else.
 pub fn page(folder: &Path) -> Result<String> {
     let mut text = String::from(
-        "# Results\n\nThis page and its figures are made from `docs/results/*.json` by \
-         `cargo run --release --example report`.\n",
+        "# Results\n\n\
+         This page and its figures are made from `docs/results/*.json` by this command:\n\n    \
+         cargo run --release --example report\n",
     );
     let search: Search = file::read_json(&folder.join("parameter-search.json"), "search")?;
     for name in RUNS {

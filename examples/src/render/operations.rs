@@ -9,7 +9,11 @@ impl Operations {
     #[must_use]
     pub fn section(&self, name: &str) -> String {
         let mut text = format!(
-            "## {name}\n\n`{}` on {} threads of {}, commit `{}`.\n\n| operation | time |\n|---|---|\n",
+            "## {name}\n\n\
+             The command was `{}`.\n\
+             It ran on {} threads of this machine: {}.\n\
+             The commit was `{}`.\n\n\
+             | operation | time |\n|---|---|\n",
             self.provenance.command, self.threads, self.provenance.machine, self.provenance.commit
         );
         for (group, name, seconds) in &self.operations {

@@ -10,13 +10,19 @@ impl Search {
     pub fn section(&self) -> String {
         let mut text = format!(
             "## parameter-search\n\n\
-             {} candidates predicted, of which {} meet the head's need (noise of the output at most 2^{}, \
-             of the input at most 2^{}). Measured are those that no other one beats in every count of work, and \
-             the default set (`{}`) with one to four key bits a step: {} rounds of {} lookups on {} threads, seed \
-             {}, `{}`, commit `{}`, {}. Least times, in milliseconds of one core; noise as log2 of the standard \
-             deviation.\n\n\
-             | n / bits a step | lookup b x l | key switch b x l | output noise, predicted | measured | \
-             key in memory, MB | lookup | tfhe's own | ratio |\n|---|---|---|---|---|---|---|---|---|\n",
+             {} candidates were predicted, and {} of them meet the head's need:\n\
+             the noise of the output is at most 2^{}, and that of the input at most 2^{}.\n\
+             Those were measured that no other one beats in every count of work.\n\
+             The default set (`{}`) was measured too, with one to four key bits a step.\n\
+             A measurement had {} rounds of {} lookups on {} threads, with the seed {}.\n\
+             The command was `{}`.\n\
+             The commit was `{}`.\n\
+             The machine was this: {}.\n\
+             Times are the least ones, in milliseconds of one core.\n\
+             Noise is log2 of the standard deviation.\n\n\
+             | n / bits a step | lookup b x l | key switch b x l | output noise, predicted \
+             | measured | key in memory, MB | lookup | tfhe's own | ratio |\n\
+             |---|---|---|---|---|---|---|---|---|\n",
             self.predicted,
             self.meeting_need,
             self.need_log2_std.output,

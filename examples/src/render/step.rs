@@ -46,8 +46,9 @@ impl StepResults {
         // Writing to a string cannot fail.
         let _ = write!(
             text,
-            "\nThe update of every layer, torus fractions as powers of two. Predicted: the mean of {} \
-             twins with noise.\n\n\
+            "\nThis is the update of every layer, and its noise.\n\
+             Both are log2 of root mean squares, in fractions of the torus.\n\
+             What is predicted is the mean of {} twins with noise.\n\n\
              | layer | weights | update | its noise | predicted | correlation with the exact twin \
              | predicted |\n\
              |---|---|---|---|---|---|---|\n",
@@ -71,8 +72,9 @@ impl StepResults {
     fn push_noise(&self, text: &mut String) {
         let _ = write!(
             text,
-            "\nThe noise of every move, decrypted and compared with the same move in the clear on \
-             the decrypted inputs.\n\n\
+            "\nEvery move was decrypted, and compared with the same move in the clear on the \
+             decrypted inputs.\n\
+             The differences are log2 of root mean squares, in fractions of the torus.\n\n\
              | move | numbers | measured | predicted |\n|---|---|---|---|\n"
         );
         let bits = |x: f64| if x > 0.0 { format!("{:.2}", x.log2()) } else { "none".into() };
@@ -88,7 +90,9 @@ impl StepResults {
     }
 
     fn push_seconds(&self, text: &mut String) {
-        text.push_str("\nThe server's time.\n\n| move | seconds | share |\n|---|---|---|\n");
+        text.push_str(
+            "\nThese moves took the server's time.\n\n| move | seconds | share |\n|---|---|---|\n",
+        );
         for (name, seconds) in &self.findings.seconds {
             let share = 100.0 * seconds / self.wall_seconds;
             let _ = writeln!(text, "| {name} | {seconds:.0} | {share:.1} % |");

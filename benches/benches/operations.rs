@@ -18,9 +18,10 @@ use fhe_core::client::ClientKey;
 use fhe_core::engine::cpu::Values;
 use fhe_core::{Cpu, Engine, Params, Seed, Table, Term, from_torus, to_torus};
 use fhe_nn::Shape;
+use fhe_nn::geometry::Window;
 use fhe_nn::public::{
-    Filter, LayerWeights, Levels, Pool, PublicConv2d, PublicGeometry, PublicLayerConfig,
-    PublicNetwork, PublicNetworkConfig,
+    LayerWeights, Levels, Pool, PublicConv2d, PublicGeometry, PublicLayerConfig, PublicNetwork,
+    PublicNetworkConfig,
 };
 use ndarray::ArrayView2;
 use rand::{RngExt, SeedableRng};
@@ -174,7 +175,7 @@ fn convolution(c: &mut Criterion) {
     let bits: Vec<i64> = (0..SIDE * SIDE).map(|_| 2 * random.random_range(0..2) - 1).collect();
     let pixels: Vec<i64> = (0..SIDE * SIDE).map(|_| random.random_range(0..256)).collect();
     let input = Shape { channels: 1, height: SIDE, width: SIDE };
-    let stencil = Filter { kernel: 3, stride: 1, padding: 0 };
+    let stencil = Window { kernel: 3, stride: 1, padding: 0 };
     let geometry = PublicGeometry::new("convolution", input, 1, stencil).unwrap();
     let filter = vec![vec![1, 1, -1, 1, -1, 1, -1, 1, 1]];
     let sums = PublicConv2d::new("convolution", geometry, filter.clone()).unwrap();

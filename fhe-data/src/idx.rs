@@ -65,7 +65,7 @@ pub struct IdxOptions {
 /// Pixels in `0..=255`.
 ///
 /// # Errors
-/// [`Error::MissingFile`]; [`Error::SeveralSets`] where `prefix` has to say which; [`Error::Io`] for a
+/// [`Error::MissingFile`]; [`Error::Field`] for no training image; [`Error::SeveralSets`] where `prefix` has to say which; [`Error::Io`] for a
 /// file that cannot be read or unpacked; [`Error::Field`] for another magic number, numbers of images
 /// and labels that differ, and a file that is shorter or longer than its header says;
 /// [`Error::Shape`] if training and test images differ in size. Each names the file.
@@ -83,13 +83,13 @@ pub fn read(folder: &Path, options: &IdxOptions) -> Result<Split> {
         let name = format!("{prefix}{part}-images-idx3-ubyte");
         folder.join(&name).is_file() || folder.join(format!("{name}.gz")).is_file()
     });
-    let part = |part: &str| {
+    let part = |part: &str, least: u32| {
         let [images, labels] =
             ["images-idx3", "labels-idx1"].map(|kind| format!("{prefix}{part}-{kind}-ubyte"));
-        let (shape, pixels, labels, _) = read_pair(folder, &images, &labels, None)?;
+        let (shape, pixels, labels, _) = read_pair(folder, &images, &labels, None, least)?;
         Ok(if transposed { transpose(shape, &pixels, labels) } else { (shape, pixels, labels) })
     };
-    let (train, test) = (part("train")?, part(test.unwrap_or(&TEST_PARTS[0]))?);
+    let (train, test) = (part("train", 1)?, part(test.unwrap_or(&TEST_PARTS[0]), 0)?);
     let occurring: BTreeSet<u8> = train.2.iter().chain(&test.2).copied().collect();
     let names: Vec<String> = occurring.iter().map(u8::to_string).collect();
     let set = |part: &str, (shape, pixels, labels): (ImageShape, Vec<u8>, Vec<u8>)| {
@@ -141,16 +141,21 @@ fn transpose(shape: ImageShape, pixels: &[u8], labels: Vec<u8>) -> (ImageShape, 
 /// The shape of the images, their pixels, their labels, and the file of labels.
 type Pair = (ImageShape, Vec<u8>, Vec<u8>, PathBuf);
 
-/// Reads one file of images and its labels; refuses other shapes than the one that is wanted.
+/// Reads one file of images and its labels; refuses less than `least` images, and other shapes than
+/// the one that is wanted.
 pub(crate) fn read_pair(
     folder: &Path,
     images: &str,
     labels: &str,
     wanted: Option<ImageShape>,
+    least: u32,
 ) -> Result<Pair> {
     let mut file = IdxFile::open(folder, images)?;
     let [count, rows, columns] =
         file.header(IMAGES_MAGIC, ["number of images", "rows", "columns"])?;
+    if count < least {
+        return Err(file.wrong("number of images", count.into(), format!("at least {least}")));
+    }
     for (field, got, wanted) in
         [("rows", rows, wanted.map(|s| s.height)), ("columns", columns, wanted.map(|s| s.width))]
     {

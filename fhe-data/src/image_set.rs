@@ -33,10 +33,10 @@ impl ImageShape {
     /// 28x28 grey: MNIST.
     pub const GREY28: Self = Self { channels: 1, height: 28, width: 28 };
 
-    /// Returns the bytes of an image.
+    /// Returns the bytes of an image; what `usize` cannot hold becomes its largest value.
     #[must_use]
     pub const fn bytes(self) -> usize {
-        self.channels * self.height * self.width
+        self.channels.saturating_mul(self.height).saturating_mul(self.width)
     }
 }
 

@@ -28,22 +28,22 @@ pub const FILES: [&str; 4] = [
 ///
 /// # Errors
 /// [`Error::MissingFile`]; [`Error::Io`] for a file that cannot be read or unpacked;
-/// [`Error::Field`] for another magic number, another size of images, numbers of images and labels
-/// that differ, and a file that is shorter or longer than its header says; [`Error::Label`]. Each
+/// [`Error::Field`] for another magic number, another size of images, no training image, numbers of
+/// images and labels that differ, and a file that is shorter or longer than its header says; [`Error::Label`]. Each
 /// names the file.
 pub fn read(folder: &Path) -> Result<Split> {
     let [train_images, train_labels, test_images, test_labels] = FILES;
     Split::new(
-        read_part(folder, "MNIST train", train_images, train_labels)?,
-        read_part(folder, "MNIST test", test_images, test_labels)?,
+        read_part(folder, "MNIST train", [train_images, train_labels], 1)?,
+        read_part(folder, "MNIST test", [test_images, test_labels], 0)?,
         CLASS_NAMES.map(str::to_owned).to_vec(),
     )
 }
 
 /// Reads one file of images and its labels.
-fn read_part(folder: &Path, name: &str, images: &str, labels: &str) -> Result<ImageSet> {
+fn read_part(folder: &Path, name: &str, files: [&str; 2], least: u32) -> Result<ImageSet> {
     let (shape, pixels, labels, file) =
-        idx::read_pair(folder, images, labels, Some(ImageShape::GREY28))?;
+        idx::read_pair(folder, files[0], files[1], Some(ImageShape::GREY28), least)?;
     if let Some(record) = labels.iter().position(|&label| usize::from(label) >= CLASS_NAMES.len()) {
         return Err(Error::label(file, record, labels[record], CLASS_NAMES.len()));
     }

@@ -26,6 +26,8 @@ const LEAST_REACH: f64 = 2.5;
 const HALVINGS: usize = 20;
 /// The constant of linear models, as the image encoders have it.
 const BIAS: i8 = 4;
+/// Integers at most of an encoded sample.
+const LARGEST_WIDTH: usize = 1 << 20;
 /// Features of this size can be squared and added.
 const LARGEST: f64 = 1e100;
 
@@ -98,7 +100,8 @@ impl Quantizer {
     /// # Errors
     /// [`Error::TooFewRows`] for less than two rows; [`Error::TooManyFeatures`] for none, or more
     /// than `width - 1`; [`Error::Feature`], with row and column, for a value that is not finite or
-    /// above 1e100; [`Error::NoVariation`] if all rows are the same.
+    /// above 1e100; [`Error::NoVariation`] if all rows are the same; [`Error::Config`] for a width
+    /// above 1,048,576.
     pub fn fit<T>(rows: ArrayView2<'_, T>, width: usize) -> Result<Self>
     where
         T: AsPrimitive<f64> + Sync,
@@ -254,6 +257,9 @@ impl TryFrom<Parts> for Quantizer {
         let features = parts.mean.len();
         if features == 0 || features >= parts.width {
             return config("width", parts.width as f64, "more than the number of features");
+        }
+        if parts.width > LARGEST_WIDTH {
+            return config("width", parts.width as f64, "at most 1,048,576");
         }
         if !(-LIMIT..=LIMIT).contains(&parts.bias) {
             return config("bias", f64::from(parts.bias), "-7 to 7");

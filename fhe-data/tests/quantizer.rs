@@ -126,6 +126,8 @@ fn bad_features_are_located() {
     let error = fitted.encode(normal(5, 2, 4).view()).unwrap_err();
     assert_eq!(error.to_string(), "Quantizer::encode: 2 features, expected 3");
     assert!(fitted.encode(Array2::<f32>::zeros((0, 3)).view()).unwrap().is_empty());
+    let error = Quantizer::fit(normal(5, 3, 4).view(), usize::MAX).unwrap_err();
+    assert!(matches!(error, Error::Config { field: "width", .. }), "{error}");
     assert!(matches!(fitted.with_bias(-8), Err(Error::Config { field: "bias", .. })));
 }
 
@@ -145,6 +147,13 @@ fn stored_quantizers_are_the_same() {
     let path = folder.path().join("quantizer");
     let quantizer = Quantizer::fit(normal(50, 20, 6).view(), 32).unwrap().with_bias(-3).unwrap();
     quantizer.save(&path).unwrap();
+    // Equal contents are equal files, and nothing else is left in the folder.
+    for _ in 0..5 {
+        let again = folder.path().join("again");
+        quantizer.save(&again).unwrap();
+        assert_eq!(std::fs::read(&again).unwrap(), std::fs::read(&path).unwrap());
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
     assert_eq!(Quantizer::load(&path).unwrap(), quantizer);
     assert!(matches!(Encoded::load(&path), Err(Error::Malformed { field: "kind", .. })));
     let text = serde_json::to_value(&quantizer).unwrap();

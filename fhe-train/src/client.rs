@@ -71,7 +71,7 @@ impl Client {
     /// Reads the secret key from a file.
     ///
     /// # Errors
-    /// [`Error::Core`] names the file and what is wrong with it.
+    /// [`crate::Error::Core`] names the file and what is wrong with it.
     pub fn open(path: &Path) -> Result<Self> {
         Ok(Self::from_key(ClientKey::load(path)?))
     }
@@ -79,7 +79,7 @@ impl Client {
     /// Writes the secret key to a new file that its owner alone may read.
     ///
     /// # Errors
-    /// [`Error::Core`] if the file exists, or cannot be written.
+    /// [`crate::Error::Core`] if the file exists, or cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
         Ok(self.key.save(path)?)
     }
@@ -100,7 +100,7 @@ impl Client {
     /// classifier, 367 or 501 MB for a network.
     ///
     /// # Errors
-    /// [`Error::Core`] if the stream refuses.
+    /// [`crate::Error::Core`] if the stream refuses.
     pub fn write_evaluation_keys(&self, out: impl std::io::Write) -> Result<()> {
         Ok(self.key.evaluation_keys().write_to(out)?)
     }
@@ -116,7 +116,7 @@ impl Client {
     /// About 5 ms and 50 kB a sample.
     ///
     /// # Errors
-    /// [`Error::Data`] and [`Error::Label`] if the samples do not fit the recipe, [`Error::Core`].
+    /// [`crate::Error::Data`] and [`crate::Error::Label`] if the samples do not fit the recipe, [`crate::Error::Core`].
     pub fn encrypt(
         &self,
         x: ArrayView2<'_, i8>,
@@ -183,7 +183,7 @@ impl Client {
     /// Encrypts samples whose classes the server shall compute, without learning them.
     ///
     /// # Errors
-    /// [`Error::Data`] if a sample has more features than a polynomial has coefficients.
+    /// [`crate::Error::Data`] if a sample has more features than a polynomial has coefficients.
     pub fn query(&self, x: ArrayView2<'_, i8>) -> Result<EncryptedQuery> {
         let n = self.params().row_size;
         let rows = x.outer_iter().map(|row| polynomial("query", row, n));
@@ -193,7 +193,7 @@ impl Client {
     /// Decrypts scores to logits, `[samples, classes]`.
     ///
     /// # Errors
-    /// [`Error::Core`] if they were made under another key.
+    /// [`crate::Error::Core`] if they were made under another key.
     pub fn read(&self, scores: &EncryptedScores) -> Result<Array2<f64>> {
         scores.expect_key(self.params(), &self.key.id())?;
         let phases = self.key.decrypt_values(scores.values())?;
@@ -203,7 +203,7 @@ impl Client {
     /// Decrypts a model.
     ///
     /// # Errors
-    /// [`Error::Core`] if it was made under another key; [`Error::Recipe`], [`Error::Network`].
+    /// [`crate::Error::Core`] if it was made under another key; [`crate::Error::Recipe`], [`crate::Error::Network`].
     pub fn decrypt(&self, checkpoint: &Checkpoint) -> Result<ClearModel> {
         checkpoint.expect_key(self.params(), &self.key.id())?;
         let n = self.params().row_size;

@@ -125,7 +125,7 @@ fn gadget((base_log, levels): (u32, u32)) -> Gadget {
 }
 
 /// Returns the indices of what is worth its time: the candidates that meet the need and that no
-/// other such [beats](Candidate::beats), and the default set with every group.
+/// other such beats, and the default set with every group.
 #[must_use]
 pub fn promising(candidates: &[Candidate], default: &ParamsSpec) -> Vec<usize> {
     let enough: Vec<_> = candidates.iter().filter(|c| c.meets_need).collect();

@@ -155,7 +155,7 @@ impl EncoderConfig {
     /// Returns the number of learned coefficients: the product of [`EncoderConfig::map_shape`].
     #[must_use]
     pub fn coefficients(&self) -> usize {
-        self.map_shape().iter().product()
+        self.map_shape().iter().fold(1, |product, &axis| product.saturating_mul(axis))
     }
 
     /// Returns the positions of a patch along one side of the image.

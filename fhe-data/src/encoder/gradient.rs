@@ -47,7 +47,8 @@ pub struct GradientEncoder {
 }
 
 impl GradientEncoder {
-    /// Fits the mean to images; labels are not read.
+    /// Fits the mean to images; labels are not read. [`ImageSet::resized`] gives images of another
+    /// shape the one that is wanted.
     ///
     /// # Errors
     /// [`Error::Shape`] for images that are not 28x28 grey, [`Error::TooFewImages`] for none.

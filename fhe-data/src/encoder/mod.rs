@@ -52,6 +52,7 @@ impl Encoder {
     /// Fits whitening, dictionary and components to images; labels are not read.
     ///
     /// The result depends on the configuration and the images only, not on the number of threads.
+    /// [`ImageSet::resized`] gives images of another shape the one that is wanted.
     ///
     /// # Errors
     /// [`Error::Config`] for a setting out of range, [`Error::Shape`] for images that are not

@@ -4,7 +4,7 @@
 //! version, the config and of all tensors (name, shape, bytes) in the order of their names.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::Write;
 use std::path::Path;
 
@@ -12,6 +12,7 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::{Error, Result};
 
@@ -101,7 +102,7 @@ impl Tensors {
         hasher.finalize().to_hex().to_string()
     }
 
-    /// Writes to a temporary file beside `path`, then renames it.
+    /// Writes to a temporary file beside `path`, flushes it and renames it.
     pub(crate) fn save(&self, path: &Path, kind: &str, config: &impl Serialize) -> Result<()> {
         let malformed = |field| Error::Malformed { file: path.to_path_buf(), field };
         let config = serde_json::to_string(config).map_err(|_| malformed("config"))?;
@@ -119,6 +120,7 @@ impl Tensors {
         ]);
         let bytes =
             safetensors::serialize(views, Some(metadata)).map_err(|_| malformed("tensors"))?;
+        let bytes = with_sorted_header(&bytes).ok_or_else(|| malformed("safetensors header"))?;
         write_private(path, &bytes)
     }
 
@@ -156,21 +158,37 @@ impl Tensors {
     }
 }
 
+/// Returns the bytes of a safetensors file with the entries of its header in the order of their
+/// names, so that equal contents are equal files.
+fn with_sorted_header(bytes: &[u8]) -> Option<Vec<u8>> {
+    let (length, rest) = bytes.split_first_chunk::<8>()?;
+    let (header, data) =
+        rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
+    let entries: BTreeMap<String, BTreeMap<String, Value>> = serde_json::from_slice(header).ok()?;
+    let mut sorted = serde_json::to_vec(&entries).ok()?;
+    if sorted.len() > header.len() {
+        return None;
+    }
+    // The rest of a header is spaces.
+    sorted.resize(header.len(), b' ');
+    Some([&length[..], &sorted, data].concat())
+}
+
 /// Writes `bytes` so that `path` holds all of them or is left as it was; mode 0600.
 fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let temporary = path.with_file_name(name);
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let written = options.open(&temporary).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    written
-        .and_then(|()| fs::rename(&temporary, path))
-        .inspect_err(|_| drop(fs::remove_file(&temporary)))
-        .map_err(Error::io("writing", path))
+    let writing = || Error::io("writing", path);
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    // The mode is that of temporary files.
+    let mut file = tempfile::Builder::new()
+        .prefix(".")
+        .suffix(".part")
+        .tempfile_in(folder)
+        .map_err(writing())?;
+    file.write_all(bytes).map_err(writing())?;
+    file.as_file().sync_all().map_err(writing())?;
+    file.persist(path).map_err(|error| writing()(error.error))?;
+    Ok(())
 }

@@ -108,6 +108,14 @@ fn every_number_of_the_header_is_checked() {
 }
 
 #[test]
+fn there_must_be_images_to_train_on() {
+    let mut none = golden_images()[..16].to_vec();
+    none[7] = 0;
+    let text = message(&error_with(FILES[0], &none));
+    assert_eq!(text, "train-images-idx3-ubyte: number of images is 0, expected at least 1");
+}
+
+#[test]
 fn the_length_is_that_of_the_header() {
     let file = "train-images-idx3-ubyte: length in bytes is";
     let bytes = golden_images();

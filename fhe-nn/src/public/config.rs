@@ -3,8 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Filter, Levels};
+use super::Levels;
 use crate::Shape;
+use crate::geometry::Window;
 
 /// What follows an activation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,8 +87,8 @@ impl PublicLayerConfig {
 
     /// Returns the size of the filters and how they move.
     #[must_use]
-    pub fn filter(&self) -> Filter {
-        Filter { kernel: self.kernel, stride: self.stride, padding: self.padding }
+    pub fn filter(&self) -> Window {
+        Window { kernel: self.kernel, stride: self.stride, padding: self.padding }
     }
 }
 

@@ -16,12 +16,13 @@ use super::{PublicError, Result};
 /// ```
 /// use fhe_core::{Clear, Engine, Params};
 /// use fhe_nn::Shape;
-/// use fhe_nn::public::{Filter, PublicConv2d, PublicGeometry};
+/// use fhe_nn::geometry::Window;
+/// use fhe_nn::public::{PublicConv2d, PublicGeometry};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let engine = Clear::exact(&Params::secure128()?);
 /// let input = Shape { channels: 1, height: 2, width: 2 };
-/// let filter = Filter { kernel: 2, stride: 1, padding: 0 };
+/// let filter = Window { kernel: 2, stride: 1, padding: 0 };
 /// let geometry = PublicGeometry::new("conv", input, 1, filter)?;
 /// let layer = PublicConv2d::new("conv", geometry, vec![vec![1, -1, 1, 1]])?;
 /// assert_eq!(layer.forward(&engine, &vec![10, 20, 30, 40], 1)?, [60]);

@@ -2,22 +2,12 @@
 
 use super::{PublicError, Result};
 use crate::Shape;
+use crate::geometry::Window;
 
 /// The most values of a map. So many encrypted values of 2,048 coefficients take 64 GiB.
 const VALUES: usize = 1 << 22;
 /// The most weights that all positions of a layer meet. Their places take 1 GiB.
 const PLACES: usize = 1 << 26;
-
-/// Size of a filter, how far it moves, and what surrounds the map.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Filter {
-    /// Rows, and columns.
-    pub kernel: usize,
-    /// Distance of two windows.
-    pub stride: usize,
-    /// Zeros on each side of the input, fewer than the kernel has rows.
-    pub padding: usize,
-}
 
 /// The public numbers of a convolution on maps whose channels lie together: value
 /// `((s H + y) W + x) C + c`.
@@ -25,7 +15,7 @@ pub struct Filter {
 pub struct PublicGeometry {
     input: Shape,
     output: Shape,
-    filter: Filter,
+    filter: Window,
 }
 
 /// Returns the number of values of a map, if there are any and not too many.
@@ -44,8 +34,8 @@ impl PublicGeometry {
     ///
     /// # Errors
     /// [`PublicError::Layer`] names the layer and what does not fit.
-    pub fn new(name: &str, input: Shape, outputs: usize, filter: Filter) -> Result<Self> {
-        let Filter { kernel, stride, padding } = filter;
+    pub fn new(name: &str, input: Shape, outputs: usize, filter: Window) -> Result<Self> {
+        let Window { kernel, stride, padding } = filter;
         let fail = |what, got: String, expected: String| {
             Err(PublicError::layer(name, what, got, expected))
         };
@@ -97,7 +87,7 @@ impl PublicGeometry {
 
     /// Returns the size of a filter and how it moves.
     #[must_use]
-    pub fn filter(&self) -> Filter {
+    pub fn filter(&self) -> Window {
         self.filter
     }
 
@@ -112,7 +102,7 @@ impl PublicGeometry {
     #[must_use]
     pub fn places(&self, samples: usize) -> Vec<Vec<Option<usize>>> {
         let (input, output) = (self.input, self.output);
-        let Filter { kernel: k, stride, padding } = self.filter;
+        let Window { kernel: k, stride, padding } = self.filter;
         let place = |s: usize, oy: usize, ox: usize, j: usize| {
             let (c, dy, dx) = (j / (k * k), j / k % k, j % k);
             let y = (oy * stride + dy).checked_sub(padding).filter(|&y| y < input.height)?;

@@ -21,7 +21,7 @@ pub use config::{LayerWeights, Pool, PublicLayerConfig, PublicNetworkConfig};
 pub use conv2d::PublicConv2d;
 pub use error::{PublicError, Result};
 pub use file::{from_bytes, read, to_bytes, write};
-pub use geometry::{Filter, PublicGeometry};
+pub use geometry::PublicGeometry;
 pub use levels::{Counting, Levels};
 pub use network::PublicNetwork;
 pub use plan::{PlannedLayer, PublicPlan};

@@ -195,7 +195,7 @@ impl CustomOp2 for Convolution {
 mod tests {
     use candle_core::{Device, Var};
     use fhe_nn::Shape;
-    use fhe_nn::public::Filter;
+    use fhe_nn::geometry::Window;
     use rand::prelude::*;
     use rand_chacha::ChaCha8Rng;
 
@@ -215,7 +215,7 @@ mod tests {
 
     fn geometry() -> PublicGeometry {
         let input = Shape { channels: 3, height: 7, width: 6 };
-        let filter = Filter { kernel: 4, stride: 2, padding: 1 };
+        let filter = Window { kernel: 4, stride: 2, padding: 1 };
         PublicGeometry::new("conv", input, 5, filter).unwrap()
     }
 

@@ -27,6 +27,7 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
+use fhe_core::store::{Secrecy, write_whole};
 use flate2::read::{GzDecoder, GzEncoder};
 use safetensors::tensor::{Metadata, TensorView};
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
@@ -81,9 +82,7 @@ pub fn write(path: &Path, config: &PublicNetworkConfig, weights: &[LayerWeights]
         reader.read_to_end(&mut small).map_err(io)?;
         bytes = small;
     }
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    std::fs::write(&part, &bytes).and_then(|()| std::fs::rename(&part, path)).map_err(io)
+    Ok(write_whole(path, &bytes, Secrecy::Public)?)
 }
 
 /// Returns a network and its weights as the bytes of a safetensors file.

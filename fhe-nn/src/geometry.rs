@@ -357,63 +357,79 @@ mod tests {
         x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
     }
 
-    /// All three products of a layer against the definition of convolution and its derivatives.
-    fn check(input: Shape, outputs: usize, window: [usize; 3], group: usize, n: usize) {
-        let g = Geometry::new("test", n, input, outputs, of(window), group).unwrap();
-        let mut rng = ChaCha8Rng::seed_from_u64(5);
-        let mut draw =
-            |len: usize| -> Vec<i64> { (0..len).map(|_| rng.random_range(-9..=9)).collect() };
-        let (out, k) = (g.output, g.kernel);
-        let a = draw(input.len());
-        let w = draw(g.weights());
-        let e = draw(out.len());
-        let at = |s: Shape, c: usize, y: usize, x: usize| (c * s.height + y) * s.width + x;
-        let weight = |v: Weight| ((v.output * input.channels + v.channel) * k + v.dy) * k + v.dx;
+    /// A layer, its input, weights and errors, and the three products that they shall have.
+    struct Case {
+        g: Geometry,
+        a: Vec<i64>,
+        w: Vec<i64>,
+        e: Vec<i64>,
+        z: Vec<i64>,
+        da: Vec<i64>,
+        dw: Vec<i64>,
+    }
 
-        // By the definition.
-        let (mut z, mut da, mut dw) = (vec![0; out.len()], vec![0; a.len()], vec![0; w.len()]);
-        for o in 0..outputs {
-            for (oy, ox) in (0..out.height).flat_map(|y| (0..out.width).map(move |x| (y, x))) {
-                for v in g.weights_of(o) {
+    /// The place of a number in a map.
+    fn at(s: Shape, c: usize, y: usize, x: usize) -> usize {
+        (c * s.height + y) * s.width + x
+    }
+
+    /// All places of a map.
+    fn map(s: Shape) -> impl Iterator<Item = (usize, usize, usize)> {
+        (0..s.channels).flat_map(move |c| {
+            (0..s.height).flat_map(move |y| (0..s.width).map(move |x| (c, y, x)))
+        })
+    }
+
+    impl Case {
+        /// Draws numbers, and computes the products by the definition of convolution and its
+        /// derivatives.
+        fn new(g: Geometry) -> Self {
+            let mut rng = ChaCha8Rng::seed_from_u64(5);
+            let mut draw =
+                |len: usize| -> Vec<i64> { (0..len).map(|_| rng.random_range(-9..=9)).collect() };
+            let (a, w, e) = (draw(g.input.len()), draw(g.weights()), draw(g.output.len()));
+            let (z, da, dw) = (vec![0; e.len()], vec![0; a.len()], vec![0; w.len()]);
+            let mut case = Self { g, a, w, e, z, da, dw };
+            let (input, out) = (case.g.input, case.g.output);
+            for (o, oy, ox) in map(out) {
+                for v in case.g.weights_of(o).collect::<Vec<_>>() {
+                    let g = &case.g;
                     let (y, x) = (oy * g.stride + v.dy, ox * g.stride + v.dx);
                     let inside = |v: usize, side: usize| (g.padding..side + g.padding).contains(&v);
                     if inside(y, input.height) && inside(x, input.width) {
                         let i = at(input, v.channel, y - g.padding, x - g.padding);
-                        let (o, v) = (at(out, o, oy, ox), weight(v));
-                        z[o] += a[i] * w[v];
-                        da[i] += e[o] * w[v];
-                        dw[v] += e[o] * a[i];
+                        let (o, v) = (at(out, o, oy, ox), case.weight(v));
+                        case.z[o] += case.a[i] * case.w[v];
+                        case.da[i] += case.e[o] * case.w[v];
+                        case.dw[v] += case.e[o] * case.a[i];
                     }
                 }
             }
+            case
         }
 
-        // By polynomials.
-        let map = |s: Shape| {
-            (0..s.channels).flat_map(move |c| {
-                (0..s.height).flat_map(move |y| (0..s.width).map(move |x| (c, y, x)))
-            })
-        };
-        let mut inputs = vec![vec![0; n]; g.groups()];
-        for (c, y, x) in map(input) {
-            let (group, i) = g.input_at(c, y, x);
-            inputs[group][i] = a[at(input, c, y, x)];
+        fn weight(&self, v: Weight) -> usize {
+            let k = self.g.kernel;
+            ((v.output * self.g.input.channels + v.channel) * k + v.dy) * k + v.dx
         }
-        let mut back = vec![vec![0; n]; g.error_groups()];
-        for (o, y, x) in map(out) {
-            let (group, i) = g.back_error_at(o, y, x);
-            back[group][i] = e[at(out, o, y, x)];
-        }
-        for block in 0..g.blocks() {
+
+        /// Forward and weight gradient of a block of outputs.
+        fn check_block(&self, block: usize, n: usize) {
+            let (g, out) = (&self.g, self.g.output);
+            let mut inputs = vec![vec![0; n]; g.groups()];
+            for (c, y, x) in map(g.input) {
+                let (group, i) = g.input_at(c, y, x);
+                inputs[group][i] = self.a[at(g.input, c, y, x)];
+            }
             let mut rows = vec![vec![0; n]; g.groups()];
             let mut errors = vec![0; n];
             for o in g.outputs_of(block) {
                 for v in g.weights_of(o) {
                     let (group, i) = g.weight_at(v);
-                    rows[group][i] = w[weight(v)];
+                    rows[group][i] = self.w[self.weight(v)];
                 }
                 for (_, y, x) in map(Shape { channels: 1, ..out }) {
-                    errors[g.error_at(o, y, x)] = e[at(out, o, y, x)];
+                    errors[g.error_at(o, y, x)] = self.e[at(out, o, y, x)];
                 }
             }
             let mut sum = vec![0; n];
@@ -423,22 +439,30 @@ mod tests {
             let gradients: Vec<_> = inputs.iter().map(|x| multiply(x, &errors)).collect();
             for o in g.outputs_of(block) {
                 for (_, y, x) in map(Shape { channels: 1, ..out }) {
-                    assert_eq!(sum[g.output_at(o, y, x)], z[at(out, o, y, x)], "forward");
+                    assert_eq!(sum[g.output_at(o, y, x)], self.z[at(out, o, y, x)], "forward");
                 }
                 for v in g.weights_of(o) {
                     let (group, i) = g.gradient_at(v);
-                    assert_eq!(gradients[group][i], dw[weight(v)], "weight gradient");
+                    assert_eq!(gradients[group][i], self.dw[self.weight(v)], "weight gradient");
                 }
             }
         }
-        for block in 0..g.transposed_blocks() {
+
+        /// Input gradient of a block of channels.
+        fn check_transposed_block(&self, block: usize, n: usize) {
+            let (g, input) = (&self.g, self.g.input);
+            let mut back = vec![vec![0; n]; g.error_groups()];
+            for (o, y, x) in map(g.output) {
+                let (group, i) = g.back_error_at(o, y, x);
+                back[group][i] = self.e[at(g.output, o, y, x)];
+            }
             let first = block * g.transposed_filters();
             let channels = first..(first + g.transposed_filters()).min(input.channels);
             let mut rows = vec![vec![0; n]; g.error_groups()];
-            for v in (0..outputs).flat_map(|o| g.weights_of(o)) {
+            for v in (0..g.output.channels).flat_map(|o| g.weights_of(o)) {
                 if channels.contains(&v.channel) {
                     let (group, i) = g.transposed_at(v);
-                    rows[group][i] = w[weight(v)];
+                    rows[group][i] = self.w[self.weight(v)];
                 }
             }
             let mut sum = vec![0; n];
@@ -446,13 +470,17 @@ mod tests {
                 add(&mut sum, &multiply(x, w));
             }
             for (c, y, x) in map(input).filter(|(c, ..)| channels.contains(c)) {
-                assert_eq!(
-                    sum[g.input_gradient_at(c, y, x)],
-                    da[at(input, c, y, x)],
-                    "input gradient"
-                );
+                let (got, want) = (sum[g.input_gradient_at(c, y, x)], self.da[at(input, c, y, x)]);
+                assert_eq!(got, want, "input gradient");
             }
         }
+    }
+
+    /// All three products of a layer against the definition of convolution and its derivatives.
+    fn check(input: Shape, outputs: usize, window: [usize; 3], group: usize, n: usize) {
+        let case = Case::new(Geometry::new("test", n, input, outputs, of(window), group).unwrap());
+        (0..case.g.blocks()).for_each(|block| case.check_block(block, n));
+        (0..case.g.transposed_blocks()).for_each(|block| case.check_transposed_block(block, n));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Features and labels from files of other programs: NumPy's npy, CSV and safetensors.
 
 mod csv;
+mod label_file;
 mod labels;
 mod npy;
 mod number;
@@ -14,7 +15,8 @@ use ndarray::Array2;
 use crate::{Error, Result};
 
 pub use csv::read_csv;
-pub use labels::{Labels, read_labels};
+pub use label_file::read_labels;
+pub use labels::Labels;
 pub use npy::read_npy;
 pub use safetensors::read_safetensors;
 

@@ -52,7 +52,7 @@ fn price(step: &StepResults, twin: &FastResults) -> String {
         "## Price of the whole encrypted training\n\n\
          The training of {TWIN} makes {} lookups.\n\
          In {STEP} a lookup took {:.1} core-milliseconds, all other moves included.\n\
-         So the whole training takes {hours:.0} core-hours.\n\
+         So the whole training would take {hours:.0} core-hours.\n\
          All times are computed from that step, which ran beside other jobs. None was measured.\n\n\
          | on | time |\n|---|---|\n\
          | {} cores of that machine | {} |\n\

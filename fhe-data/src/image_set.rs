@@ -162,6 +162,19 @@ impl ImageSet {
         self.labels.get(i).copied()
     }
 
+    /// Returns images by their numbers, in that order, also repeatedly; numbers beyond the last image
+    /// are left out.
+    #[must_use]
+    pub fn select(&self, order: &[usize]) -> Self {
+        let there = || order.iter().copied().filter(|&i| i < self.len());
+        Self {
+            name: self.name.clone(),
+            shape: self.shape,
+            images: there().filter_map(|i| self.image(i)).flatten().copied().collect(),
+            labels: there().filter_map(|i| self.label(i)).collect(),
+        }
+    }
+
     /// Returns the first `n` images, or all if there are fewer.
     #[must_use]
     pub fn head(&self, n: usize) -> Self {
@@ -273,6 +286,8 @@ mod tests {
         let set = ImageSet::with_shape("x", shape, pixels, vec![4, 5]).unwrap();
         assert_eq!((set.image(1), set.shape()), (Some(&[7, 8, 9, 10, 11, 12][..]), shape));
         assert_eq!(set.head(1).images(), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(set.select(&[1, 7, 0]).labels(), [5, 4]);
+        assert_eq!(set.select(&[1]).images(), [7, 8, 9, 10, 11, 12]);
         let mirrored = set.mirrored();
         assert_eq!(mirrored.image(0), Some(&[3, 2, 1, 6, 5, 4][..]));
         assert_eq!((mirrored.labels(), mirrored.name()), (&[4, 5][..], "x, mirrored"));

@@ -41,8 +41,8 @@ pub struct Client {
 pub struct Encryption {
     /// Name of the data set. The server sees it.
     pub name: String,
-    /// Encrypts the same data under the same key and name to the same file, bit for bit. Whoever has
-    /// two such files sees which mini-batches are equal. Default: fresh randomness.
+    /// Encrypts the same data under the same key and name to the same file, bit for bit. Whoever
+    /// has two such files sees which mini-batches are equal. Default: fresh randomness.
     pub deterministic: bool,
 }
 
@@ -71,7 +71,7 @@ impl Client {
     /// Reads the secret key from a file.
     ///
     /// # Errors
-    /// [`Error::Core`] names the file and what is wrong with it.
+    /// [`crate::Error::Core`] names the file and what is wrong with it.
     pub fn open(path: &Path) -> Result<Self> {
         Ok(Self::from_key(ClientKey::load(path)?))
     }
@@ -79,7 +79,7 @@ impl Client {
     /// Writes the secret key to a new file that its owner alone may read.
     ///
     /// # Errors
-    /// [`Error::Core`] if the file exists, or cannot be written.
+    /// [`crate::Error::Core`] if the file exists, or cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
         Ok(self.key.save(path)?)
     }
@@ -99,23 +99,26 @@ impl Client {
     /// Writes the keys with which a server computes, and which do not decrypt: 100 to 300 MB.
     ///
     /// # Errors
-    /// [`Error::Core`] if the stream refuses.
+    /// [`crate::Error::Core`] if the stream refuses.
     pub fn write_evaluation_keys(&self, out: impl std::io::Write) -> Result<()> {
         Ok(self.key.evaluation_keys().write_to(out)?)
     }
 
     /// Encrypts a training set into a file, in mini-batches of `batch` samples.
     ///
-    /// The rows of `x` are samples of small integers, -127 to 127, as a quantizer or an encoder gives
-    /// them; `labels` are classes. A recipe with mirror images takes all images, then all mirror
-    /// images. The server sees the number of samples, of classes and of features, and `batch`. It
-    /// trains in the order of the rows: shuffle them before, lest the position tell the label.
+    /// The rows of `x` are samples of small integers, -127 to 127, as a quantizer or an encoder
+    /// gives them; `labels` are classes. A recipe with mirror images takes all images, then all
+    /// mirror images. The server sees the number of samples, of classes and of features, and
+    /// `batch`. It trains in the order of the rows: shuffle them before, lest the position tell the
+    /// label.
     ///
     /// # Cost
     /// About 5 ms and 50 kB a sample.
     ///
     /// # Errors
-    /// [`Error::Data`] and [`Error::Label`] if the samples do not fit the recipe, [`Error::Core`].
+    /// [`crate::Error::Data`] and [`crate::Error::Label`] if the samples do not fit the recipe;
+    /// [`crate::Error::Recipe`] and [`crate::Error::Network`] if the recipe does not pass its check
+    /// for the key's parameter set; [`crate::Error::Core`].
     pub fn encrypt(
         &self,
         x: ArrayView2<'_, i8>,
@@ -132,7 +135,8 @@ impl Client {
     /// [`Client::encrypt`] with options, for those who watch its progress: `watch` is called after
     /// every mini-batch, and may break the work off. The same call goes on with what is there.
     ///
-    /// Returns whether the file is complete.
+    /// Returns whether the file is complete. After the last mini-batch it is, whatever `watch`
+    /// says.
     ///
     /// # Errors
     /// As [`Client::encrypt`].
@@ -145,6 +149,7 @@ impl Client {
         options: &Encryption,
         mut watch: impl FnMut(Encrypted) -> ControlFlow<()>,
     ) -> Result<bool> {
+        recipe.check(self.params())?;
         let n = self.params().row_size;
         let data = Samples::new("encrypt", recipe, n, x, labels)?;
         data.check_batches(recipe, batch)?;
@@ -182,7 +187,7 @@ impl Client {
     /// Encrypts samples whose classes the server shall compute, without learning them.
     ///
     /// # Errors
-    /// [`Error::Data`] if a sample has more features than a polynomial has coefficients.
+    /// [`crate::Error::Data`] if a sample has more features than a polynomial has coefficients.
     pub fn query(&self, x: ArrayView2<'_, i8>) -> Result<EncryptedQuery> {
         let n = self.params().row_size;
         let rows = x.outer_iter().map(|row| polynomial("query", row, n));
@@ -192,7 +197,7 @@ impl Client {
     /// Decrypts scores to logits, `[samples, classes]`.
     ///
     /// # Errors
-    /// [`Error::Core`] if they were made under another key.
+    /// [`crate::Error::Core`] if they were made under another key.
     pub fn read(&self, scores: &EncryptedScores) -> Result<Array2<f64>> {
         scores.expect_key(self.params(), &self.key.id())?;
         let phases = self.key.decrypt_values(scores.values())?;
@@ -202,7 +207,8 @@ impl Client {
     /// Decrypts a model.
     ///
     /// # Errors
-    /// [`Error::Core`] if it was made under another key; [`Error::Recipe`], [`Error::Network`].
+    /// [`crate::Error::Core`] if it was made under another key; [`crate::Error::Recipe`],
+    /// [`crate::Error::Network`].
     pub fn decrypt(&self, checkpoint: &Checkpoint) -> Result<ClearModel> {
         checkpoint.expect_key(self.params(), &self.key.id())?;
         let n = self.params().row_size;

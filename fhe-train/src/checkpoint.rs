@@ -14,16 +14,28 @@ use crate::{Model, Provenance, Recipe, Result};
 /// It is written and read as a whole, with version and checksum: see [`Message`].
 ///
 /// # Examples
-/// ```no_run
-/// use std::path::Path;
-///
+/// ```
+/// # use fhe_core::Params;
 /// use fhe_core::store::Message;
 /// use fhe_train::Checkpoint;
+/// # use fhe_train::{Client, Recipe, Server};
 ///
-/// # fn main() -> Result<(), fhe_train::Error> {
-/// let model = Checkpoint::load(Path::new("run/server/model.ckpt"))?;
-/// println!("step {} of {}", model.state.step, model.state.steps);
-/// model.write_to(std::io::stdout())?;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let (run, data) = (folder.path().join("run"), folder.path().join("data"));
+/// # let client = Client::new(&Params::toy_insecure()?);
+/// # let x = ndarray::array![[7_i8, 0, 7], [0, 7, 7]];
+/// # client.encrypt(x.view(), &[0, 1], &Recipe::linear(3, 2), 2, &data)?;
+/// # let server = Server::from_keys(&client.key().evaluation_keys());
+/// # server.train(&run, &data, &Recipe::linear(3, 2), |_| std::ops::ControlFlow::Continue(()))?;
+/// // What a server left in the folder of a training.
+/// let model = Checkpoint::load(&run.join("model.ckpt"))?;
+/// assert_eq!((model.state.step, model.state.steps), (1, 1));
+/// // To the client, in any way.
+/// let bytes = model.to_bytes()?;
+/// assert_eq!(Checkpoint::from_bytes(&bytes)?, model);
+/// let clear = client.decrypt(&model)?;
+/// assert_eq!(clear.predict(x.view())?.len(), 2);
 /// # Ok(())
 /// # }
 /// ```
@@ -109,8 +121,10 @@ impl Checkpoint {
     /// Returns the model, to be gone on with or to be used.
     ///
     /// # Errors
-    /// [`crate::Error::Recipe`], [`crate::Error::Network`].
+    /// [`crate::Error::Core`] if the engine has other keys; [`crate::Error::Recipe`],
+    /// [`crate::Error::Network`].
     pub fn model(self, engine: &Cpu) -> Result<Model<Cpu>> {
+        self.expect_key(engine.params(), engine.key_id())?;
         let parts = (self.rows, &self.values);
         Model::resume(engine, &self.state.recipe, parts, self.state.step, self.state.part)
     }
@@ -143,9 +157,14 @@ impl Message for Checkpoint {
     }
 
     fn parse(from: Opened) -> fhe_core::Result<Self> {
-        let bad = |field| from.corrupt(field, "it does not fit the parameter set");
+        let bad = |field| from.corrupt(field, "it does not fit the rest");
         let state: State =
             serde_json::from_value(from.header.meta.clone()).map_err(|_| bad("training state"))?;
+        // Parts are of a step that has begun, and a step of a head has no parts.
+        let begun = state.step < state.steps && matches!(state.recipe, Recipe::Deep(_));
+        if state.step > state.steps || state.part > 0 && !begun {
+            return Err(bad("step"));
+        }
         let n = from.params.row_size;
         let sizes = state.recipe.sizes(&from.params, state.part);
         let (rows, values) = sizes.map_err(|_| bad("recipe"))?;

@@ -2,16 +2,36 @@
 
 use fhe_core::{Clear, Engine, Params, from_torus};
 use fhe_nn::activation::Activation;
-use fhe_nn::argmax;
+use fhe_nn::{Conv2d, LayerConfig, argmax};
 use ndarray::{Array1, Array2, Array4, ArrayView2};
 use rayon::prelude::*;
 
-use crate::samples::polynomial;
-use crate::{ClearSource, Model, Recipe, Result, Source};
+use crate::samples::{check_features, polynomial};
+use crate::{ClearSource, Error, Head, Model, Recipe, Result, Source};
 
 /// A model in the clear: decrypted, or trained in the clear as the encrypted one's twin.
 ///
 /// It computes what the encrypted model computes, on the same grid of lookups, without noise.
+///
+/// # Examples
+/// ```
+/// use fhe_train::{ClearModel, Recipe};
+/// use ndarray::array;
+///
+/// # fn main() -> Result<(), fhe_train::Error> {
+/// // The last feature is constant, the mean squared norm 90.
+/// let x = array![[7_i8, 0, 7], [0, 7, 7], [5, 1, 7], [2, 6, 7]];
+/// let recipe = Recipe::linear(3, 2).for_squared_norm(90.0).with_passes(5);
+/// let data = (x.view(), &[0, 1, 0, 1][..]);
+/// let twin = ClearModel::twin(&recipe.params()?, &recipe, data, 2, None, |_, _| ())?;
+/// assert_eq!(twin.predict(x.view())?.to_vec(), [0, 1, 0, 1]);
+/// // Weights in logits per integer: the first class wants the first feature.
+/// let weights = &twin.layers()?[0].weights;
+/// assert_eq!(weights.shape(), [2, 3, 1, 1]);
+/// assert!(weights[[0, 0, 0, 0]] > 0.0 && weights[[1, 0, 0, 0]] < 0.0);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct ClearModel {
     engine: Clear,
@@ -44,16 +64,16 @@ impl ClearModel {
 
     /// `model` may be one in training; it is finished here.
     pub(crate) fn new(engine: Clear, recipe: &Recipe, model: Model<Clear>) -> Result<Self> {
+        recipe.check(engine.params())?;
         Ok(Self { model: model.finished(&engine)?, engine, recipe: recipe.clone() })
     }
 
-    /// Trains the clear twin of an encrypted training: the same steps, data, order and tables; exact,
-    /// or with the predicted noise from a seed. `done` is called after every step with its number
-    /// and the number of steps.
+    /// Trains the clear twin of an encrypted training. It makes the same steps with the same data,
+    /// order and tables: exactly, or with the predicted noise from a seed. `done` is called after
+    /// every step with its number and the number of steps.
     ///
     /// # Errors
-    /// [`crate::Error::Data`], [`crate::Error::Label`], [`crate::Error::Recipe`],
-    /// [`crate::Error::Network`].
+    /// [`Error::Data`], [`Error::Label`], [`Error::Recipe`], [`Error::Network`].
     pub fn twin(
         params: &Params,
         recipe: &Recipe,
@@ -91,9 +111,10 @@ impl ClearModel {
     /// Returns the logits of samples, `[samples, classes]`.
     ///
     /// # Errors
-    /// [`crate::Error::Data`] if a sample has more features than a polynomial has coefficients.
+    /// [`Error::Data`] if the features are not those of the recipe.
     pub fn scores(&self, x: ArrayView2<'_, i8>) -> Result<Array2<f64>> {
         let n = self.engine.params().row_size;
+        check_features("scores", &self.recipe, n, x)?;
         let (classes, unit) = (self.recipe.classes(), self.recipe.logit_unit());
         let rows: Vec<_> = x.outer_iter().collect();
         let chunks: Vec<Vec<f64>> = rows
@@ -107,7 +128,7 @@ impl ClearModel {
             .collect::<Result<_>>()?;
         let all = Array1::from(chunks.concat());
         let len = all.len();
-        all.into_shape_with_order((x.nrows(), classes)).map_err(|_| crate::Error::Data {
+        all.into_shape_with_order((x.nrows(), classes)).map_err(|_| Error::Data {
             op: "scores",
             what: "the number of scores",
             got: len,
@@ -128,47 +149,50 @@ impl ClearModel {
     /// # Errors
     /// None in practice: the layers are those of the recipe.
     pub fn layers(&self) -> Result<Vec<ClearLayer>> {
+        let unit = self.recipe.logit_unit();
         match &self.model {
-            Model::Head(head) => {
-                let n = self.engine.params().row_size;
-                let inputs = self.recipe.inputs(n);
-                let unit = self.recipe.logit_unit();
-                let rows: Vec<Vec<u64>> =
-                    head.layer().weights().iter().map(|row| row.coefficients(n)).collect();
-                let weight =
-                    |(k, i, ..): (usize, usize, usize, usize)| from_torus(rows[k][i]) / unit;
-                Ok(vec![ClearLayer {
-                    name: "scores".into(),
-                    weights: Array4::from_shape_fn((rows.len(), inputs, 1, 1), weight),
-                    bias: Array1::zeros(rows.len()),
-                    activation: None,
-                }])
-            }
+            Model::Head(head) => Ok(vec![self.head_layer(head, unit)]),
             Model::Deep(deep) => {
                 let network = deep.network();
-                let unit = network.plan().config().unit();
-                let of = |x: &u64| from_torus(*x) / unit;
                 let layers = network.layers().iter().zip(&network.plan().config().layers);
-                layers
-                    .map(|(layer, config)| {
-                        let g = layer.geometry();
-                        let mut weights = Vec::with_capacity(g.weights());
-                        for block in 0..g.blocks() {
-                            weights
-                                .extend(layer.weight_values(&self.engine, block)?.iter().map(of));
-                        }
-                        let shape = (g.output.channels, g.input.channels, g.kernel, g.kernel);
-                        let got = weights.len();
-                        let weights = Array4::from_shape_vec(shape, weights).map_err(|_| {
-                            let (op, what) = ("layers", "the number of weights");
-                            crate::Error::Data { op, what, got, expected: g.weights().to_string() }
-                        })?;
-                        let (name, activation) = (config.name.clone(), config.activation);
-                        let bias = layer.bias().iter().map(of).collect();
-                        Ok(ClearLayer { name, weights, bias, activation })
-                    })
-                    .collect()
+                layers.map(|(layer, config)| self.network_layer(layer, config, unit)).collect()
             }
         }
+    }
+
+    fn head_layer(&self, head: &Head<Clear>, unit: f64) -> ClearLayer {
+        let n = self.engine.params().row_size;
+        let inputs = self.recipe.inputs(n);
+        let rows: Vec<Vec<u64>> =
+            head.layer().weights().iter().map(|row| row.coefficients(n)).collect();
+        let weight = |(k, i, ..): (usize, usize, usize, usize)| from_torus(rows[k][i]) / unit;
+        ClearLayer {
+            name: "scores".into(),
+            weights: Array4::from_shape_fn((rows.len(), inputs, 1, 1), weight),
+            bias: Array1::zeros(rows.len()),
+            activation: None,
+        }
+    }
+
+    fn network_layer(
+        &self,
+        layer: &Conv2d<Clear>,
+        config: &LayerConfig,
+        unit: f64,
+    ) -> Result<ClearLayer> {
+        let (g, of) = (layer.geometry(), |x: &u64| from_torus(*x) / unit);
+        let mut weights = Vec::with_capacity(g.weights());
+        for block in 0..g.blocks() {
+            weights.extend(layer.weight_values(&self.engine, block)?.iter().map(of));
+        }
+        let shape = (g.output.channels, g.input.channels, g.kernel, g.kernel);
+        let got = weights.len();
+        let weights = Array4::from_shape_vec(shape, weights).map_err(|_| {
+            let (op, what) = ("layers", "the number of weights");
+            Error::Data { op, what, got, expected: g.weights().to_string() }
+        })?;
+        let (name, activation) = (config.name.clone(), config.activation);
+        let bias = layer.bias().iter().map(of).collect();
+        Ok(ClearLayer { name, weights, bias, activation })
     }
 }

@@ -41,8 +41,8 @@ pub struct Client {
 pub struct Encryption {
     /// Name of the data set. The server sees it.
     pub name: String,
-    /// Encrypts the same data under the same key and name to the same file, bit for bit. Whoever has
-    /// two such files sees which mini-batches are equal. Default: fresh randomness.
+    /// Encrypts the same data under the same key and name to the same file, bit for bit. Whoever
+    /// has two such files sees which mini-batches are equal. Default: fresh randomness.
     pub deterministic: bool,
 }
 
@@ -107,16 +107,19 @@ impl Client {
 
     /// Encrypts a training set into a file, in mini-batches of `batch` samples.
     ///
-    /// The rows of `x` are samples of small integers, -127 to 127, as a quantizer or an encoder gives
-    /// them; `labels` are classes. A recipe with mirror images takes all images, then all mirror
-    /// images. The server sees the number of samples, of classes and of features, and `batch`. It
-    /// trains in the order of the rows: shuffle them before, lest the position tell the label.
+    /// The rows of `x` are samples of small integers, -127 to 127, as a quantizer or an encoder
+    /// gives them; `labels` are classes. A recipe with mirror images takes all images, then all
+    /// mirror images. The server sees the number of samples, of classes and of features, and
+    /// `batch`. It trains in the order of the rows: shuffle them before, lest the position tell the
+    /// label.
     ///
     /// # Cost
     /// About 5 ms and 50 kB a sample.
     ///
     /// # Errors
-    /// [`crate::Error::Data`] and [`crate::Error::Label`] if the samples do not fit the recipe, [`crate::Error::Core`].
+    /// [`crate::Error::Data`] and [`crate::Error::Label`] if the samples do not fit the recipe;
+    /// [`crate::Error::Recipe`] and [`crate::Error::Network`] if the recipe does not pass its check
+    /// for the key's parameter set; [`crate::Error::Core`].
     pub fn encrypt(
         &self,
         x: ArrayView2<'_, i8>,
@@ -133,7 +136,8 @@ impl Client {
     /// [`Client::encrypt`] with options, for those who watch its progress: `watch` is called after
     /// every mini-batch, and may break the work off. The same call goes on with what is there.
     ///
-    /// Returns whether the file is complete.
+    /// Returns whether the file is complete. After the last mini-batch it is, whatever `watch`
+    /// says.
     ///
     /// # Errors
     /// As [`Client::encrypt`].
@@ -146,6 +150,7 @@ impl Client {
         options: &Encryption,
         mut watch: impl FnMut(Encrypted) -> ControlFlow<()>,
     ) -> Result<bool> {
+        recipe.check(self.params())?;
         let n = self.params().row_size;
         let data = Samples::new("encrypt", recipe, n, x, labels)?;
         data.check_batches(recipe, batch)?;
@@ -203,7 +208,8 @@ impl Client {
     /// Decrypts a model.
     ///
     /// # Errors
-    /// [`crate::Error::Core`] if it was made under another key; [`crate::Error::Recipe`], [`crate::Error::Network`].
+    /// [`crate::Error::Core`] if it was made under another key; [`crate::Error::Recipe`],
+    /// [`crate::Error::Network`].
     pub fn decrypt(&self, checkpoint: &Checkpoint) -> Result<ClearModel> {
         checkpoint.expect_key(self.params(), &self.key.id())?;
         let n = self.params().row_size;

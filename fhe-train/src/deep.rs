@@ -5,6 +5,7 @@ use fhe_nn::{Conv2d, Geometry, Network, Promotable, Transposed, WeightGradient};
 
 use crate::initial::initial_layers;
 use crate::optimizer::Sgd;
+use crate::source::check_batch;
 use crate::step_plan::{MiniBatches, PartPlan, StepPlan};
 use crate::training_plan::TrainingPlan;
 use crate::{DeepRecipe, Error, OneVsAll, Result, Source, Work};
@@ -240,6 +241,7 @@ impl<E: Engine> Deep<E> {
     /// Returns what the present step computes with.
     fn ready(&self, engine: &E, source: &impl Source<E>, begun: Begun<E>) -> Result<Ready<E>> {
         let (x, labels) = source.batch(engine, self.step)?;
+        check_batch(source, x.len())?;
         // All but the first layer's weights are as they were when the step began.
         let transposed = begun.used.as_ref().unwrap_or(&self.network).transpose(engine)?;
         Ok(Ready { begun, x, labels, transposed })

@@ -3,6 +3,8 @@
 use fhe_nn::NetworkConfig;
 use serde::{Deserialize, Serialize};
 
+use crate::squared_norm;
+
 /// The hyper-parameters of a network, all public.
 ///
 /// Rates are for weights in pre-activations per integer of the input in the first layer, and per
@@ -15,7 +17,7 @@ pub struct DeepRecipe {
     pub passes: usize,
     /// Mean sum of squares of a sample's integers, for which rates and first weights are made. It
     /// is public: the encoder aims at it. The summary and the price take it from here.
-    #[serde(default = "squared_norm")]
+    #[serde(default = "squared_norm::usual")]
     pub squared_norm: f64,
     /// Every second pass is over mirror images, encrypted beside the images: more storage, no
     /// lookup.
@@ -85,11 +87,6 @@ pub struct Binary {
     pub range: f64,
 }
 
-/// What `EncoderConfig::head` of fhe-data aims at.
-pub(crate) fn squared_norm() -> f64 {
-    5e3
-}
-
 fn is_zero(x: &f64) -> bool {
     *x == 0.0
 }
@@ -105,10 +102,11 @@ impl DeepRecipe {
         self.network.layers.last().map_or(0, |layer| layer.outputs)
     }
 
-    /// Returns what rates are multiplied by at one of `steps` sub-batches.
+    /// Returns what rates are multiplied by at one of `steps` sub-batches, from 0 on, and after
+    /// them: half a cosine from 1 down to the least rate.
     #[must_use]
     pub fn schedule(&self, step: usize, steps: usize) -> f64 {
-        let t = step as f64 / steps.max(1) as f64;
+        let t = (step as f64 / steps.max(1) as f64).min(1.0);
         (0.5 * (1.0 + (std::f64::consts::PI * t).cos())).max(self.least_rate)
     }
 }

@@ -53,18 +53,6 @@ pub enum Error {
         /// Number of classes.
         classes: usize,
     },
-    /// A message was made under another key or parameter set.
-    #[error("{what}: {field} is {got}, expected {expected}")]
-    Mismatch {
-        /// The message.
-        what: &'static str,
-        /// What differs.
-        field: &'static str,
-        /// What the message says.
-        got: String,
-        /// What was needed.
-        expected: String,
-    },
     /// An error ended a step halfway, and its weights are of no use.
     #[error("step {step} was ended by an error: load the model again to go on")]
     Lost {
@@ -91,4 +79,56 @@ pub enum Error {
         /// The system's reason.
         source: std::io::Error,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_strings() {
+        let (op, path) = ("encrypt", || PathBuf::from("run/model.ckpt"));
+        let (got, expected) = ("2".to_owned(), "3".to_owned());
+        let cases = [
+            (
+                Error::Core(fhe_core::Error::Index { op, index: 5, len: 4 }),
+                "encrypt: index 5 is outside a list of 4",
+            ),
+            (
+                Error::Network(fhe_nn::Error::RepeatedName { layer: "a".into() }),
+                "layer a: its name is that of an earlier layer",
+            ),
+            (
+                Error::Recipe { field: "passes", got: "0".into(), rule: "expected 1 to 1000" },
+                "recipe: passes is 0, expected 1 to 1000",
+            ),
+            (
+                Error::Text { what: "recipe", problem: "line 3: no number".into() },
+                "no recipe: line 3: no number",
+            ),
+            (
+                Error::Data { op, what: "the number of labels", got: 3, expected: "4".into() },
+                "encrypt: the number of labels is 3, expected 4",
+            ),
+            (
+                Error::Label { op, index: 7, classes: 10 },
+                "encrypt: the label of sample 7 is no class: expected one below 10",
+            ),
+            (
+                Error::Lost { step: 5 },
+                "step 5 was ended by an error: load the model again to go on",
+            ),
+            (
+                Error::Resume { path: path(), field: "steps", got, expected },
+                "run/model.ckpt: the checkpoint was made with steps 2, this run has 3",
+            ),
+            (
+                Error::Io { path: path(), source: std::io::Error::other("no space") },
+                "run/model.ckpt: no space",
+            ),
+        ];
+        for (error, text) in cases {
+            assert_eq!(error.to_string(), text);
+        }
+    }
 }

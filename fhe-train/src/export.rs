@@ -17,12 +17,14 @@ impl ClearModel {
     ///
     /// | tensor | type and shape | unit |
     /// |---|---|---|
-    /// | `LAYER.weight` | F64, `[outputs, inputs]`, or `[outputs, inputs, rows, columns]` of a convolution | pre-activations per integer of the input |
+    /// | `LAYER.weight` | F64, `[outputs, inputs]` | pre-activations per integer of the input |
     /// | `LAYER.bias` | F64, `[outputs]` | pre-activations |
     ///
-    /// The pre-activations of the last layer are logits. The metadata has `format`, and `network`:
-    /// JSON with the layers in order, their activations, and the `grid` on which pre-activations are
-    /// read, in steps a unit.
+    /// Weights of a convolution have the shape `[outputs, inputs, rows, columns]`.
+    ///
+    /// The pre-activations of the last layer are logits. The metadata has `format`, and `network`.
+    /// The latter is JSON with the layers in order, their activations, and the `grid` on which
+    /// pre-activations are read, in steps a unit.
     ///
     /// # Errors
     /// [`Error::Core`] names the file.

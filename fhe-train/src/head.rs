@@ -3,7 +3,8 @@
 use fhe_core::{Engine, List};
 use fhe_nn::Dense;
 
-use crate::{HeadRecipe, OneVsAll, Result, Source, Work};
+use crate::source::check_batch;
+use crate::{Error, HeadRecipe, OneVsAll, Result, Source, Work};
 
 /// A head in training.
 pub struct Head<E: Engine> {
@@ -29,12 +30,17 @@ impl<E: Engine> Head<E> {
         Ok(Self { recipe: recipe.clone(), layer, step: 0 })
     }
 
-    /// Goes on from saved weights.
+    /// Goes on from saved weights, a row a class.
     ///
     /// # Errors
-    /// [`crate::Error::Recipe`].
+    /// [`Error::Recipe`]; [`Error::Data`] if there are more or fewer rows.
     pub fn resume(recipe: &HeadRecipe, weights: E::Rows, step: usize) -> Result<Self> {
         recipe.check()?;
+        let (got, classes) = (weights.len(), recipe.classes);
+        if got != classes {
+            let (op, what) = ("resuming", "the number of rows of weights");
+            return Err(Error::Data { op, what, got, expected: format!("{classes}, one a class") });
+        }
         Ok(Self { recipe: recipe.clone(), layer: Dense::from_weights(weights), step })
     }
 
@@ -61,6 +67,7 @@ impl<E: Engine> Head<E> {
     pub fn train_step(&mut self, engine: &E, source: &impl Source<E>) -> Result<Work> {
         let steps = source.batches() * self.recipe.passes;
         let (x, labels) = source.batch(engine, self.step)?;
+        check_batch(source, x.len())?;
         let z = self.layer.forward(engine, &x)?;
         let loss = OneVsAll { logit_range: self.recipe.logit_range };
         let amplitude = self.recipe.amplitude(self.step, steps);

@@ -3,8 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::loss::UNITS;
+use crate::squared_norm;
 use crate::{Error, Result};
 
+/// Smallest and largest learning rate, as a part of the logits' range: one and 2^24 units of
+/// amplitude.
+const RATES: std::ops::RangeInclusive<f64> = 8.0 * UNITS..=1.0 / 16.0;
 /// Largest number of classes.
 pub(crate) const MOST_CLASSES: usize = 1000;
 
@@ -23,17 +27,29 @@ pub struct HeadRecipe {
     /// has coefficients. The server sees it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inputs: Option<usize>,
-    /// Passes over the data.
+    /// Passes over the data, 1 to 1,000.
     pub passes: usize,
     /// Learning rate at the first step, for logits: `w -= rate * e * x`, summed over a mini-batch.
+    /// It is 2^-28 to 1/16 of the range of the logits: 3e-8 to 0.5 of a range of 8.
     pub learning_rate: f64,
-    /// Logits at the end of a lookup's range, `z = +-logit_range` at `+-1/4` of the torus.
+    /// Logits at the end of a lookup's range, `z = +-logit_range` at `+-1/4` of the torus; 1 to 64.
     pub logit_range: f64,
+    /// Mean sum of squares of a sample's integers, for which the rate is made: 1 to 1e9.
+    /// Whoever sees the recipe sees it.
+    #[serde(default = "squared_norm::usual", skip_serializing_if = "squared_norm::is_usual")]
+    pub squared_norm: f64,
 }
 
 impl Default for HeadRecipe {
     fn default() -> Self {
-        Self { classes: 10, inputs: None, passes: 1, learning_rate: 5e-4, logit_range: 8.0 }
+        Self {
+            classes: 10,
+            inputs: None,
+            passes: 1,
+            learning_rate: 5e-4,
+            logit_range: 8.0,
+            squared_norm: squared_norm::usual(),
+        }
     }
 }
 
@@ -44,8 +60,8 @@ impl HeadRecipe {
     /// [`Error::Recipe`] names the first field at fault.
     pub fn check(&self) -> Result<()> {
         let fail = |field, got: String, rule| Err(Error::Recipe { field, got, rule });
-        if !(1..=MOST_CLASSES).contains(&self.classes) {
-            return fail("classes", self.classes.to_string(), "expected 1 to 1000");
+        if !(2..=MOST_CLASSES).contains(&self.classes) {
+            return fail("classes", self.classes.to_string(), "expected 2 to 1000");
         }
         if self.inputs == Some(0) {
             return fail("inputs", "0".into(), "expected at least 1");
@@ -56,20 +72,24 @@ impl HeadRecipe {
         if !(1.0..=64.0).contains(&self.logit_range) {
             return fail("logit_range", self.logit_range.to_string(), "expected 1 to 64");
         }
-        let first = self.amplitude(0, 1);
-        if !(1..=1 << 24).contains(&first) {
-            return fail("learning_rate", self.learning_rate.to_string(), "expected 1e-8 to 0.1");
+        if !RATES.contains(&(self.learning_rate / self.logit_range)) {
+            let rule = "expected 2^-28 to 1/16 of logit_range";
+            return fail("learning_rate", self.learning_rate.to_string(), rule);
+        }
+        if !squared_norm::RANGE.contains(&self.squared_norm) {
+            return fail("squared_norm", self.squared_norm.to_string(), squared_norm::RULE);
         }
         Ok(())
     }
 
     /// Returns the error's half amplitude at a step, in units of 2^-31 of the torus.
     ///
-    /// The rate falls linearly to zero (exclusive). On the torus a logit is `1 / (4 range)`, so the
-    /// error's amplitude is `A = rate / (4 range)`; the label enters as +-A/2.
+    /// The rate falls linearly to zero, which it has after the last step. On the torus a logit is
+    /// `1 / (4 range)`, so the error's amplitude is `A = rate / (4 range)`; the label enters as
+    /// +-A/2.
     #[must_use]
     pub fn amplitude(&self, step: usize, steps: usize) -> i64 {
-        let left = 1.0 - step as f64 / steps as f64;
+        let left = (1.0 - step as f64 / steps.max(1) as f64).max(0.0);
         let amplitude = self.learning_rate * left / (4.0 * self.logit_range);
         (amplitude / 2.0 / UNITS).round() as i64
     }

@@ -24,6 +24,7 @@ mod samples;
 mod scores;
 mod server;
 mod source;
+mod squared_norm;
 mod step_plan;
 mod summary;
 mod trainer;

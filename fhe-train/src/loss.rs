@@ -31,7 +31,10 @@ pub struct OneVsAll {
 }
 
 impl OneVsAll {
-    /// Returns the torus element that encodes whether a sample is of a class.
+    /// Returns the torus element that encodes whether a sample is of a class, plus or minus
+    /// `2^log2`.
+    ///
+    /// `log2` is -64 to -2: beyond, both are one element of the torus.
     #[must_use]
     pub fn label(is_of_class: bool, log2: i32) -> u64 {
         let unit = 2f64.powi(log2);

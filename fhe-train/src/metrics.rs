@@ -2,13 +2,14 @@
 
 use ndarray::Array2;
 
+use crate::head_recipe::MOST_CLASSES;
 use crate::{Error, Result};
 
 /// Returns how many samples of each class (row) are taken for each class (column).
 ///
 /// # Errors
-/// [`Error::Data`] if the lists differ in length, [`Error::Label`] for a label or a prediction that
-/// is no class.
+/// [`Error::Data`] if the lists differ in length, or there are more than 1,000 classes;
+/// [`Error::Label`] for a label or a prediction that is no class.
 ///
 /// # Examples
 /// ```
@@ -21,6 +22,10 @@ pub fn confusion(classes: usize, labels: &[u32], predicted: &[u32]) -> Result<Ar
     if labels.len() != predicted.len() {
         let (what, got) = ("the number of predictions", predicted.len());
         return Err(Error::Data { op, what, got, expected: labels.len().to_string() });
+    }
+    if classes > MOST_CLASSES {
+        let expected = format!("at most {MOST_CLASSES}");
+        return Err(Error::Data { op, what: "the number of classes", got: classes, expected });
     }
     let mut counts = Array2::zeros((classes, classes));
     for (index, (&label, &class)) in labels.iter().zip(predicted).enumerate() {

@@ -6,12 +6,14 @@ use fhe_core::{Meter, Params};
 use crate::{Model, Recipe, Result, ShapeSource, Source};
 
 impl ShapeSource {
-    /// Returns the price of a whole training, with the noise that its weights gather. That training itself
-    /// corrects a part of the noise is not counted.
+    /// Returns the price of a whole training, with the noise that its weights gather. That training
+    /// itself corrects a part of the noise is not counted.
     ///
     /// # Errors
-    /// [`crate::Error::Recipe`].
+    /// [`crate::Error::Data`] if no data set has such numbers; [`crate::Error::Recipe`],
+    /// [`crate::Error::Network`].
     pub fn price(&self, params: &Params, recipe: &Recipe) -> Result<PriceList> {
+        self.check()?;
         let meter = Meter::new(params);
         let mut model = Model::new(&meter, recipe)?;
         for _ in 0..Source::<Meter>::batches(self) * recipe.passes() {

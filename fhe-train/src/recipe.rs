@@ -6,13 +6,14 @@ use fhe_nn::activation::{Activation, Kind};
 use fhe_nn::{LayerConfig, NetworkConfig, Shape};
 use serde::{Deserialize, Serialize};
 
+use crate::squared_norm;
 use crate::{DeepRecipe, Error, HeadRecipe, LayerTraining, Result};
 
 /// Pre-activations from minus to plus this fill the half torus in the networks of [`Recipe::mlp`].
 const Z_RANGE: f64 = 8.0;
-/// The quick parameter set is taken for a network if it reads every pre-activation with a noise of
-/// at most this part of its standard deviation.
-const MOST_NOISE: f64 = 0.2;
+/// The quick parameter set is taken for a network if it reads the pre-activations of every hidden
+/// layer with a noise of at most this part of their first standard deviation.
+const MOST_NOISE: f64 = 0.4;
 
 /// What to train, and how. A recipe is a file that people read and write.
 ///
@@ -67,7 +68,7 @@ impl Recipe {
     pub fn mlp(inputs: usize, hidden: &[usize], classes: usize) -> Self {
         let relu = Activation { kind: Kind::Relu, levels: 7, range: 3.0, offset: 2, spacing: 4 };
         let (mut layers, mut training) = (Vec::new(), Vec::new());
-        let norm = crate::deep_recipe::squared_norm();
+        let norm = squared_norm::usual();
         let mut fan_in = inputs.max(1) as f64;
         for (i, &units) in hidden.iter().enumerate() {
             layers.push(LayerConfig::new(&format!("hidden{}", i + 1), units, 1, Some(relu)));
@@ -126,8 +127,13 @@ impl Recipe {
     }
 
     /// Returns the quickest parameter set that is good enough: `secure128` for a linear classifier;
-    /// for a network, the first of `secure128_deep_v1` and `secure128_deep` that reads every
-    /// pre-activation with a noise of at most a fifth of its standard deviation, else the latter.
+    /// for a network, the first of `secure128_deep_v1` and `secure128_deep` that reads the
+    /// pre-activations of every hidden layer with a noise of at most two fifths of their standard
+    /// deviation, else the latter.
+    ///
+    /// The noise is that of [`DeepRecipe::summary`]. A third of the deviation costs no accuracy that
+    /// can be measured: the noise of many samples averages out in a gradient. The scores' noise does
+    /// not count, since the last layer's first weights are small on purpose and soon grow.
     ///
     /// # Errors
     /// [`Error::Recipe`], [`Error::Network`] if the recipe does not pass its check.
@@ -138,17 +144,23 @@ impl Recipe {
         };
         let quick = Params::secure128_deep_v1()?;
         let summary = recipe.summary(&quick)?;
-        let noisy = summary.layers.iter().any(|layer| layer.noise > MOST_NOISE);
+        let mut hidden = summary.layers.iter().filter(|layer| layer.range.is_some());
+        let noisy = hidden.any(|layer| layer.noise > MOST_NOISE);
         Ok(if noisy { Params::secure128_deep()? } else { quick })
     }
 
     /// Returns the recipe for samples with another mean squared norm: the rates of the layer that
     /// sees them are in inverse proportion to it, its first weights to its root.
+    ///
+    /// It takes any number, and [`Recipe::check`] refuses a recipe for a norm outside 1 to 1e9.
     #[must_use]
     pub fn for_squared_norm(mut self, squared_norm: f64) -> Self {
         let ratio = self.squared_norm() / squared_norm;
         match &mut self {
-            Self::Head(recipe) => recipe.learning_rate *= ratio,
+            Self::Head(recipe) => {
+                recipe.squared_norm = squared_norm;
+                recipe.learning_rate *= ratio;
+            }
             Self::Deep(recipe) => {
                 recipe.squared_norm = squared_norm;
                 if let Some(first) = recipe.training.first_mut() {
@@ -161,6 +173,8 @@ impl Recipe {
     }
 
     /// Returns the recipe with all learning rates multiplied by a factor.
+    ///
+    /// It takes any number, and [`Recipe::check`] refuses rates that are not in their ranges.
     #[must_use]
     pub fn with_rates_times(mut self, factor: f64) -> Self {
         match &mut self {
@@ -202,8 +216,8 @@ impl Recipe {
     /// Checks the values, for a parameter set.
     ///
     /// # Errors
-    /// [`Error::Recipe`] names the first field at fault, [`Error::Network`] the layer; [`Error::Core`] if the set
-    /// cannot promote, which a network needs.
+    /// [`Error::Recipe`] names the first field at fault, [`Error::Network`] the layer;
+    /// [`Error::Core`] if the set cannot promote, which a network needs.
     pub fn check(&self, params: &Params) -> Result<()> {
         match self {
             Self::Head(recipe) => {
@@ -271,7 +285,7 @@ impl Recipe {
     #[must_use]
     pub fn squared_norm(&self) -> f64 {
         match self {
-            Self::Head(_) => crate::deep_recipe::squared_norm(),
+            Self::Head(recipe) => recipe.squared_norm,
             Self::Deep(recipe) => recipe.squared_norm,
         }
     }
@@ -284,7 +298,8 @@ impl Recipe {
         }
     }
 
-    /// Returns log2 of the torus fraction by which labels are encrypted, plus for yes and minus for no.
+    /// Returns log2 of the torus fraction by which labels are encrypted, plus for yes and minus for
+    /// no.
     #[must_use]
     pub fn label_log2(&self) -> i32 {
         match self {
@@ -293,14 +308,17 @@ impl Recipe {
         }
     }
 
-    /// Returns the numbers of rows and of values of a model, between two steps or after `part` parts
-    /// of one.
+    /// Returns the numbers of rows and of values of a model, between two steps or after `part`
+    /// parts of one.
     ///
     /// # Errors
     /// [`Error::Recipe`], [`Error::Network`].
     pub fn sizes(&self, params: &Params, part: usize) -> Result<(usize, usize)> {
         match self {
-            Self::Head(recipe) => Ok((recipe.classes, 0)),
+            Self::Head(recipe) => {
+                self.check(params)?;
+                Ok((recipe.classes, 0))
+            }
             Self::Deep(recipe) => recipe.sizes(params, part),
         }
     }

@@ -14,7 +14,8 @@ pub struct Report {
     pub parameter_set: String,
     /// Seconds of training of all parts.
     pub wall_seconds: f64,
-    /// Wall time over `lookups * raw / threads`: 1 means that nothing but lookups costs time.
+    /// Wall time over `lookups * raw / threads`: 1 means that nothing but lookups costs time. It is
+    /// 0 if nothing was measured.
     pub efficiency: f64,
     /// Threads of the last part.
     pub threads: usize,
@@ -28,7 +29,7 @@ impl Report {
         let ideal =
             parts.iter().map(|p| p.lookups as f64 * p.raw_seconds / p.threads as f64).sum::<f64>();
         let threads = parts.last().map_or(0, |p| p.threads);
-        let efficiency = wall_seconds / ideal;
+        let efficiency = if ideal > 0.0 { wall_seconds / ideal } else { 0.0 };
         Self { state: state.clone(), parameter_set, wall_seconds, efficiency, threads }
     }
 }

@@ -22,6 +22,33 @@ pub(crate) fn polynomial(op: &'static str, row: ArrayView1<'_, i8>, n: usize) ->
     Ok(m)
 }
 
+/// Refuses samples whose features are not those of a recipe. An encoder fills the polynomial with
+/// zeros behind them.
+pub(crate) fn check_features(
+    op: &'static str,
+    recipe: &Recipe,
+    n: usize,
+    x: ArrayView2<'_, i8>,
+) -> Result<()> {
+    let inputs = recipe.inputs(n);
+    let least = match recipe {
+        // A recipe that does not say how many takes any number.
+        Recipe::Head(recipe) => recipe.inputs.unwrap_or(0),
+        Recipe::Deep(_) => inputs,
+    };
+    let beyond = || x.columns().into_iter().skip(inputs).flatten().any(|&x| x != 0);
+    if (least..=n).contains(&x.ncols()) && !beyond() {
+        return Ok(());
+    }
+    let (what, got) = ("the number of features", x.ncols());
+    Err(Error::Data {
+        op,
+        what,
+        got,
+        expected: format!("the recipe's {inputs}, or zeros behind these"),
+    })
+}
+
 impl<'a> Samples<'a> {
     /// Checks samples and labels; `n` is the number of coefficients of a polynomial.
     pub(crate) fn new(
@@ -42,17 +69,7 @@ impl<'a> Samples<'a> {
                 format!("{}, one a sample", x.nrows()),
             );
         }
-        let inputs = recipe.inputs(n);
-        // An encoder fills the polynomial with zeros behind the features.
-        let spare =
-            |x: ArrayView2<'_, i8>| x.columns().into_iter().skip(inputs).flatten().any(|&x| x != 0);
-        if x.ncols() > n
-            || x.ncols() < inputs.min(n) && !matches!(recipe, Recipe::Head(_))
-            || spare(x)
-        {
-            let expected = format!("the recipe's {inputs}, or zeros behind these");
-            return fail("the number of features", x.ncols(), expected);
-        }
+        check_features(op, recipe, n, x)?;
         let classes = recipe.classes();
         match labels.iter().position(|&label| label as usize >= classes) {
             Some(index) => Err(Error::Label { op, index, classes }),
@@ -71,9 +88,10 @@ impl<'a> Samples<'a> {
             let (what, expected) = ("the number of samples of a mini-batch", "at least 1".into());
             return Err(Error::Data { op, what, got: 0, expected });
         }
-        if copies > 1 && !self.len().is_multiple_of(copies * batch) {
+        let whole = copies.checked_mul(batch);
+        if copies > 1 && !whole.is_some_and(|whole| self.len().is_multiple_of(whole)) {
             let expected = format!(
-                "a multiple of {copies} times {batch}: every copy of the images has whole mini-batches"
+                "a multiple of {copies} times {batch}: copies of the images have whole mini-batches"
             );
             return Err(Error::Data {
                 op,

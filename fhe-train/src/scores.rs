@@ -6,6 +6,7 @@ use fhe_core::store::{Message, Opened};
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
+use crate::head_recipe::MOST_CLASSES;
 use crate::{Error, Result};
 
 /// The encrypted scores of samples, a value a class, sample after sample: what a server answers.
@@ -91,9 +92,9 @@ impl Message for EncryptedScores {
         self.values.to_le_bytes()
     }
 
-    fn max_payload(_params: &Params) -> u64 {
-        // A million values of a thousand samples and classes.
-        1 << 34
+    fn max_payload(params: &Params) -> u64 {
+        // A million values: those of a thousand samples and a thousand classes.
+        (1 << 20) * 8 * (params.row_size as u64 + 1)
     }
 
     fn parse(from: Opened) -> fhe_core::Result<Self> {
@@ -101,8 +102,10 @@ impl Message for EncryptedScores {
             .map_err(|_| from.corrupt("meta", "it is no shape of scores"))?;
         let values = Values::from_le_bytes(from.params.row_size, &from.payload)
             .ok_or_else(|| from.corrupt("payload", "it is no list of values"))?;
-        let whole = shape.classes > 0 && values.len().is_multiple_of(shape.classes);
-        if !(whole && shape.unit.is_finite() && shape.unit > 0.0) {
+        let is_whole = |classes| !values.is_empty() && values.len().is_multiple_of(classes);
+        let fits = (1..=MOST_CLASSES).contains(&shape.classes) && is_whole(shape.classes);
+        // A logit of one is less than half the torus.
+        if !(fits && shape.unit > 0.0 && shape.unit < 0.5) {
             return Err(from.corrupt("meta", "the shape does not fit the payload"));
         }
         Ok(Self { params: from.params, key_id: from.header.key_id, values, shape })

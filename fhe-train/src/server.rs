@@ -21,6 +21,33 @@ use crate::{
 ///     fhe_train::Server::new(key)
 /// }
 /// ```
+///
+/// # Examples
+/// ```
+/// use std::ops::ControlFlow;
+///
+/// use fhe_core::Params;
+/// use fhe_train::{Client, Recipe, Server};
+/// use ndarray::array;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let at = |name: &str| folder.path().join(name);
+/// // A client with a parameter set without any security, so that the example is quick.
+/// let client = Client::new(&Params::toy_insecure()?);
+/// client.write_evaluation_keys(std::fs::File::create(at("keys"))?)?;
+/// let (x, recipe) = (array![[7_i8, 0, 7], [0, 7, 7]], Recipe::linear(3, 2));
+/// client.encrypt(x.view(), &[0, 1], &recipe, 2, &at("data"))?;
+///
+/// let server = Server::open(&at("keys"))?;
+/// let go_on = |_| ControlFlow::Continue(());
+/// let model = server.train(&at("run"), &at("data"), &recipe, go_on)?.ok_or("stopped")?;
+/// assert_eq!((model.state.images, model.state.lookups), (2, 4));
+/// let scores = server.score(&model, &client.query(x.view())?)?;
+/// assert_eq!((scores.samples(), scores.classes()), (2, 2));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Server {
     engine: Cpu,
@@ -87,9 +114,11 @@ impl Server {
     /// About two seconds, to measure one move of each kind.
     ///
     /// # Errors
-    /// [`crate::Error::Recipe`], [`crate::Error::Network`].
+    /// [`crate::Error::Recipe`] if the data set was not encrypted for such a recipe, or the recipe
+    /// does not pass its check; [`crate::Error::Network`].
     pub fn price(&self, dataset: &Dataset, recipe: &Recipe) -> Result<Quote> {
         let shape = dataset.shape();
+        recipe.fits(shape)?;
         let source = ShapeSource {
             samples: shape.samples / shape.copies.max(1),
             batch: shape.batch,
@@ -104,8 +133,9 @@ impl Server {
 
     /// Trains in a folder, with checkpoints; a training that was interrupted goes on there.
     ///
-    /// `watch` is called after every mini-batch. If it breaks, the training writes a checkpoint and
-    /// returns `None`; the same call goes on later.
+    /// `watch` is called after every part of a mini-batch: see [`Trainer::run`]. If it breaks, the
+    /// training writes a checkpoint and returns `None`; the same call goes on later. After the last
+    /// step there is nothing left to break off, and the model is returned.
     ///
     /// # Errors
     /// [`crate::Error::Resume`] if the folder has a checkpoint of another training; those of the

@@ -3,15 +3,19 @@
 use fhe_core::engine::clear;
 use fhe_core::engine::meter::{Metered, MeteredSelectors};
 use fhe_core::{Clear, Engine, Meter, Params};
-
 use ndarray::ArrayView2;
 
+use crate::head_recipe::MOST_CLASSES;
 use crate::samples::Samples;
-use crate::{OneVsAll, Recipe, Result};
+use crate::squared_norm;
+use crate::{Error, OneVsAll, Recipe, Result};
+
+/// Largest number of samples whose training is priced.
+const MOST_SAMPLES: usize = 1 << 24;
 
 /// Where mini-batches come from: selectors of the features, and a label value for each class.
 pub trait Source<E: Engine> {
-    /// Returns the number of mini-batches of one pass.
+    /// Returns the number of mini-batches of one pass; 0 if there is no sample.
     fn batches(&self) -> usize;
 
     /// Returns the number of samples of a mini-batch; the last one may have fewer.
@@ -20,11 +24,27 @@ pub trait Source<E: Engine> {
     /// Returns the mini-batch of a step, from 0 on; after the last one comes the first one.
     ///
     /// # Errors
-    /// Those of the data.
+    /// Those of the data; [`Error::Data`] if there is no sample.
     fn batch(&self, engine: &E, step: usize) -> Result<(E::Selectors, E::Values)>;
 }
 
+/// Refuses a source that has no mini-batches, or a mini-batch that is empty or too large.
+pub(crate) fn check_batch<E: Engine>(source: &impl Source<E>, samples: usize) -> Result<()> {
+    let fail = |what, got, expected| Err(Error::Data { op: "training", what, got, expected });
+    let most = source.batch_size();
+    if source.batches() == 0 {
+        return fail("the number of mini-batches", 0, "at least 1".into());
+    }
+    if !(1..=most).contains(&samples) {
+        let what = "the number of samples of a mini-batch";
+        return fail(what, samples, format!("1 to {most}"));
+    }
+    Ok(())
+}
+
 /// Features and labels in the clear, for the twin.
+///
+/// One that is made by hand is checked when a mini-batch is taken.
 #[derive(Clone, Debug)]
 pub struct ClearSource {
     /// Samples of a mini-batch.
@@ -46,13 +66,15 @@ impl ClearSource {
     /// all images and then all mirror images.
     ///
     /// # Errors
-    /// [`crate::Error::Data`] and [`crate::Error::Label`] if they do not fit the recipe.
+    /// [`Error::Data`] and [`Error::Label`] if they do not fit the recipe; those of
+    /// [`Recipe::check`].
     pub fn new(
         params: &Params,
         recipe: &Recipe,
         (x, labels): (ArrayView2<'_, i8>, &[u32]),
         batch: usize,
     ) -> Result<Self> {
+        recipe.check(params)?;
         let data = Samples::new("ClearSource::new", recipe, params.row_size, x, labels)?;
         data.check_batches(recipe, batch)?;
         Ok(Self {
@@ -65,16 +87,39 @@ impl ClearSource {
         })
     }
 
-    /// Returns the label values of one sample, a class each.
+    /// Returns the label values of one sample, a class each. A label that is no class is none of
+    /// them.
     #[must_use]
     pub fn label_values(label: u32, classes: usize, log2: i32) -> Vec<u64> {
         (0..classes).map(|k| OneVsAll::label(k == label as usize, log2)).collect()
+    }
+
+    fn check(&self) -> Result<()> {
+        let op = "ClearSource";
+        let fail = |what, got, expected| Err(Error::Data { op, what, got, expected });
+        let samples = self.features.len();
+        if self.batch == 0 {
+            return fail("the number of samples of a mini-batch", 0, "at least 1".into());
+        }
+        if samples == 0 {
+            return fail("the number of samples", 0, "at least 1".into());
+        }
+        if self.labels.len() != samples {
+            let expected = format!("{samples}, one a sample");
+            return fail("the number of labels", self.labels.len(), expected);
+        }
+        let whole = self.copies.checked_mul(self.batch);
+        if self.copies != 1 && !whole.is_some_and(|w| w > 0 && samples.is_multiple_of(w)) {
+            let expected = format!("copies with whole mini-batches of the {samples} samples");
+            return fail("the number of copies", self.copies, expected);
+        }
+        Ok(())
     }
 }
 
 impl Source<Clear> for ClearSource {
     fn batches(&self) -> usize {
-        self.features.len().div_ceil(self.batch) / self.copies
+        self.features.len().div_ceil(self.batch.max(1)) / self.copies.max(1)
     }
 
     fn batch_size(&self) -> usize {
@@ -82,8 +127,13 @@ impl Source<Clear> for ClearSource {
     }
 
     fn batch(&self, engine: &Clear, step: usize) -> Result<(clear::Selectors, Vec<u64>)> {
-        let index = step % self.features.len().div_ceil(self.batch);
-        let range = index * self.batch..((index + 1) * self.batch).min(self.features.len());
+        self.check()?;
+        let first = step % self.features.len().div_ceil(self.batch) * self.batch;
+        let range = first..first.saturating_add(self.batch).min(self.features.len());
+        let (op, classes) = ("ClearSource", self.classes);
+        if let Some(i) = range.clone().find(|&i| self.labels[i] as usize >= classes) {
+            return Err(Error::Label { op, index: i, classes });
+        }
         let labels = self.labels[range.clone()]
             .iter()
             .flat_map(|&label| Self::label_values(label, self.classes, self.label_log2))
@@ -105,9 +155,32 @@ pub struct ShapeSource {
     pub squared_norm: f64,
 }
 
+impl ShapeSource {
+    /// Refuses numbers that no data set has.
+    pub(crate) fn check(&self) -> Result<()> {
+        let fail = |what, got, expected: String| {
+            Err(Error::Data { op: "ShapeSource", what, got, expected })
+        };
+        if !(1..=MOST_SAMPLES).contains(&self.samples) {
+            return fail("the number of samples", self.samples, format!("1 to {MOST_SAMPLES}"));
+        }
+        if self.batch == 0 {
+            return fail("the number of samples of a mini-batch", 0, "at least 1".into());
+        }
+        if !(1..=MOST_CLASSES).contains(&self.classes) {
+            return fail("the number of classes", self.classes, format!("1 to {MOST_CLASSES}"));
+        }
+        if !squared_norm::RANGE.contains(&self.squared_norm) {
+            let (what, got) = ("the squared norm, rounded down", self.squared_norm as usize);
+            return fail(what, got, "1 to 1e9".into());
+        }
+        Ok(())
+    }
+}
+
 impl Source<Meter> for ShapeSource {
     fn batches(&self) -> usize {
-        self.samples.div_ceil(self.batch)
+        self.samples.div_ceil(self.batch.max(1))
     }
 
     fn batch_size(&self) -> usize {
@@ -115,6 +188,7 @@ impl Source<Meter> for ShapeSource {
     }
 
     fn batch(&self, engine: &Meter, step: usize) -> Result<(MeteredSelectors, Metered)> {
+        self.check()?;
         let index = step % Source::<Meter>::batches(self);
         let len = self.batch.min(self.samples - index * self.batch);
         let x = engine.fresh_selectors(len, self.squared_norm);
@@ -124,7 +198,7 @@ impl Source<Meter> for ShapeSource {
 
 impl Source<fhe_core::Cpu> for fhe_core::store::Dataset {
     fn batches(&self) -> usize {
-        self.batches() / self.shape().copies
+        self.batches() / self.shape().copies.max(1)
     }
 
     fn batch_size(&self) -> usize {

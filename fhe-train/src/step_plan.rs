@@ -62,7 +62,8 @@ impl<'a> StepPlan<'a> {
     fn schedule(&self, part: usize) -> f64 {
         let recipe = self.plan.recipe();
         let per_batch = self.data.batch.div_ceil(recipe.sub_batch);
-        let parts = self.data.batches * recipe.passes * per_batch;
+        let steps = self.data.batches.saturating_mul(recipe.passes);
+        let parts = steps.saturating_mul(per_batch);
         recipe.schedule(self.step.saturating_mul(per_batch).saturating_add(part), parts)
     }
 

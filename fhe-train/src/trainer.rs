@@ -17,11 +17,11 @@ use crate::{
 pub struct TrainerOptions {
     /// Time between checkpoints.
     pub checkpoint_every: Duration,
-    /// Number of checkpoints kept along the way, for a learning curve.
+    /// Number of checkpoints kept along the way, for a learning curve; none of 0.
     pub snapshots: usize,
     /// Stop after so many steps of this stretch; the run can be resumed.
     pub stop_after: Option<usize>,
-    /// Lookups of each thread in one measurement of the raw cost.
+    /// Lookups of each thread in one measurement of the raw cost, at least 1.
     pub raw_lookups: usize,
 }
 
@@ -48,6 +48,39 @@ pub struct Event {
 }
 
 /// A run in a folder: `model.ckpt` is the latest checkpoint, `snapshots/` the curve.
+///
+/// # Examples
+/// ```
+/// use std::ops::ControlFlow;
+///
+/// use fhe_core::Params;
+/// use fhe_train::{Client, Recipe, Server, Trainer, TrainerOptions};
+/// use ndarray::array;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let at = |name: &str| folder.path().join(name);
+/// // A client with a parameter set without any security, so that the example is quick.
+/// let client = Client::new(&Params::toy_insecure()?);
+/// let (x, recipe) = (array![[7_i8, 0, 7], [0, 7, 7], [5, 1, 7], [2, 6, 7]], Recipe::linear(3, 2));
+/// client.encrypt(x.view(), &[0, 1, 0, 1], &recipe, 2, &at("data"))?;
+///
+/// let server = Server::from_keys(&client.key().evaluation_keys());
+/// let data = server.dataset(&at("data"))?;
+/// let open = |stop_after| {
+///     let options = TrainerOptions { stop_after, raw_lookups: 1, ..TrainerOptions::default() };
+///     Trainer::open(&at("run"), server.engine(), &data, &recipe, options)
+/// };
+/// // One of two steps, and later the other: it goes on from the checkpoint in the folder.
+/// let go_on = |_| ControlFlow::Continue(());
+/// assert!(open(Some(1))?.run(go_on)?.is_none());
+/// let trainer = open(None)?;
+/// assert_eq!(trainer.state().step, 1);
+/// let report = trainer.run(go_on)?.ok_or("stopped")?;
+/// assert_eq!((report.state.step, report.state.parts.len()), (2, 2));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Trainer<'a> {
     engine: &'a Cpu,
@@ -68,8 +101,9 @@ impl<'a> Trainer<'a> {
     /// Opens a run, and resumes it if there is a checkpoint.
     ///
     /// # Errors
-    /// [`fhe_core::Error::Locked`], [`Error::Resume`] if the checkpoint belongs to another recipe or
-    /// data set, [`Error::Recipe`], [`Error::Io`] and those of the files.
+    /// [`fhe_core::Error::Locked`]; [`Error::Resume`] if the checkpoint belongs to another recipe
+    /// or data set; [`Error::Recipe`]; [`Error::Io`] if the folder cannot be made; those of the
+    /// files.
     pub fn open(
         folder: &Path,
         engine: &'a Cpu,
@@ -135,8 +169,8 @@ impl<'a> Trainer<'a> {
     /// Trains to the end, or to `stop_after`, and returns the report; `None` if stopped before.
     ///
     /// `progress` is called after each part of a step: after each sub-batch of a network, and after
-    /// each mini-batch of a linear classifier. Where it breaks, the training writes a checkpoint and
-    /// stops; inside a step if need be.
+    /// each mini-batch of a linear classifier. Where it breaks, the training writes a checkpoint
+    /// and stops, inside a step if need be.
     ///
     /// # Errors
     /// Those of the files and the data.
@@ -147,7 +181,10 @@ impl<'a> Trainer<'a> {
         let steps = self.state.steps;
         let first = self.state.step;
         let last = self.options.stop_after.map_or(steps, |s| steps.min(first.saturating_add(s)));
-        let snapshot_every = steps.div_ceil(self.options.snapshots.max(1)).max(1);
+        let snapshot_every = match self.options.snapshots {
+            0 => None,
+            snapshots => Some(steps.div_ceil(snapshots).max(1)),
+        };
         let mut stretch = Stretch {
             from_step: first,
             to_step: first,
@@ -174,10 +211,14 @@ impl<'a> Trainer<'a> {
             stopped = progress(Event { step, steps, part, lookups, seconds }).is_break();
 
             let whole = part == 0;
-            let snapshot = whole && (step % snapshot_every == 0 || step == steps);
+            let is_kept = |every: usize| step.is_multiple_of(every) || step == steps;
+            let snapshot = whole && snapshot_every.is_some_and(is_kept);
             let due = since_checkpoint >= self.options.checkpoint_every;
-            if snapshot || stopped || step == last || due {
+            let measured = stopped || step == last || due;
+            if measured {
                 self.measure(&mut stretch);
+            }
+            if snapshot || measured {
                 let start = Instant::now();
                 self.checkpoint(&stretch, snapshot)?;
                 stretch.wall_seconds += start.elapsed().as_secs_f64();

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::metrics::share_right;
 use crate::samples::Samples;
+use crate::squared_norm;
 use crate::{ClearModel, DeepRecipe, Error, FastTwin, Recipe, Result};
 
 /// Factors by which rates are multiplied, one trial each.
@@ -72,19 +73,23 @@ impl std::fmt::Display for RateWarning {
 /// Fits a recipe's rates to samples: first to their squared norm, then by trials.
 ///
 /// A clear twin of the training, with the predicted noise, is trained on four fifths of the samples
-/// for each of seven factors from 1/8 to 8, and tested on the last fifth. The factor that classifies
-/// most rightly wins; of equal ones, that nearest to 1.
+/// for each of seven factors from 1/8 to 8, and tested on the last fifth. Samples are drawn by a
+/// public seed. The factor with the most right classes wins; of equal ones, that nearest to 1.
 ///
 /// The samples never leave the client. The recipe does, and with it the rates that were found: the
 /// server sees which factor won, and the mean squared norm.
+///
+/// Of a recipe with mirror images, `x` has all images and then all mirror images, as
+/// [`crate::Client::encrypt`] takes them. The twins see the images alone, so that no mirror image
+/// of a held-out sample is trained on.
 ///
 /// # Cost
 /// Seven trainings in the clear: seconds for a linear classifier of some thousand samples, a minute
 /// for a network.
 ///
 /// # Errors
-/// [`Error::Data`] if there are fewer than ten samples, or they do not fit the recipe;
-/// [`Error::Label`], [`Error::Recipe`], [`Error::Network`].
+/// [`Error::Data`] if there are fewer than ten samples, if they do not fit the recipe or are nearly
+/// all zero; [`Error::Label`], [`Error::Recipe`], [`Error::Network`].
 ///
 /// # Examples
 /// ```
@@ -112,8 +117,14 @@ pub fn tune(
 ) -> Result<(Recipe, TwinReport)> {
     let params = recipe.params()?;
     let data = Samples::new("tune", recipe, params.row_size, x, labels)?;
+    data.check_batches(recipe, batch)?;
     let squared_norm = data.squared_norm();
-    let recipe = recipe.clone().for_squared_norm(squared_norm.max(1.0));
+    if !squared_norm::RANGE.contains(&squared_norm) {
+        let (op, what) = ("tune", "the mean squared norm, rounded down");
+        let (got, expected) = (squared_norm as usize, "1 to 1e9".into());
+        return Err(Error::Data { op, what, got, expected });
+    }
+    let recipe = recipe.clone().for_squared_norm(squared_norm);
     let split = Split::new(&recipe, &data, usize::MAX)?;
     let trials = trials(&params, &recipe, &split, batch, &FACTORS)?;
     let Some(best) = best(&trials) else { return Err(no_rate(&recipe)) };
@@ -130,25 +141,39 @@ pub fn tune(
 /// Compares a recipe's rates with an eighth of them and with eight times them on at most 2,000
 /// samples, as [`tune`] does; warns if one of those is clearly better.
 ///
-/// Clearly is by more than two standard deviations of the difference, as if trials were independent.
+/// Clearly is by more than one in a hundred, and by more than two standard deviations of the
+/// difference as if trials were independent.
 ///
 /// # Errors
-/// As [`tune`].
+/// As [`tune`]; also if the recipe does not pass its check for the parameter set.
 pub fn check_rates(
     params: &Params,
     recipe: &Recipe,
     (x, labels): (ArrayView2<'_, i8>, &[u32]),
     batch: usize,
 ) -> Result<Option<RateWarning>> {
+    recipe.check(params)?;
     let data = Samples::new("check_rates", recipe, params.row_size, x, labels)?;
+    data.check_batches(recipe, batch)?;
     let split = Split::new(recipe, &data, CHECKED_SAMPLES)?;
     let trials = trials(params, recipe, &split, batch, &CHECKED)?;
     let given = trials.iter().find(|trial| trial.factor == 1.0);
     let (Some(given), Some(better)) = (given, best(&trials)) else { return Ok(None) };
-    let variance = |p: f64| p * (1.0 - p) / split.test.1.len() as f64;
-    let deviation = (variance(given.accuracy) + variance(better.accuracy)).sqrt();
-    let clearly = better.accuracy - given.accuracy > (2.0 * deviation).max(0.01);
+    let clearly = is_clearly_better(better.accuracy, given.accuracy, split.test.1.len());
     Ok(clearly.then_some(RateWarning { accuracy: given.accuracy, better }))
+}
+
+/// Returns whether one share of so many samples is above another by more than chance.
+///
+/// With one success and one failure more in each, so that shares of few samples, or of none or all,
+/// do not pass for certain: Agresti and Caffo, "Simple and effective confidence intervals for
+/// proportions", The American Statistician, 2000.
+fn is_clearly_better(better: f64, given: f64, samples: usize) -> bool {
+    let count = samples as f64 + 2.0;
+    let share = |accuracy: f64| (accuracy * samples as f64 + 1.0) / count;
+    let variance = |accuracy: f64| share(accuracy) * (1.0 - share(accuracy)) / count;
+    let deviation = (variance(better) + variance(given)).sqrt();
+    better - given > 0.01 && share(better) - share(given) > 2.0 * deviation
 }
 
 fn no_rate(recipe: &Recipe) -> Error {
@@ -205,7 +230,7 @@ fn trials(
     let mut trials = Vec::new();
     for &factor in factors {
         let recipe = recipe.clone().with_rates_times(factor);
-        if factor != 1.0 && recipe.check(params).is_err() {
+        if recipe.check(params).is_err() {
             continue;
         }
         let predicted = predict(params, &recipe, split, batch)?;
@@ -228,5 +253,62 @@ fn predict(params: &Params, recipe: &Recipe, split: &Split, batch: usize) -> Res
             let test = &split.test.0.as_standard_layout();
             twin.classify(&test.outer_iter().filter_map(|row| row.to_slice()).collect::<Vec<_>>())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_equal_trials_the_one_nearest_to_the_given_rates_wins() {
+        let of = |trials: &[(f64, f64)]| {
+            let trials: Vec<Trial> =
+                trials.iter().map(|&(factor, accuracy)| Trial { factor, accuracy }).collect();
+            best(&trials).map(|trial| trial.factor)
+        };
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[(0.5, 0.8), (1.0, 0.7), (2.0, 0.9)]), Some(2.0));
+        assert_eq!(of(&[(0.125, 0.9), (0.5, 0.9), (1.0, 0.7), (8.0, 0.9)]), Some(0.5));
+        assert_eq!(of(&[(0.5, 0.9), (1.0, 0.9), (2.0, 0.9)]), Some(1.0));
+    }
+
+    #[test]
+    fn better_by_chance_is_not_clearly_better() {
+        let cases = [
+            // All of two samples, and none of them.
+            (1.0, 0.0, 2, false),
+            (1.0, 0.0, 10, true),
+            (0.91, 0.90, 100_000, false),
+            (0.92, 0.90, 100_000, true),
+            (0.92, 0.90, 400, false),
+            (0.80, 0.90, 400, false),
+            (0.50, 0.50, 0, false),
+        ];
+        for (better, given, samples, clearly) in cases {
+            assert_eq!(is_clearly_better(better, given, samples), clearly, "{better} {given}");
+        }
+    }
+
+    #[test]
+    fn a_split_holds_no_mirror_image_and_no_sample_twice() {
+        let Recipe::Deep(recipe) = Recipe::mlp(2, &[2], 2).with_passes(2) else { return };
+        let recipe = Recipe::Deep(DeepRecipe { mirrored: true, ..recipe });
+        // Twenty images, numbered, then their mirror images.
+        let x = ndarray::Array2::from_shape_fn((40, 2), |(i, j)| match j {
+            0 => (i % 20) as i8,
+            _ => (i / 20) as i8,
+        });
+        let labels: Vec<u32> = (0..40).map(|i| i % 2).collect();
+        let data = Samples { x: x.view(), labels: &labels };
+        let split = Split::new(&recipe, &data, usize::MAX).unwrap();
+        assert_eq!((split.train.1.len(), split.test.1.len()), (16, 4));
+        let rows = split.train.0.outer_iter().chain(split.test.0.outer_iter());
+        let mut seen: Vec<(i8, i8)> = rows.map(|row| (row[0], row[1])).collect();
+        seen.sort_unstable();
+        assert_eq!(seen, (0..20).map(|i| (i, 0)).collect::<Vec<_>>());
+        assert!(
+            split.train.0.outer_iter().zip(&split.train.1).all(|(row, y)| row[0] as u32 % 2 == *y)
+        );
     }
 }

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::container::{ChunkReader, Header, corrupt, write_file};
-use super::stream::{STREAM, read_from, write_to};
+use super::container::{ChunkReader, Header, STREAM, corrupt, read_from, write_file, write_to};
 use super::whole::Secrecy;
 use crate::{Error, Params, Result};
 

@@ -9,17 +9,15 @@ mod lock;
 mod message;
 mod query;
 mod stored;
-mod stream;
 mod values;
 mod whole;
 
 #[doc(hidden)]
 pub use ::serde;
-pub use container::{ChunkReader, ChunkWriter, Header, read_file, write_file};
+pub use container::{ChunkReader, ChunkWriter, Header, read_file, read_from, write_file, write_to};
 pub use dataset::{Dataset, DatasetShape, DatasetWriter};
 pub use lock::Lock;
 pub use message::{Message, Opened, deserialize, serialize};
 pub use query::EncryptedQuery;
-pub use stream::{read_from, write_to};
 pub use values::EncryptedValues;
 pub use whole::{Secrecy, write_whole};

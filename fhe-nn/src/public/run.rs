@@ -1,10 +1,83 @@
 //! A network on its way through the layers, on any engine.
 
-use fhe_core::{Engine, to_torus};
+use fhe_core::{Engine, List, to_torus};
 
 use super::config::Pool;
-use super::network::{After, PublicNetwork};
-use super::{Levels, Result, pool};
+use super::network::{After, PublicNetwork, mirror};
+use super::{Levels, PublicError, Result, pool};
+
+impl PublicNetwork {
+    /// Returns the scores of `samples` images, class by class, image after image. Values of an
+    /// image are its integers times [`PublicNetwork::input_unit`], channels of a position together.
+    ///
+    /// # Cost
+    /// A lookup for each pre-activation with an activation, and one for each maximum; twice that
+    /// with mirror images.
+    ///
+    /// # Errors
+    /// [`PublicError::Images`] if there are not as many values as the images have.
+    /// [`PublicError::Network`] if the engine's parameter set has another number of slots than the
+    /// network was made for.
+    pub fn forward<E: Engine>(
+        &self,
+        engine: &E,
+        images: &E::Values,
+        samples: usize,
+    ) -> Result<E::Values> {
+        self.forward_watched(engine, images, samples, |_| ())
+    }
+
+    /// [`PublicNetwork::forward`] for those who watch its progress: calls `done(i)` after layer i,
+    /// in each of the [`PublicNetworkConfig::passes`].
+    ///
+    /// # Cost
+    /// That of [`PublicNetwork::forward`].
+    ///
+    /// # Errors
+    /// Those of [`PublicNetwork::forward`].
+    pub fn forward_watched<E: Engine>(
+        &self,
+        engine: &E,
+        images: &E::Values,
+        samples: usize,
+        done: impl Fn(usize),
+    ) -> Result<E::Values> {
+        self.check_slots(engine.params())?;
+        let (got, len) = (images.len(), self.config().input.len());
+        if Some(got) != samples.checked_mul(len) {
+            let expected = format!("{len} for each of {samples} images");
+            return Err(PublicError::images("number of values", got, expected));
+        }
+        let mut scores = self.scores(engine, images, samples, &done)?;
+        if self.config().mirrored {
+            let mirror = mirror(self.config().input);
+            let of_image = |s: usize| mirror.iter().map(move |i| s * len + i);
+            let images = engine.take(images, (0..samples).flat_map(of_image))?;
+            let more = self.scores(engine, &images, samples, &done)?;
+            engine.add_scaled_values(&mut scores, &more, 1)?;
+        }
+        Ok(scores)
+    }
+
+    fn scores<E: Engine>(
+        &self,
+        engine: &E,
+        images: &E::Values,
+        samples: usize,
+        done: &impl Fn(usize),
+    ) -> Result<E::Values> {
+        let mut run = Run { network: self, engine, samples, kept: Vec::new() };
+        let first = run.pre_activations(0, images)?;
+        let mut x = run.activate(0, first)?;
+        done(0);
+        for i in 1..self.layers.len() {
+            let s = run.pre_activations(i, &x)?;
+            x = run.activate(i, s)?;
+            done(i);
+        }
+        Ok(x)
+    }
+}
 
 /// A network on its way through the layers.
 pub(super) struct Run<'a, E: Engine> {

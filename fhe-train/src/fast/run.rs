@@ -14,8 +14,8 @@ impl FastTwin {
     /// `done` is called after every step with what it did.
     ///
     /// # Errors
-    /// [`crate::Error::Data`] and [`crate::Error::Label`] if the samples do not fit the recipe; those
-    /// of [`FastTwin::new`] and of `done`.
+    /// [`crate::Error::Data`] and [`crate::Error::Label`] if the samples do not fit the recipe;
+    /// those of [`FastTwin::new`] and of `done`.
     pub fn run(
         params: &Params,
         recipe: &DeepRecipe,
@@ -25,6 +25,7 @@ impl FastTwin {
         mut done: impl FnMut(&Self, Work) -> Result<()>,
     ) -> Result<Self> {
         let whole = Recipe::Deep(recipe.clone());
+        whole.check(params)?;
         let data = Samples::new("FastTwin::run", &whole, params.row_size, x, labels)?;
         data.check_batches(&whole, batch)?;
         let (count, copies) = (data.len(), whole.copies());

@@ -3,6 +3,8 @@
 use fhe_nn::NetworkPlan;
 
 use super::TrainingPlan;
+use crate::head_recipe::MOST_CLASSES;
+use crate::squared_norm;
 use crate::{Binary, DeepRecipe, Error, LayerTraining, Result};
 
 fn fail<T>(field: &'static str, got: impl ToString, rule: &'static str) -> Result<T> {
@@ -21,8 +23,8 @@ pub(super) fn recipe(recipe: &DeepRecipe) -> Result<()> {
     if !(1..=4096).contains(&recipe.sub_batch) {
         return fail("first_batch", recipe.sub_batch, "expected 1 to 4096");
     }
-    if !(1.0..=1e9).contains(&recipe.squared_norm) {
-        return fail("squared_norm", recipe.squared_norm, "expected 1 to 1e9");
+    if !squared_norm::RANGE.contains(&recipe.squared_norm) {
+        return fail("squared_norm", recipe.squared_norm, squared_norm::RULE);
     }
     if !(0.0..=1.0).contains(&recipe.least_rate) {
         return fail("least_rate", recipe.least_rate, "expected 0 to 1");
@@ -48,6 +50,10 @@ pub(super) fn network(network: &NetworkPlan) -> Result<()> {
     }
     if last.is_some_and(|g| g.output.area() != 1) {
         return fail("network", "a map of scores", "expected one score a class");
+    }
+    let classes = last.map_or(0, |g| g.output.channels);
+    if !(2..=MOST_CLASSES).contains(&classes) {
+        return fail("classes", classes, "expected 2 to 1000");
     }
     Ok(())
 }

@@ -3,13 +3,13 @@
 use std::io::{Read, Write};
 use std::path::Path;
 
-use super::container::{Header, SUM, checksum, corrupt};
+use super::header::{Header, SUM, checksum, corrupt};
 use crate::{Error, Result};
 
 /// What errors call a container that has no file.
-pub(super) const STREAM: &str = "<stream>";
+pub(in crate::store) const STREAM: &str = "<stream>";
 
-/// Writes a whole payload as a container: the very bytes that [`super::write_file`] puts into a
+/// Writes a whole payload as a container: the very bytes that [`crate::store::write_file`] puts into a
 /// file.
 ///
 /// # Errors

@@ -10,7 +10,7 @@ pub(crate) const KEY_CHUNK: usize = 64;
 
 /// Ciphertexts as they are stored: the masks as a public seed, the bodies in full.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SeededRows {
+pub(crate) struct SeededRows {
     pub(crate) seed: u128,
     pub(crate) bodies: Vec<u64>,
 }

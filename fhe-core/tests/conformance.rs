@@ -664,7 +664,8 @@ fn empty_lists_go_through_every_move() {
     let mut b = Case::new(&Params::toy_insecure().unwrap());
     let m = b.integers(1, 1);
     run(&b.cpu, &b.selectors(&m));
-    run(&b.cpu, &b.selectors(&[]));
+    let none = b.cpu.promote(&b.cpu.public_values(&[]), 3, &[]).unwrap();
+    run(&b.cpu, &none);
     run(&b.clear, &b.clear.selectors(m));
     let meter = Meter::new(b.key.params());
     run(&meter, &meter.fresh_selectors(1, 1.0));

@@ -115,7 +115,7 @@ impl Cpu {
     ///
     /// # Errors
     /// [`Error::Shape`] if a stored list has another length than a selector of this parameter set.
-    pub fn open_selectors(&self, stored: &[SeededRows]) -> Result<Selectors> {
+    pub(crate) fn open_selectors(&self, stored: &[SeededRows]) -> Result<Selectors> {
         let (op, what) = ("open_selectors", "elements of a selector");
         let expected = 2 * self.params.selector.levels as usize * self.params.row_size;
         match stored.iter().map(|stored| stored.bodies.len()).find(|&got| got != expected) {
@@ -126,7 +126,7 @@ impl Cpu {
 
     /// Expands stored values.
     #[must_use]
-    pub fn open_values(&self, stored: &[SeededRows]) -> Values {
+    pub(crate) fn open_values(&self, stored: &[SeededRows]) -> Values {
         let n = self.params.row_size;
         let mut values = Values::new(n, 0);
         values.data.extend(stored.iter().flat_map(|s| s.expand_values(n)));

@@ -27,7 +27,7 @@ use fhe_train::{ClearSource, Deep, DeepRecipe, Provenance, Recipe, ShapeSource};
     version,
     after_help = "\
 Examples:
-  setup --run runs/audit --preset builtin-deep --images 8 --batch 4 --encrypt 4
+  setup --run runs/audit --preset builtin-deep --count 8 --batch 4 --encrypt 4
   audit --run runs/audit --results step.json
 
 Before it: setup, with a preset of a network."

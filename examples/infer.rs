@@ -7,8 +7,9 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use fhe_core::store::{Dataset, EncryptedQuery, Message, Secrecy};
-use fhe_data::{Selection, read_features};
+use fhe_data::Selection;
 use fhe_examples::client::{self, ClientFolder, Labelled};
+use fhe_examples::own_data::read_numbers;
 use fhe_examples::program::{self, Common};
 use fhe_examples::results::{Inference, Results};
 use fhe_examples::server::ServerFolder;
@@ -59,7 +60,7 @@ enum Command {
     /// Client: encrypt an image.
     Encrypt {
         /// A sample of the test set.
-        #[arg(long, default_value_t = 0)]
+        #[arg(long, default_value_t = 0, conflicts_with_all = ["image", "features"])]
         index: usize,
         /// A PNG or JPEG file instead; for MNIST, light ink on a dark ground.
         #[arg(long)]
@@ -68,8 +69,15 @@ enum Command {
         #[arg(long, conflicts_with = "image")]
         features: Option<PathBuf>,
         /// The row of the file of features, from 0.
-        #[arg(long, default_value_t = 0, requires = "features")]
+        #[arg(long, default_value_t = 0, requires = "features", conflicts_with = "image")]
         row: usize,
+        /// The column of a csv file of features that holds labels, and is left out: its name, or
+        /// its number from 1.
+        #[arg(long, value_name = "COLUMN", requires = "features", conflicts_with = "image")]
+        label_column: Option<String>,
+        /// The tensor of a safetensors file of features, if there are several.
+        #[arg(long, value_name = "NAME", requires = "features", conflicts_with = "image")]
+        tensor: Option<String>,
         /// The encrypted sample; default: RUN/server/queries/query.enc.
         #[arg(long)]
         out: Option<PathBuf>,
@@ -92,8 +100,8 @@ enum Command {
     /// Client: decrypt the model and write it as safetensors, for other programs.
     ///
     /// LAYER.weight [outputs, inputs] and LAYER.bias [outputs], F64, in logits per integer of the
-    /// input (hidden layers: pre-activations). The book's page "Exported models" has the numpy lines
-    /// that give the same scores.
+    /// input (hidden layers: pre-activations). The book's page "Exported models" has the numpy
+    /// lines that give the same scores.
     Export {
         /// The file; default: RUN/client/model.safetensors.
         #[arg(long)]
@@ -124,10 +132,15 @@ fn infer(args: &Args) -> Result<()> {
     folders::needs_setup(&needed, run)?;
     match &args.command {
         Command::Decrypt { results } => decrypt(&client, &server, results.as_deref()),
-        Command::Encrypt { index, image, features, row, out } => {
+        Command::Encrypt { index, image, features, row, label_column, tensor, out } => {
             let sample = match (image, features) {
                 (Some(path), _) => Sample::Image(path.clone()),
-                (None, Some(path)) => Sample::Row(path.clone(), *row),
+                (None, Some(path)) => {
+                    let label_column = label_column.as_deref().map(str::parse).transpose()?;
+                    let tensor = tensor.clone();
+                    let selection = Selection { tensor, label_column, header: None };
+                    Sample::Row(path.clone(), *row, selection)
+                }
                 (None, None) => Sample::Test(*index),
             };
             encrypt(&client, &sample, &out.clone().unwrap_or_else(|| server.query()))
@@ -155,7 +168,7 @@ fn decrypt(client: &ClientFolder, server: &ServerFolder, results: Option<&Path>)
     let accuracy = fhe_train::accuracy(&confusion);
     let (step, steps) = (saved.state.step, saved.state.steps);
     let text = format!(
-        "encrypted training, step {step} of {steps}: {accuracy:.4} on {} test images",
+        "encrypted training, step {step} of {steps}: {accuracy:.4} on {} test samples",
         test.labels.len()
     );
     let data = json!({ "accuracy": accuracy, "step": step, "steps": steps });
@@ -415,7 +428,7 @@ enum Sample {
     /// A PNG or JPEG file.
     Image(PathBuf),
     /// A row of a file of features.
-    Row(PathBuf, usize),
+    Row(PathBuf, usize, Selection),
 }
 
 impl Sample {
@@ -429,13 +442,14 @@ impl Sample {
                 sample.to_owned()
             }
             Self::Image(path) => client.load_encoder()?.encode_file(path)?.view().to_owned(),
-            Self::Row(path, row) => {
-                let features = read_features(path, &Selection::default())?.values;
+            Self::Row(path, row, selection) => {
+                let features = read_numbers(path, selection)?.values;
                 if *row >= features.nrows() {
                     bail!("--row {row}: {} has {} rows", path.display(), features.nrows());
                 }
                 let row = features.slice(s![*row..=*row, ..]);
-                client.load_encoder()?.encode_rows(row)?.view().to_owned()
+                let encoded = client.load_encoder()?.encode_rows(row);
+                encoded.with_context(|| path.display().to_string())?.view().to_owned()
             }
         })
     }

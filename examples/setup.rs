@@ -48,15 +48,16 @@ struct Args {
     /// fetched if it is not there.
     #[arg(long, conflicts_with = "own")]
     data: Option<PathBuf>,
-    /// Number of patches of the encoder's dictionary; default: the preset's.
-    #[arg(long)]
+    /// Number of patches of the dictionary that encodes colour images; default: the preset's, or a
+    /// number that suits the images.
+    #[arg(long, conflicts_with_all = ["features", "idx"])]
     dictionary: Option<usize>,
     /// Seed of the built-in images, and of the order of your own samples.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Number of training images of a preset (of built-in ones, also of test images); default: the
     /// preset's.
-    #[arg(long, value_parser = value_parser!(u64).range(2..=1_000_000))]
+    #[arg(long, value_parser = value_parser!(u64).range(2..=1_000_000), conflicts_with = "own")]
     count: Option<u64>,
     #[command(flatten)]
     own: OwnData,
@@ -86,6 +87,9 @@ const OWN_BATCH: usize = 16;
 /// Samples that a training of one's own data sees if there are fewer: by several passes, to 8.
 const OWN_SAMPLES_SEEN: usize = 2000;
 
+/// Fewer samples say nothing about rates.
+const LEAST_TUNED: usize = 10;
+
 /// What the samples are, and what is trained on them.
 struct Job {
     data: RawData,
@@ -106,13 +110,13 @@ impl Job {
         let [count, encrypted, batch] =
             [args.count, args.encrypt, args.batch].map(|count| count.map(|count| count as usize));
         if args.own.is_given() {
-            ensure!(count.is_none(), "--count is for presets: --encrypt takes the first samples");
             let params = match &given {
                 Some(recipe) => recipe.params().context("the recipe does not fit")?,
                 None => Params::secure128()?,
             };
-            let data = args.own.read(args.seed, args.dictionary)?.context("no data")?;
+            let data = args.own.read(args.seed, args.dictionary, params.row_size)?;
             let encrypted = encrypted.unwrap_or(data.len()).min(data.len());
+            fits(given.as_ref(), &data, &params, encrypted)?;
             return Ok(Self {
                 data,
                 recipe: given,
@@ -134,6 +138,32 @@ impl Job {
         Ok(Self { data, recipe: Some(recipe), params, batch, encrypted, own_recipe })
     }
 }
+
+/// Refuses data of one's own that the recipe, or a linear classifier to be tuned, cannot take.
+fn fits(recipe: Option<&Recipe>, data: &RawData, params: &Params, encrypted: usize) -> Result<()> {
+    let classes = data.class_names().len();
+    let Some(recipe) = recipe else {
+        Recipe::linear(1, classes).check(params).context("the labels of the data")?;
+        ensure!(
+            encrypted >= LEAST_TUNED,
+            "{encrypted} samples to train on: expected at least {LEAST_TUNED}, or a --recipe"
+        );
+        return Ok(());
+    };
+    let has = recipe.classes();
+    ensure!(has >= classes, "the recipe has {has} classes, and the data {classes}");
+    if let RawData::Rows { quantizer, .. } = data {
+        ensure!(recipe.copies() == 1, "the recipe wants mirror images: features have none");
+        let (takes, width) = (recipe.inputs(params.row_size), quantizer.width());
+        ensure!(
+            takes == width || takes > width && matches!(recipe, Recipe::Head(_)),
+            "the recipe takes samples of {takes} integers, and these have {width}: their features \
+             and a constant"
+        );
+    }
+    Ok(())
+}
+
 fn setup(args: &Args) -> Result<()> {
     let (client, server) = (ClientFolder::of(&args.run), ServerFolder::of(&args.run));
     let job = Job::read(args)?;
@@ -183,8 +213,8 @@ fn setup(args: &Args) -> Result<()> {
 fn agreed(args: &Args, job: &Job) -> Setup {
     let preset = match (&job.data, args.own.is_given()) {
         (RawData::Images(_, choice), false) => format!("{:?} {choice:?}", args.preset),
-        (RawData::Images(_, choice), true) => format!("{:?} {choice:?}", args.own),
-        (RawData::Rows(..), _) => format!("{:?}", args.own),
+        (RawData::Images(_, choice), true) => format!("{} {choice:?}", args.own.described()),
+        (RawData::Rows { .. }, _) => args.own.described(),
     };
     let given = |count: Option<u64>| count.map(|count| count as usize);
     Setup {
@@ -227,7 +257,7 @@ fn encode(client: &ClientFolder, job: &Job) -> Result<Labelled> {
     let encoder = if client.has_encoder() {
         client.load_encoder()?
     } else {
-        let encoder = job.data.fit(job.params.row_size)?;
+        let encoder = job.data.fit()?;
         client.save_encoder(&encoder)?;
         encoder
     };
@@ -238,7 +268,7 @@ fn encode(client: &ClientFolder, job: &Job) -> Result<Labelled> {
             let train = Labelled::for_training(&encoder, &part, copies)?;
             (train, Labelled::encode(&encoder, &split.test)?)
         }
-        RawData::Rows(train, test, _) => {
+        RawData::Rows { train, test, .. } => {
             (train.head(job.encrypted).encode(&encoder)?, test.encode(&encoder)?)
         }
     };
@@ -268,8 +298,8 @@ fn settle(server: &ServerFolder, job: &Job, train: &Labelled) -> Result<Recipe> 
             output::note("tuning the rates with clear twins")?;
             let (recipe, report) = tune(&linear, train.data(), job.batch)?;
             output::note(format!(
-                "a linear classifier, {passes} passes: a clear twin classifies {:.1} % of {} held-out \
-                 samples rightly",
+                "a linear classifier, {passes} passes: a clear twin classifies {:.1} % of {} \
+                 held-out samples rightly",
                 100.0 * report.accuracy,
                 report.held_out
             ))?;
@@ -282,7 +312,7 @@ fn settle(server: &ServerFolder, job: &Job, train: &Labelled) -> Result<Recipe> 
 
 /// Says if the rates of a recipe of one's own do not suit the samples.
 fn warn_of_rates(job: &Job, recipe: &Recipe, train: &Labelled) -> Result<()> {
-    if !job.own_recipe {
+    if !job.own_recipe || train.labels.len() / recipe.copies() < LEAST_TUNED {
         return Ok(());
     }
     match check_rates(&job.params, recipe, train.data(), job.batch)? {

@@ -12,12 +12,15 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, value_parser};
 use fhe_core::Params;
+use fhe_data::ImageSet;
 use fhe_examples::bnn::{ModelName, integers};
-use fhe_examples::failure;
+use fhe_examples::output;
+use fhe_examples::program::{self, Common};
 use fhe_nn::public::client::decide;
 use fhe_nn::public::{self, PublicNetwork};
 use ndarray::ArrayView2;
 use parties::Parties;
+use serde_json::json;
 use twins::Twins;
 
 /// Classifies an encrypted image with a network whose weights are public.
@@ -25,6 +28,19 @@ use twins::Twins;
 /// The image is encrypted under the client's key; the server evaluates the network and never sees
 /// that key; the scores come back encrypted. Without --image or --count: one test image.
 #[derive(Parser)]
+#[command(
+    name = "infer_bnn",
+    version,
+    after_help = "\
+Examples:
+  infer_bnn --model cnn                        one encrypted image of the test set
+  infer_bnn --model cnn --image seven.png      an image of your own
+  infer_bnn --model cnn --meter                what it costs
+  infer_bnn --model cnn --clear                the test set in the clear, without encryption
+  infer_bnn --model cnn --count 10 --results cnn.json
+
+Weights of your own come from train_bnn."
+)]
 struct Args {
     /// Which network.
     #[arg(long, value_enum)]
@@ -65,13 +81,15 @@ struct Args {
     /// Seed of the twin's noise.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    #[command(flatten)]
+    common: Common,
 }
 
 fn main() -> ExitCode {
-    failure::exit_code(run(&Args::parse()))
+    program::main(|args: &Args| &args.common, infer)
 }
 
-fn run(args: &Args) -> Result<()> {
+fn infer(args: &Args) -> Result<()> {
     let path = args.weights.clone().unwrap_or_else(|| args.model.weights());
     let (config, weights) = public::read(&path)?;
     let shape = args.model.image_shape();
@@ -93,26 +111,14 @@ fn run(args: &Args) -> Result<()> {
     let params = Params::secure128_bnn()?;
     let network = PublicNetwork::new(&config, weights, params.row_size)?;
     let summary = network.summary(&params)?;
-    println!("{}, {}", path.display(), params.name);
-    print!("{summary}");
+    output::note(format!("{}, {}\n{summary}", path.display(), params.name))?;
     if args.clear {
-        let data = args.model.data(args.data.as_deref())?;
-        let twins = Twins::run(&network, &params, &data.test, args.seed)?;
-        println!(
-            "exact {:.4}, with noise {:.4} on {} test images; {:.4} of them decided alike",
-            twins.exact_accuracy,
-            twins.noisy_accuracy,
-            data.test.len(),
-            twins.alike
-        );
-        return Ok(());
+        return in_the_clear(args, &network, &params);
     }
     let start = Instant::now();
     let parties = Parties::new(&params, &network, &summary);
-    println!("keys made in {:.1} s", start.elapsed().as_secs_f64());
-    let threads = rayon::current_num_threads();
-    let predicted = summary.list.price.seconds(&parties.engine.unit_costs()?, threads);
-    println!("predicted: {predicted:.1} s an image on {threads} threads");
+    output::note(format!("keys made in {:.1} s", start.elapsed().as_secs_f64()))?;
+    price(args, &parties)?;
     if args.meter {
         return Ok(());
     }
@@ -120,26 +126,74 @@ fn run(args: &Args) -> Result<()> {
         let pixels = ArrayView2::from_shape((1, pixels.len()), &pixels)?;
         let (class, seconds) = parties.one(config.integers(pixels)?.view())?;
         let name = args.model.class_names()[class];
-        println!("{}: {name} ({seconds:.2} s on the server)", file.display());
-        return Ok(());
+        let text = format!("{}: {name} ({seconds:.2} s on the server)", file.display());
+        let data = json!({ "class": class, "name": name, "seconds": seconds });
+        return Ok(output::result("class", text, &data)?);
     }
     let data = args.model.data(args.data.as_deref())?;
-    if let Some(count) = args.count {
-        let count = count as usize;
-        ensure!(count <= data.test.len(), "--count {count}: the test set has {}", data.test.len());
-        return many::run(args, &path, &parties, &data.test);
+    match args.count {
+        Some(count) => {
+            let (count, most) = (count as usize, data.test.len());
+            ensure!(count <= most, "--count {count}: the test set has {most}");
+            many::run(args, &path, &parties, &data.test)
+        }
+        None => one_of_the_test_set(args, &parties, &data.test),
     }
+}
+
+/// Tests all test images in the clear.
+fn in_the_clear(args: &Args, network: &PublicNetwork, params: &Params) -> Result<()> {
+    let data = args.model.data(args.data.as_deref())?;
+    let Twins { exact_accuracy, noisy_accuracy, alike } =
+        Twins::run(network, params, &data.test, args.seed)?;
+    let images = data.test.len();
+    let text = format!(
+        "exact {exact_accuracy:.4}, with noise {noisy_accuracy:.4} on {images} test images; \
+         {alike:.4} of them decided alike"
+    );
+    let data = json!({
+        "exact_accuracy": exact_accuracy,
+        "noisy_accuracy": noisy_accuracy,
+        "alike": alike,
+        "images": images,
+    });
+    Ok(output::result("clear", text, &data)?)
+}
+
+/// Predicts the time of an image: on the way, or because that was asked for.
+fn price(args: &Args, parties: &Parties<'_>) -> Result<()> {
+    let threads = rayon::current_num_threads();
+    let price = &parties.summary.list.price;
+    let seconds = price.seconds(&parties.engine.unit_costs()?, threads);
+    let text = format!("predicted: {seconds:.1} s an image on {threads} threads");
+    if !args.meter {
+        return Ok(output::note(text)?);
+    }
+    let data = json!({ "lookups": price.lookups, "seconds": seconds, "threads": threads });
+    Ok(output::result("price", text, &data)?)
+}
+
+/// Classifies one test image, encrypted and in the clear.
+fn one_of_the_test_set(args: &Args, parties: &Parties<'_>, images: &ImageSet) -> Result<()> {
     let index = args.index;
-    ensure!(index < data.test.len(), "--index {index}: the test set has {}", data.test.len());
-    let image = integers(&config, &data.test, index..index + 1)?;
+    ensure!(index < images.len(), "--index {index}: the test set has {}", images.len());
+    let network = parties.network;
+    let image = integers(network.config(), images, index..index + 1)?;
     let exact = decide(network.exact_scores(image.view())?.view())[0];
     let (class, seconds) = parties.one(image.view())?;
-    let names = args.model.class_names();
-    println!(
-        "test image {index} is a {}: encrypted {}, in the clear {} ({seconds:.2} s on the server)",
-        names[data.test.labels()[index] as usize],
-        names[class],
-        names[exact]
+    let label = images.labels()[index] as usize;
+    let [label_name, name, exact_name] =
+        [label, class, exact].map(|class| args.model.class_names()[class]);
+    let text = format!(
+        "test image {index} is a {label_name}: encrypted {name}, in the clear {exact_name} \
+         ({seconds:.2} s on the server)"
     );
-    Ok(())
+    let data = json!({
+        "class": class,
+        "name": name,
+        "exact": exact,
+        "label": label,
+        "seconds": seconds,
+    });
+    Ok(output::result("class", text, &data)?)
 }

@@ -8,16 +8,22 @@ use fhe_core::Engine;
 use fhe_data::ImageSet;
 use fhe_examples::bnn::integers;
 use fhe_examples::bnn::results::{BnnResults, EncryptedImage};
-use fhe_examples::{file, progress};
+use fhe_examples::program;
+use fhe_examples::signals::Stop;
+use fhe_examples::{file, output, progress};
 use fhe_nn::public::client::decide;
 use fhe_train::Provenance;
 use indicatif::HumanDuration;
+use serde_json::json;
 
 use crate::Args;
 use crate::parties::Parties;
 use crate::twins::Twins;
 
 /// Encrypts the first images of the test set and compares with the twins.
+///
+/// With a file of results a signal ends it after the batch in progress, and so does a standard
+/// output that fails.
 pub(crate) fn run(
     args: &Args,
     weights: &Path,
@@ -29,13 +35,15 @@ pub(crate) fn run(
     let mut provenance = Provenance::here();
     let mut found = match earlier(args, &hash, count)? {
         Some(earlier) => {
-            println!("going on after {} images", earlier.images.len());
+            output::note(format!("going on after {} images", earlier.images.len()))?;
             earlier
         }
         None => begun(args, hash, parties, images, provenance.clone())?,
     };
+    let stop = args.results.as_ref().map(|_| Stop::listen()).transpose()?;
+    let requested = || stop.as_ref().is_some_and(Stop::requested);
     let bar = progress::bar_from("encrypted", found.images.len() as u64, count as u64, "images");
-    while found.images.len() < count {
+    while found.images.len() < count && !requested() {
         let first = found.images.len();
         let last = count.min(first + args.batch as usize);
         let batch = evaluated(parties, images, first..last)?;
@@ -50,8 +58,14 @@ pub(crate) fn run(
         bar.set_message(format!("{seconds:.1} s an image"));
     }
     bar.finish();
+    if let Some(stop) = stop.filter(|_| found.images.len() < count) {
+        let done = found.images.len();
+        let text = format!("stopped after {done} of {count} images; the same command goes on");
+        output::result("stopped", text, &json!({ "done": done, "images": count }))?;
+        return program::stopped(&stop);
+    }
     let all: f64 = found.images.iter().map(|image| image.seconds).sum();
-    println!(
+    let text = format!(
         "{} of {count} encrypted images decided as the exact twin does (predicted share {:.4}); \
          {:.2} s an image, efficiency {:.3}, {} in all",
         found.same(),
@@ -60,7 +74,7 @@ pub(crate) fn run(
         found.efficiency(),
         HumanDuration(Duration::from_secs_f64(all))
     );
-    Ok(())
+    Ok(output::result("encrypted images", text, &found)?)
 }
 
 /// Reads the results of an interrupted run, if there are any.
@@ -91,7 +105,8 @@ fn begun(
 ) -> Result<BnnResults> {
     let (params, summary) = (parties.engine.params(), parties.summary);
     let twins = Twins::run(parties.network, params, images, args.seed)?;
-    println!("exact {:.4}, with noise {:.4}", twins.exact_accuracy, twins.noisy_accuracy);
+    let Twins { exact_accuracy, noisy_accuracy, .. } = twins;
+    output::note(format!("exact {exact_accuracy:.4}, with noise {noisy_accuracy:.4}"))?;
     let (failure, noisy_lookups) = summary.failure();
     Ok(BnnResults {
         model: format!("{:?}", args.model).to_lowercase(),

@@ -1,9 +1,9 @@
 //! An engine that computes on ciphertexts and looks at every move with the secret key.
 //!
 //! It is a client's instrument, for measuring the noise of a training on real ciphertexts. A server
-//! cannot have it. Each move is made by [`Cpu`]. Then, if it adds noise, its output is decrypted and
-//! compared with what [`Clear`] makes of the decrypted inputs. The prediction is a sample of the same
-//! size: what [`Clear::noisy`] makes of them.
+//! cannot have it. Each move is made by [`Cpu`]. Then, if it adds noise, its output is decrypted
+//! and compared with what [`Clear`] makes of the decrypted inputs. The prediction is a sample of
+//! the same size: what [`Clear::noisy`] makes of them.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use fhe_core::Params;
 use fhe_core::store::Secrecy;
 use fhe_data::Encoded;
@@ -149,7 +149,8 @@ impl ClientFolder {
             .with_context(|| format!("reading {}", path.display()))?;
         ensure!(
             id == self.id_of_encoder()?,
-            "{}: not the encoder of this run's training images: the model would take its features for others",
+            "{}: not the encoder of this run's training images: the model would take its features \
+             for others",
             self.encoder().display()
         );
         Ok(encoder)
@@ -199,6 +200,10 @@ impl ClientFolder {
             bytes.len(),
             features.len()
         );
+        let classes = self.read_setup()?.classes.len();
+        if let Some(i) = labels.iter().position(|&label| label as usize >= classes) {
+            bail!("{}: label {i} is {}, expected less than {classes}", path.display(), labels[i]);
+        }
         Ok(Labelled { features, labels })
     }
 }
@@ -228,7 +233,8 @@ impl Labelled {
             let more = |row: &[i8]| row.iter().skip(input.len()).any(|&x| x != 0);
             ensure!(
                 !all.features.rows().any(more),
-                "the recipe's network takes {input}, {} numbers, and the encoder gives more of them",
+                "the recipe's network takes {input}, {} numbers, and the encoder gives more of \
+                 them",
                 input.len()
             );
         }

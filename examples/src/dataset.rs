@@ -1,4 +1,5 @@
-//! Where CIFAR-10 and MNIST are if nobody says so: in `data`. They are fetched if they are not there.
+//! Where CIFAR-10 and MNIST are if nobody says so: in `data`. They are fetched if they are not
+//! there.
 
 use std::path::{Path, PathBuf};
 
@@ -21,7 +22,8 @@ pub fn cifar10() -> Result<PathBuf> {
     fetch(Set::Cifar10, folder).with_context(|| {
         format!(
             "CIFAR-10 could not be fetched; run again to go on, or put \
-             https://www.cs.toronto.edu/~kriz/{CIFAR10_ARCHIVE} at {FOLDER}/{CIFAR10_ARCHIVE} by hand"
+             https://www.cs.toronto.edu/~kriz/{CIFAR10_ARCHIVE} at {FOLDER}/{CIFAR10_ARCHIVE} by \
+             hand"
         )
     })?;
     Ok(archive)

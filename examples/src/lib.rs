@@ -1,6 +1,7 @@
 //! What the example programs share: the folders of a run, presets, progress, how they fail.
 //!
-//! The client's code and the server's lie apart: [`client`] may name secret keys, [`server`] cannot.
+//! The client's code and the server's lie apart: [`client`] may name secret keys, [`server`]
+//! cannot.
 
 pub mod audit;
 pub mod bnn;

@@ -2,8 +2,8 @@
 //!
 //! All of standard output goes through here. As text, notes and results are lines on standard
 //! output; progress and warnings go to standard error. With `--json` each of them is one object on
-//! a line of standard output. With `--quiet` only results and errors are said. Errors are always said
-//! on standard error too.
+//! a line of standard output. With `--quiet` only results and errors are said. Errors are always
+//! said on standard error too.
 //!
 //! | `event` | other fields |
 //! |---|---|

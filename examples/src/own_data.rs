@@ -1,13 +1,13 @@
 //! Data of the user's own: options, and what is read by them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use fhe_data::idx::{self, IdxOptions, Orientation};
 use fhe_data::{
-    Column, EncoderConfig, FolderOptions, Labels, Quantizer, Selection, Split, image_folder,
-    read_features, read_labels, train_test_split,
+    Column, EncoderConfig, Features, FolderOptions, Labels, Quantizer, Selection, Split,
+    image_folder, read_features, read_labels, train_test_split,
 };
 use ndarray::{Array2, Axis};
 
@@ -21,6 +21,8 @@ const MANY_IMAGES: usize = 10_000;
 const LARGE_DICTIONARY: usize = 1600;
 
 /// Data of one's own, in place of a preset's.
+// Where options exclude each other, the parser no longer asks for what an option requires. So an
+// option names both: what it requires, and what that excludes.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Your own data, in place of --preset")]
 pub struct OwnData {
@@ -29,8 +31,8 @@ pub struct OwnData {
     /// resized to 32x32 pixels.
     #[arg(long, value_name = "FOLDER", group = "own")]
     pub images: Option<PathBuf>,
-    /// A file of features, a row a sample: npy, csv, tsv or safetensors, floats or integers. With it
-    /// --labels or --label-column.
+    /// A file of features, a row a sample: npy, csv, tsv or safetensors, floats or integers. With
+    /// it --labels or --label-column.
     #[arg(long, value_name = "FILE", group = "own")]
     pub features: Option<PathBuf>,
     /// A folder of IDX files of grey images of any size, such as Fashion-MNIST or EMNIST. They are
@@ -38,29 +40,44 @@ pub struct OwnData {
     #[arg(long, value_name = "FOLDER", group = "own")]
     pub idx: Option<PathBuf>,
     /// The labels of --features: npy or safetensors (integers), csv, or text, one a line.
-    #[arg(long, value_name = "FILE", requires = "features", conflicts_with = "label_column")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "features",
+        conflicts_with_all = ["images", "idx", "label_column"],
+    )]
     pub labels: Option<PathBuf>,
     /// The column of a csv file of features that holds the labels: its name, or its number from 1.
-    #[arg(long, value_name = "COLUMN", requires = "features")]
+    #[arg(
+        long,
+        value_name = "COLUMN",
+        requires = "features",
+        conflicts_with_all = ["images", "idx"],
+    )]
     pub label_column: Option<String>,
     /// The tensor of a safetensors file of features, if there are several.
-    #[arg(long, value_name = "NAME", requires = "features")]
+    #[arg(long, value_name = "NAME", requires = "features", conflicts_with_all = ["images", "idx"])]
     pub tensor: Option<String>,
     /// The tensor of a safetensors file of labels, if there are several.
-    #[arg(long, value_name = "NAME", requires = "labels")]
+    #[arg(long, value_name = "NAME", requires = "labels", conflicts_with_all = ["images", "idx"])]
     pub label_tensor: Option<String>,
     /// Whether the first line of a csv file is a header; default: if none of its cells is a number.
-    #[arg(long, value_name = "YES", requires = "features")]
+    #[arg(long, value_name = "YES", requires = "features", conflicts_with_all = ["images", "idx"])]
     pub header: Option<bool>,
     /// What the names of the IDX files begin with, such as emnist-letters-, if there are several
     /// sets.
-    #[arg(long, value_name = "PREFIX", requires = "idx")]
+    #[arg(
+        long,
+        value_name = "PREFIX",
+        requires = "idx",
+        conflicts_with_all = ["images", "features"],
+    )]
     pub idx_prefix: Option<String>,
     /// How pixels lie in the IDX files; default: transposed if their names begin with emnist.
-    #[arg(long, value_enum, requires = "idx")]
+    #[arg(long, value_enum, requires = "idx", conflicts_with_all = ["images", "features"])]
     pub orientation: Option<PixelOrder>,
     /// The part of --images or --features that is held back to test on.
-    #[arg(long, value_name = "SHARE", requires = "own")]
+    #[arg(long, value_name = "SHARE", requires = "own", conflicts_with = "idx")]
     pub test_share: Option<f64>,
 }
 
@@ -73,6 +90,9 @@ pub enum PixelOrder {
     Columns,
 }
 
+/// Numbers of this size can be squared and added.
+const LARGEST: f64 = 1e100;
+
 /// Part of the samples that is tested on if nothing is said.
 const TEST_SHARE: f64 = 0.2;
 
@@ -80,8 +100,17 @@ const TEST_SHARE: f64 = 0.2;
 pub enum RawData {
     /// Images, and the encoder that they take.
     Images(Split, EncoderChoice),
-    /// Rows of features to train on and to test on.
-    Rows(Rows, Rows, Vec<String>),
+    /// Rows of features, and the encoder that is fitted to those to train on.
+    Rows {
+        /// To train on.
+        train: Rows,
+        /// To test on.
+        test: Rows,
+        /// Names of the classes.
+        class_names: Vec<String>,
+        /// The encoder.
+        quantizer: Quantizer,
+    },
 }
 
 /// Features and their labels.
@@ -97,79 +126,130 @@ impl OwnData {
         self.images.is_some() || self.features.is_some() || self.idx.is_some()
     }
 
-    /// Reads the data; `None` if there is none of one's own. `seed` decides the order of samples.
-    ///
-    /// # Errors
-    /// Those of the readers: they name the file.
-    pub fn read(&self, seed: u64, dictionary: Option<usize>) -> Result<Option<RawData>> {
-        let share = self.test_share.unwrap_or(TEST_SHARE);
-        if let Some(folder) = &self.images {
-            let mut config = EncoderConfig::small();
-            let shape = EncoderChoice::Patches(config.clone()).shape();
-            let options = FolderOptions { shape, test_share: share, seed };
-            let found = image_folder(folder, &options, &progress::stages("images"))?;
-            if let Some(first) = found.skipped.first() {
-                let count = found.skipped.len();
-                let first = first.display();
-                output::warning(format!(
-                    "{count} files are no images by their names: {first}, ..."
-                ))?;
-            }
-            if found.split.train.len() >= MANY_IMAGES {
-                config = EncoderConfig::head(LARGE_DICTIONARY);
-            }
-            config.dictionary = dictionary.unwrap_or(config.dictionary);
-            return Ok(Some(RawData::Images(found.split, EncoderChoice::Patches(config))));
-        }
-        if let Some(folder) = &self.idx {
-            let orientation = match self.orientation {
-                None => Orientation::ByName,
-                Some(PixelOrder::Rows) => Orientation::Rows,
-                Some(PixelOrder::Columns) => Orientation::Columns,
-            };
-            let options = IdxOptions { prefix: self.idx_prefix.clone(), orientation };
-            let mut split = idx::read(folder, &options)?;
-            let shape = EncoderChoice::Gradients.shape();
-            // The server sees the order, which is that of the classes in some files.
-            let (order, _) = train_test_split(split.train.len(), 0.0, seed)?;
-            split.train = split.train.select(&order).resized(shape)?;
-            split.test = split.test.resized(shape)?;
-            return Ok(Some(RawData::Images(split, EncoderChoice::Gradients)));
-        }
-        self.rows(share, seed)
+    /// Returns the options that were given, on one line.
+    #[must_use]
+    pub fn described(&self) -> String {
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        let given = [
+            ("images", path(&self.images)),
+            ("features", path(&self.features)),
+            ("idx", path(&self.idx)),
+            ("labels", path(&self.labels)),
+            ("label-column", self.label_column.clone()),
+            ("tensor", self.tensor.clone()),
+            ("label-tensor", self.label_tensor.clone()),
+            ("header", self.header.map(|header| header.to_string())),
+            ("idx-prefix", self.idx_prefix.clone()),
+            ("orientation", self.orientation.map(|order| format!("{order:?}").to_lowercase())),
+            ("test-share", self.test_share.map(|share| share.to_string())),
+        ];
+        let given =
+            given.into_iter().filter_map(|(name, value)| Some(format!("{name} {}", value?)));
+        given.collect::<Vec<_>>().join(", ")
     }
 
-    fn rows(&self, share: f64, seed: u64) -> Result<Option<RawData>> {
-        let Some(path) = &self.features else { return Ok(None) };
+    /// Reads the data. `seed` decides the order of samples; these get `n` integers at most.
+    ///
+    /// # Errors
+    /// Those of the readers: they name the file. One class only.
+    pub fn read(&self, seed: u64, dictionary: Option<usize>, n: usize) -> Result<RawData> {
+        let share = self.test_share.unwrap_or(TEST_SHARE);
+        let (place, data) = match (&self.images, &self.idx, &self.features) {
+            (Some(folder), ..) => (folder, read_images(folder, share, seed, dictionary)?),
+            (None, Some(folder), _) => (folder, self.read_idx(folder, seed)?),
+            (None, None, Some(file)) => (file, self.read_rows(file, share, seed, n)?),
+            (None, None, None) => bail!("no data: expected --images, --features or --idx"),
+        };
+        let one = "one class only: expected two or more";
+        ensure!(data.class_names().len() > 1, "{}: {one}", place.display());
+        Ok(data)
+    }
+
+    fn read_idx(&self, folder: &Path, seed: u64) -> Result<RawData> {
+        let orientation = match self.orientation {
+            None => Orientation::ByName,
+            Some(PixelOrder::Rows) => Orientation::Rows,
+            Some(PixelOrder::Columns) => Orientation::Columns,
+        };
+        let options = IdxOptions { prefix: self.idx_prefix.clone(), orientation };
+        let mut split = idx::read(folder, &options)?;
+        let shape = EncoderChoice::Gradients.shape();
+        // The server sees the order, which is that of the classes in some files.
+        let (order, _) = train_test_split(split.train.len(), 0.0, seed)?;
+        split.train = split.train.select(&order).resized(shape)?;
+        split.test = split.test.resized(shape)?;
+        Ok(RawData::Images(split, EncoderChoice::Gradients))
+    }
+
+    fn read_rows(&self, path: &Path, share: f64, seed: u64, n: usize) -> Result<RawData> {
         let column = self.label_column.as_deref().map(str::parse::<Column>).transpose()?;
         let selection =
             Selection { tensor: self.tensor.clone(), label_column: column, header: self.header };
-        let features = read_features(path, &selection)?;
+        let features = read_numbers(path, &selection)?;
         let labels = match &self.labels {
             Some(path) => {
                 let tensor = self.label_tensor.clone();
                 read_labels(path, &Selection { tensor, ..Selection::default() })?
             }
-            None => features.labels.context(
-                "no labels: --labels names a file of them, or --label-column a column of a csv file",
-            )?,
+            None => features.labels.with_context(|| {
+                let wanted = "--labels names a file of them, --label-column a column of a csv file";
+                format!("{}: no labels: {wanted}", path.display())
+            })?,
         };
         let Labels { labels, class_names } = labels;
-        let rows = features.values.nrows();
-        ensure!(
-            labels.len() == rows,
-            "{}: {rows} samples, and {} labels",
-            path.display(),
-            labels.len()
-        );
-        ensure!(class_names.len() > 1, "{}: one class only: expected two or more", path.display());
+        let (rows, count) = (features.values.nrows(), labels.len());
+        ensure!(count == rows, "{}: {rows} samples, and {count} labels", path.display());
         let (train, test) = train_test_split(rows, share, seed)?;
         let take = |rows: &[usize]| Rows {
             features: features.values.select(Axis(0), rows),
             labels: rows.iter().map(|&i| labels[i]).collect(),
         };
-        Ok(Some(RawData::Rows(take(&train), take(&test), class_names)))
+        let (train, test) = (take(&train), take(&test));
+        // The constant behind the features is the bias.
+        let width = (train.features.ncols() + 1).min(n);
+        let quantizer = Quantizer::fit(train.features.view(), width)
+            .with_context(|| path.display().to_string())?;
+        Ok(RawData::Rows { train, test, class_names, quantizer })
     }
+}
+
+/// Reads a folder of images.
+fn read_images(
+    folder: &Path,
+    test_share: f64,
+    seed: u64,
+    dictionary: Option<usize>,
+) -> Result<RawData> {
+    let mut config = EncoderConfig::small();
+    let shape = EncoderChoice::Patches(config.clone()).shape();
+    let options = FolderOptions { shape, test_share, seed };
+    let found = image_folder(folder, &options, &progress::stages("images"))?;
+    if let Some(first) = found.skipped.first() {
+        let (count, first) = (found.skipped.len(), first.display());
+        output::warning(format!("{count} files are no images by their names: {first}, ..."))?;
+    }
+    if found.split.train.len() >= MANY_IMAGES {
+        config = EncoderConfig::head(LARGE_DICTIONARY);
+    }
+    config.dictionary = dictionary.unwrap_or(config.dictionary);
+    let choice = EncoderChoice::Patches(config);
+    choice.check()?;
+    Ok(RawData::Images(found.split, choice))
+}
+
+/// Reads features that a quantizer takes.
+///
+/// # Errors
+/// Those of the file; the first number that is not finite or too large, with row and column.
+pub fn read_numbers(path: &Path, selection: &Selection) -> Result<Features> {
+    let features = read_features(path, selection)?;
+    let found = features.values.indexed_iter().find(|(_, x)| x.is_nan() || x.abs() > LARGEST);
+    if let Some(((row, column), x)) = found {
+        let path = path.display();
+        let wanted = "expected a number of size at most 1e100";
+        bail!("{path}: row {row}, column {column} (both from 0): {x}, {wanted}");
+    }
+    Ok(features)
 }
 
 impl RawData {
@@ -178,7 +258,7 @@ impl RawData {
     pub fn class_names(&self) -> &[String] {
         match self {
             Self::Images(split, _) => &split.class_names,
-            Self::Rows(_, _, names) => names,
+            Self::Rows { class_names, .. } => class_names,
         }
     }
 
@@ -187,7 +267,7 @@ impl RawData {
     pub fn len(&self) -> usize {
         match self {
             Self::Images(split, _) => split.train.len(),
-            Self::Rows(train, ..) => train.labels.len(),
+            Self::Rows { train, .. } => train.labels.len(),
         }
     }
 
@@ -197,19 +277,17 @@ impl RawData {
         self.len() == 0
     }
 
-    /// Fits an encoder to what is trained on, without labels; samples get `n` integers at most.
+    /// Fits an encoder to what is trained on, without labels.
     ///
     /// # Errors
     /// Those of the encoder.
-    pub fn fit(&self, n: usize) -> Result<SampleEncoder> {
-        match self {
-            Self::Images(split, choice) => choice.clone().fit(&split.train, &progress::stages("")),
-            Self::Rows(train, ..) => {
-                // The constant behind the features is the bias.
-                let width = (train.features.ncols() + 1).min(n);
-                Ok(SampleEncoder::Features(Quantizer::fit(train.features.view(), width)?))
+    pub fn fit(&self) -> Result<SampleEncoder> {
+        Ok(match self {
+            Self::Images(split, choice) => {
+                choice.clone().fit(&split.train, &progress::stages(""))?
             }
-        }
+            Self::Rows { quantizer, .. } => SampleEncoder::Features(quantizer.clone()),
+        })
     }
 }
 

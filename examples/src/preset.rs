@@ -29,13 +29,14 @@ pub enum Preset {
     Cifar10,
     /// MNIST, 3,008 images, a network of three trained layers.
     MnistDeep,
-    /// CIFAR-10, 50,000 images and their mirror images, a convolutional network: days on many cores.
+    /// CIFAR-10, 50,000 images and their mirror images, a convolutional network: days on many
+    /// cores.
     Cifar10Deep,
 }
 
 impl Preset {
-    /// Returns the images: `count` of them to train on, drawn from `seed`, or the first of those in `data`.
-    /// A data set without a path is looked for, and fetched.
+    /// Returns the images: `count` of them to train on, drawn from `seed`, or the first of those in
+    /// `data`. A data set without a path is looked for, and fetched.
     ///
     /// # Errors
     /// Those of the reader and of the download; options of another preset.
@@ -46,7 +47,8 @@ impl Preset {
                     if self == Self::Builtin { BUILTIN_IMAGES } else { BUILTIN_DEEP_IMAGES };
                 ensure!(
                     data.is_none(),
-                    "--data is for --preset cifar10, cifar10-deep and mnist-deep: built-in images are drawn"
+                    "--data is for --preset cifar10, cifar10-deep and mnist-deep: built-in images \
+                     are drawn"
                 );
                 let count = count.unwrap_or(default);
                 Ok(fhe_data::builtin(seed, count, count))

@@ -12,6 +12,11 @@ use serde::{Deserialize, Serialize};
 use crate::audit::{Audit, Findings, Seen};
 use crate::client::Labelled;
 
+/// Encrypted samples and what they hold.
+type SeenSelectors = Seen<cpu::Selectors, clear::Selectors>;
+/// Encrypted labels and what they hold.
+type SeenValues = Seen<cpu::Values, clear::Values>;
+
 /// The encrypted mini-batches and what they are known to hold.
 #[derive(Debug)]
 pub struct AuditSource<'a> {
@@ -34,8 +39,7 @@ impl Source<Audit<'_>> for AuditSource<'_> {
         &self,
         engine: &Audit<'_>,
         step: usize,
-    ) -> fhe_train::Result<(Seen<cpu::Selectors, clear::Selectors>, Seen<cpu::Values, clear::Values>)>
-    {
+    ) -> fhe_train::Result<(SeenSelectors, SeenValues)> {
         let index = step % self.dataset.batches();
         let (x, labels) = self.dataset.batch(engine.server(), index)?;
         let first = index * self.batch_size();

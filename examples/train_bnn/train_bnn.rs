@@ -6,12 +6,28 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use fhe_examples::bnn::{ModelName, Recipe};
-use fhe_examples::failure;
+use fhe_examples::program::{self, Common};
+use fhe_examples::{output, signals};
 use fhe_train_bnn::Job;
+use serde_json::json;
 
 /// Trains a binarized network in the clear, by stochastic gradient descent with the
 /// straight-through estimator, and writes its integer weights as safetensors.
+///
+/// Ctrl-C and SIGTERM end it at once, with exit status 130 or 143. The same command goes on after
+/// the last whole epoch.
 #[derive(Parser)]
+#[command(
+    name = "train_bnn",
+    version,
+    after_help = "\
+Examples:
+  train_bnn --model perceptron --out perceptron.safetensors
+  train_bnn --model cnn --epochs 5 --out cnn.safetensors
+  train_bnn --model cnn --recipe mine.toml --out cnn.safetensors
+
+After it: infer_bnn."
+)]
 struct Args {
     /// Which network.
     #[arg(long, value_enum)]
@@ -36,25 +52,30 @@ struct Args {
     /// Where the weights go.
     #[arg(long)]
     out: PathBuf,
+    #[command(flatten)]
+    common: Common,
 }
 
 fn main() -> ExitCode {
-    failure::exit_code(run())
+    program::main(|args: &Args| &args.common, train)
 }
 
-fn run() -> Result<()> {
-    let args = Args::parse();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
+fn train(args: &Args) -> Result<()> {
     let mut recipe = match &args.recipe {
         None => args.model.recipe()?,
         Some(path) => Recipe::read(path)?,
     };
     recipe.training.epochs = args.epochs.unwrap_or(recipe.training.epochs);
     let data = args.model.data(args.data.as_deref())?;
-    let Args { seed, from, out, .. } = args;
-    let job = Job { recipe, seed, from, out };
-    let right = job.run(&data)?;
-    println!("{right:.4} of {} test images; {}", data.test.len(), job.out.display());
-    Ok(())
+    signals::end_after(|| {
+        let text = "stopped; the same command goes on after the last whole epoch";
+        // Where nobody hears it, there is nobody to tell.
+        let _ = output::result("stopped", text, &json!({}));
+    })?;
+    let job = Job { recipe, seed: args.seed, from: args.from.clone(), out: args.out.clone() };
+    let accuracy = job.run(&data)?;
+    let (images, out) = (data.test.len(), job.out.display());
+    let text = format!("{accuracy:.4} of {images} test images; {out}");
+    let data = json!({ "accuracy": accuracy, "images": images, "weights": out.to_string() });
+    Ok(output::result("trained", text, &data)?)
 }

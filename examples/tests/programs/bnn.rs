@@ -91,6 +91,10 @@ fn a_network_is_trained_and_evaluated() {
     let infer = ["--model", "perceptron", "--weights", "w.safetensors", "--data", "."];
     let clear = program("infer_bnn", here, &[&infer[..], &["--clear"]].concat()).succeeds();
     assert!(clear.contains("24 lookups and"), "{clear}");
+    let quiet =
+        program("infer_bnn", here, &[&infer[..], &["--clear", "--json", "--quiet"]].concat());
+    let event: serde_json::Value = serde_json::from_str(&quiet.succeeds()).unwrap();
+    assert!(event["data"]["exact_accuracy"].as_f64().unwrap() > 0.9, "{event}");
     let count = |count| {
         let more = ["--count", count, "--batch", "2", "--results", "r.json"];
         program("infer_bnn", here, &[&infer[..], &more].concat())

@@ -4,11 +4,8 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::program::{bare, outcome, run};
+use crate::program::{PROGRAMS, bare, outcome, run};
 use crate::run::{SETUP, copy, empty};
-
-const PROGRAMS: [&str; 8] =
-    ["quickstart", "setup", "train", "infer", "twin", "audit", "parameter_search", "report"];
 
 #[test]
 fn every_program_says_what_it_does_and_which_it_is() {

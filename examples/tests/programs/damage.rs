@@ -56,10 +56,10 @@ fn a_flipped_bit_is_found_in_a_header() {
 #[test]
 fn the_clients_clear_files_are_checked() {
     let copy = copy(&[]);
-    change(&copy.path().join("client/train.labels"), |labels| labels[5] = 10);
+    change(&copy.path().join("client/train.labels"), |labels| labels[20] = 10);
     run("setup", copy.path(), &SETUP).fails(&["client/train.labels", "label 5 is 10"]);
-    change(&copy.path().join("client/train.labels"), |labels| labels.truncate(31));
-    run("setup", copy.path(), &SETUP).fails(&["client/train.labels", "31 labels for 32 images"]);
+    change(&copy.path().join("client/train.labels"), |labels| labels.truncate(127));
+    run("setup", copy.path(), &SETUP).fails(&["client/train.labels", "127 bytes for 32 samples"]);
     flip(&copy.path().join("client/train.features"), 100);
     run("setup", copy.path(), &SETUP).fails(&["client/train.features", "checksum"]);
     change(&copy.path().join("client/setup.json"), |text| text.truncate(20));
@@ -94,7 +94,7 @@ fn a_missing_file_is_named() {
 #[test]
 fn the_encoder_of_another_run_is_refused() {
     let (copy, other) = (untrained(), empty());
-    let arguments = ["--images", "32", "--dictionary", "40", "--reproducible-key"];
+    let arguments = ["--count", "32", "--dictionary", "40", "--reproducible-key"];
     run("setup", other.path(), &arguments).succeeds();
     let encoder = copy.path().join("client/encoder.safetensors");
     fs::remove_file(&encoder).unwrap();

@@ -11,12 +11,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::program::{bare, command, outcome, run, signal};
+use crate::program::{PROGRAMS, bare, command, outcome, run, signal};
 use crate::run::{copy, empty, finished, model, untrained};
-
-/// All programs of this package.
-const PROGRAMS: [&str; 8] =
-    ["quickstart", "setup", "train", "infer", "twin", "audit", "parameter_search", "report"];
 
 /// Commands that say something soon, in text; the last word of each is its own argument.
 const SOON: [&[&str]; 6] = [
@@ -25,7 +21,7 @@ const SOON: [&[&str]; 6] = [
     &["infer", "decrypt"],
     &["infer", "encrypt"],
     &["infer", "check", "--count", "1"],
-    &["setup", "--images", "32", "--dictionary", "32", "--reproducible-key"],
+    &["setup", "--count", "32", "--dictionary", "32", "--reproducible-key"],
 ];
 
 fn closed() -> Stdio {
@@ -42,9 +38,12 @@ fn full() -> Stdio {
 fn speaking(name: &str, folder: &Path) -> Command {
     let mut command = bare(name);
     command.args(["--json"]).current_dir(folder).env("TMPDIR", folder);
-    if name == "infer" {
-        command.arg("decrypt");
-    }
+    match name {
+        "infer" => command.arg("decrypt"),
+        "infer_bnn" => command.args(["--model", "cnn"]),
+        "train_bnn" => command.args(["--model", "cnn", "--out", "w.safetensors"]),
+        _ => &mut command,
+    };
     command
 }
 
@@ -102,13 +101,14 @@ fn training(folder: &Path, arguments: &[&str]) -> Child {
 }
 
 /// Reads lines until one begins with `start`, and goes on reading in the background.
-fn wait_for(start: &str, from: impl Read + Send + 'static) {
+pub(crate) fn wait_for(start: &str, from: impl Read + Send + 'static) {
     let mut lines = BufReader::new(from).lines();
     assert!(lines.by_ref().any(|line| line.unwrap().starts_with(start)), "no line {start}");
     std::thread::spawn(move || lines.for_each(drop));
 }
 
-fn said(program: &mut Child) -> (Option<i32>, String) {
+/// Waits for a program's end: its exit status, and what it said on standard output.
+pub(crate) fn said(program: &mut Child) -> (Option<i32>, String) {
     let mut text = String::new();
     program.stdout.take().unwrap().read_to_string(&mut text).unwrap();
     (program.wait().unwrap().code(), text)
@@ -157,7 +157,7 @@ fn a_training_whose_reader_goes_away_keeps_its_work() {
 
 #[test]
 fn a_setup_that_is_asked_to_stop_goes_on() {
-    const SETUP: [&str; 5] = ["--images", "100", "--dictionary", "32", "--reproducible-key"];
+    const SETUP: [&str; 5] = ["--count", "100", "--dictionary", "32", "--reproducible-key"];
     let fresh = || {
         let run = copy(&["client", "server/train.data"]);
         fs::remove_file(run.path().join("server/model.ckpt")).unwrap();

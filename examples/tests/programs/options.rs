@@ -16,8 +16,8 @@ fn numbers_out_of_range() {
         ("train", "--stop-after", "0", "1.."),
         ("train", "--checkpoint-seconds", "soon", "invalid digit"),
         ("train", "--passes", "-1", "unexpected argument"),
-        ("setup", "--images", "0", "2..=1000000"),
-        ("setup", "--images", "1", "2..=1000000"),
+        ("setup", "--count", "0", "2..=1000000"),
+        ("setup", "--count", "1", "2..=1000000"),
         (
             "setup",
             "--preset",
@@ -40,8 +40,8 @@ fn numbers_out_of_range() {
 fn options_of_the_other_preset() {
     let folder = empty();
     run("setup", folder.path(), &["--data", "x"]).fails(&["--data", "--preset cifar10"]);
-    let arguments = ["--preset", "cifar10", "--images", "32"];
-    run("setup", folder.path(), &arguments).fails(&["--images", "--preset builtin"]);
+    let arguments = ["--preset", "cifar10", "--count", "32"];
+    run("setup", folder.path(), &arguments).fails(&["--count", "--preset builtin"]);
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn a_run_keeps_its_options() {
     let other =
         |name: &str, value| run("setup", copy.path(), &[&SETUP[..], &[name, value]].concat());
     other("--seed", "7").fails(&["client/setup.json", "seed is 1"]);
-    let arguments = ["--images", "33", "--dictionary", "32"];
+    let arguments = ["--count", "33", "--dictionary", "32"];
     run("setup", copy.path(), &arguments)
         .fails(&["client/setup.json", "number of images is 32, this run has 33"]);
     run("train", copy.path(), &["--passes", "2"]).fails(&["server/model.ckpt", "recipe"]);
@@ -102,7 +102,7 @@ fn a_recipe_of_another_kind() {
 fn images_that_cannot_be_encrypted() {
     let copy = copy(&[]);
     run("infer", copy.path(), &["encrypt", "--index", "999999"])
-        .fails(&["--index 999999", "32 images"]);
+        .fails(&["--index 999999", "32 samples"]);
     let file = copy.path().join("text.png");
     fs::write(&file, "no image").unwrap();
     let encrypt = ["encrypt", "--image", file.to_str().unwrap()];
@@ -163,7 +163,7 @@ fn a_recipe_of_your_own() {
     };
     let good = include_str!("../../recipes/builtin-deep.toml");
     let setup = |recipe: &str, arguments: &[&str]| {
-        let tiny = ["--preset", "builtin-deep", "--images", "8", "--dictionary", "32"];
+        let tiny = ["--preset", "builtin-deep", "--count", "8", "--dictionary", "32"];
         let own = ["--batch", "4", "--encrypt", "4", "--recipe", recipe];
         run("setup", &folder.path().join("run"), &[&tiny[..], &own[..], arguments].concat())
     };

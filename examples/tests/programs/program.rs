@@ -4,6 +4,20 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+/// All programs.
+pub(crate) const PROGRAMS: [&str; 10] = [
+    "quickstart",
+    "setup",
+    "train",
+    "infer",
+    "twin",
+    "audit",
+    "parameter_search",
+    "report",
+    "infer_bnn",
+    "train_bnn",
+];
+
 /// How a program ended.
 pub(crate) struct Outcome {
     code: Option<i32>,

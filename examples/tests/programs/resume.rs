@@ -27,7 +27,7 @@ fn length(path: &Path) -> u64 {
 
 #[test]
 fn a_killed_encryption_goes_on() {
-    const SETUP: [&str; 5] = ["--images", "400", "--dictionary", "32", "--reproducible-key"];
+    const SETUP: [&str; 5] = ["--count", "400", "--dictionary", "32", "--reproducible-key"];
     // Only what does not depend on the images is taken over.
     let fresh = || {
         let run = copy(&["client", "server/train.data"]);

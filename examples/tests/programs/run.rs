@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use fhe_core::client::ClientKey;
-use fhe_core::engine::cpu::Rows;
+use fhe_core::engine::cpu::{Rows, Values};
 use fhe_train::Checkpoint;
 use tempfile::TempDir;
 
 use crate::program;
 
 /// Arguments of `setup` for all of these runs.
-pub(crate) const SETUP: [&str; 5] = ["--images", "32", "--dictionary", "32", "--reproducible-key"];
+pub(crate) const SETUP: [&str; 5] = ["--count", "32", "--dictionary", "32", "--reproducible-key"];
 
 /// Where runs lie: one file system, so that files can be linked.
 const PLACE: &str = env!("CARGO_TARGET_TMPDIR");
@@ -42,22 +42,10 @@ pub(crate) fn empty() -> TempDir {
 
 /// A copy of the finished run, less the files and folders in `without`.
 ///
-/// Files are links: programs replace files and never write into them, and so must tests. The lock is
-/// left out: a link would be the same lock.
+/// Files are links: programs replace files and never write into them, and so must tests. The lock
+/// is left out: a link would be the same lock.
 pub(crate) fn copy(without: &[&str]) -> TempDir {
-    let copy = empty();
-    for side in ["client", "server"] {
-        link(&finished().join(side), &copy.path().join(side));
-    }
-    for name in without {
-        let path = copy.path().join(name);
-        if path.is_dir() {
-            fs::remove_dir_all(path).unwrap();
-        } else {
-            fs::remove_file(path).unwrap();
-        }
-    }
-    copy
+    copy_of(finished(), without)
 }
 
 /// A run that is set up and not trained.
@@ -85,10 +73,38 @@ pub(crate) fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     fs::write(path, bytes).unwrap();
 }
 
-/// Reads a run's model: steps made, and weights.
-pub(crate) fn model(run: &Path) -> (usize, Rows) {
-    let key = ClientKey::load(&finished().join("client/client.key")).unwrap();
+/// Reads a run's model: steps made, parts made of the next, and weights.
+pub(crate) fn model(run: &Path) -> (usize, usize, Rows, Values) {
+    let key = ClientKey::load(&run.join("client/client.key")).unwrap();
     let path = run.join("server/model.ckpt");
     let saved = Checkpoint::load_for(&path, key.params(), &key.id()).unwrap();
-    (saved.state.step, saved.rows)
+    (saved.state.step, saved.state.part, saved.rows, saved.values)
+}
+
+/// A run of which only the keys are there.
+pub(crate) fn keyed() -> TempDir {
+    let run = empty();
+    for file in ["client/client.key", "server/evaluation.keys"] {
+        let path = run.path().join(file);
+        fs::create_dir(path.parent().unwrap()).unwrap();
+        fs::hard_link(finished().join(file), path).unwrap();
+    }
+    run
+}
+
+/// As [`copy`], of any run.
+pub(crate) fn copy_of(run: &Path, without: &[&str]) -> TempDir {
+    let copy = empty();
+    for side in ["client", "server"] {
+        link(&run.join(side), &copy.path().join(side));
+    }
+    for name in without {
+        let path = copy.path().join(name);
+        if path.is_dir() {
+            fs::remove_dir_all(path).unwrap();
+        } else {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    copy
 }

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
+use fhe_core::store::{Secrecy, write_whole};
+use fhe_examples::output;
 
 use crate::model::Model;
 
@@ -13,7 +15,7 @@ pub(crate) fn resume(model: &Model, path: &Path) -> Result<usize> {
     let saved = candle_core::safetensors::load(path, &Device::Cpu).with_context(told)?;
     model.set(&saved).with_context(told)?;
     let epoch = saved.get("epoch").with_context(told)?.to_scalar::<u32>()? as usize;
-    println!("{}: going on after epoch {epoch}", path.display());
+    output::note(format!("{}: going on after epoch {epoch}", path.display()))?;
     Ok(epoch)
 }
 
@@ -25,7 +27,7 @@ pub(crate) fn begin_with(model: &Model, path: &Path) -> Result<usize> {
     let (tensors, lacks) = model.spread(&saved).with_context(told)?;
     model.set(&tensors).with_context(told)?;
     if !lacks.is_empty() {
-        println!("{}: has no {}, begun anew", path.display(), lacks.join(", "));
+        output::note(format!("{}: has no {}, begun anew", path.display(), lacks.join(", ")))?;
     }
     Ok(0)
 }
@@ -34,7 +36,6 @@ pub(crate) fn begin_with(model: &Model, path: &Path) -> Result<usize> {
 pub(crate) fn save(model: &Model, path: &Path, epoch: usize) -> Result<()> {
     let mut tensors = model.saved()?;
     tensors.insert("epoch".into(), Tensor::new(epoch as u32, &Device::Cpu)?);
-    let half = path.with_extension("part");
-    candle_core::safetensors::save(&tensors, &half)?;
-    Ok(std::fs::rename(half, path)?)
+    let bytes = safetensors::serialize(tensors.iter(), None)?;
+    Ok(write_whole(path, &bytes, Secrecy::Public)?)
 }

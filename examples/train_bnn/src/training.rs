@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use candle_nn::{AdamW, Optimizer, ParamsAdamW};
 use fhe_data::Split;
 use fhe_examples::bnn::Recipe;
-use fhe_examples::progress;
+use fhe_examples::{output, progress};
 use rand::prelude::*;
 use rand_chacha::ChaCha8Rng;
 
@@ -65,7 +65,8 @@ pub(crate) fn train(
         bar.finish();
         save(model, checkpoint, epoch + 1)?;
         found = evaluate(model, recipe, data)?;
-        println!("epoch {}: loss {:.4}, {found}", epoch + 1, total / steps as f64);
+        let loss = total / steps as f64;
+        output::note(format!("epoch {}: loss {loss:.4}, {found}", epoch + 1))?;
     }
     Ok(found)
 }

@@ -1,7 +1,8 @@
 //! CIFAR-10 in its official binary layout.
 //!
 //! A record is 1 label byte and 3072 pixel bytes (planes R, G, B, row-major); a file is 10,000
-//! records; `data_batch_1.bin` to `data_batch_5.bin` are for training, `test_batch.bin` for testing.
+//! records; `data_batch_1.bin` to `data_batch_5.bin` are for training, `test_batch.bin` for
+//! testing.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

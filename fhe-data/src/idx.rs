@@ -1,4 +1,5 @@
-//! IDX, the layout of MNIST and of the data sets made in its likeness: Fashion-MNIST, KMNIST, EMNIST.
+//! IDX, the layout of MNIST and of the data sets made in its likeness: Fashion-MNIST, KMNIST,
+//! EMNIST.
 //!
 //! A file of images is four big-endian numbers of 32 bits (2051, images, rows, columns) and one
 //! byte a pixel, image by image, row-major; a file of labels is two (2049, labels) and one byte a
@@ -44,8 +45,8 @@ pub enum Orientation {
 /// Which data set of a folder is read, and how.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IdxOptions {
-    /// What the files' names begin with, as `emnist-letters-`; may be left out if the folder has one
-    /// data set only.
+    /// What the files' names begin with, as `emnist-letters-`; may be left out if the folder has
+    /// one data set only.
     pub prefix: Option<String>,
     /// How pixels lie in the files.
     pub orientation: Orientation,
@@ -54,9 +55,9 @@ pub struct IdxOptions {
 /// Reads a data set of images of any size from a folder.
 ///
 /// The files are `PREFIXtrain-images-idx3-ubyte` and `PREFIXtrain-labels-idx1-ubyte`, and those to
-/// test on with `t10k` or `test` in the place of `train`; each plain or as `.gz`. The classes are the
-/// labels that occur, sorted; a class's name is its label: labels 1 to 26 become classes 0 to 25 of
-/// the names "1" to "26".
+/// test on with `t10k` or `test` in the place of `train`; each plain or as `.gz`. The classes are
+/// the labels that occur, sorted; a class's name is its label: labels 1 to 26 become classes 0 to
+/// 25 of the names "1" to "26".
 ///
 /// # Shapes
 /// `[n, 1, rows, columns]`, 1 to 4096 of each.
@@ -65,10 +66,11 @@ pub struct IdxOptions {
 /// Pixels in `0..=255`.
 ///
 /// # Errors
-/// [`Error::MissingFile`]; [`Error::Field`] for no training image; [`Error::SeveralSets`] where `prefix` has to say which; [`Error::Io`] for a
-/// file that cannot be read or unpacked; [`Error::Field`] for another magic number, numbers of images
-/// and labels that differ, and a file that is shorter or longer than its header says;
-/// [`Error::Shape`] if training and test images differ in size. Each names the file.
+/// [`Error::MissingFile`]; [`Error::Field`] for no training image; [`Error::SeveralSets`] where
+/// `prefix` has to say which; [`Error::Io`] for a file that cannot be read or unpacked;
+/// [`Error::Field`] for another magic number, numbers of images and labels that differ, and a file
+/// that is shorter or longer than its header says; [`Error::Shape`] if training and test images
+/// differ in size. Each names the file.
 pub fn read(folder: &Path, options: &IdxOptions) -> Result<Split> {
     let prefix = match &options.prefix {
         Some(prefix) => prefix.clone(),

@@ -47,19 +47,20 @@ pub struct ImageFolder {
 
 /// Reads PNG and JPEG files from a folder with one subfolder a class.
 ///
-/// The classes are the subfolders' names, sorted; bytes that are no UTF-8 are shown as `\u{fffd}`. If
-/// the folder has subfolders `train` and `test`, each has the subfolders of the classes; else a part
-/// of each class becomes test images, and at least one image stays to train on. Hidden files and
-/// folders are left out. Training and test images come in an order that the seed decides, so that the
-/// classes are mixed; the same files and options give the same sets.
+/// The classes are the subfolders' names, sorted; bytes that are no UTF-8 are shown as `\u{fffd}`.
+/// If the folder has subfolders `train` and `test`, each has the subfolders of the classes; else a
+/// part of each class becomes test images, and at least one image stays to train on. Hidden files
+/// and folders are left out. Training and test images come in an order that the seed decides, so
+/// that the classes are mixed; the same files and options give the same sets.
 ///
 /// # Shapes
 /// `[n, channels, height, width]`
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Classes`] for less than two subfolders; [`Error::MissingFile`] for a class
-/// without an image to train on; [`Error::UnknownClass`] for a class in `test` that `train` has not;
-/// [`Error::Config`] for `test_share`; and those of [`image_file::read`], which name the file.
+/// [`Error::Io`]; [`Error::Classes`] for less than two subfolders; [`Error::MissingFile`] for a
+/// class without an image to train on; [`Error::UnknownClass`] for a class in `test` that `train`
+/// has not; [`Error::Config`] for `test_share`; and those of [`image_file::read`], which name the
+/// file.
 ///
 /// ```no_run
 /// use std::path::Path;

@@ -162,8 +162,8 @@ impl ImageSet {
         self.labels.get(i).copied()
     }
 
-    /// Returns images by their numbers, in that order, also repeatedly; numbers beyond the last image
-    /// are left out.
+    /// Returns images by their numbers, in that order, also repeatedly; numbers beyond the last
+    /// image are left out.
     #[must_use]
     pub fn select(&self, order: &[usize]) -> Self {
         let there = || order.iter().copied().filter(|&i| i < self.len());

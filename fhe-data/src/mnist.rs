@@ -29,8 +29,8 @@ pub const FILES: [&str; 4] = [
 /// # Errors
 /// [`Error::MissingFile`]; [`Error::Io`] for a file that cannot be read or unpacked;
 /// [`Error::Field`] for another magic number, another size of images, no training image, numbers of
-/// images and labels that differ, and a file that is shorter or longer than its header says; [`Error::Label`]. Each
-/// names the file.
+/// images and labels that differ, and a file that is shorter or longer than its header says;
+/// [`Error::Label`]. Each names the file.
 pub fn read(folder: &Path) -> Result<Split> {
     let [train_images, train_labels, test_images, test_labels] = FILES;
     Split::new(

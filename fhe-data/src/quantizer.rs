@@ -35,15 +35,17 @@ const LARGEST: f64 = 1e100;
 /// common scale, fitted without labels.
 ///
 /// # Formula
-/// `q_j = clip(round(s (x_j - mean_j) / std_dev_j), -7, 7)`. A feature that was the same in all rows
-/// becomes 0. The scale `s` brings the mean squared norm of an encoded sample to 5,000, for which the
-/// recipes' learning rates are made, or as near as `s <= 7 / 2.5` permits: then `q_j = 7` stands for
-/// 2.5 standard deviations. With fewer than about 640 features the norm stays below 5,000;
-/// [`Quantizer::squared_norm`] says what is reached, and rates are to be raised in proportion.
+/// `q_j = clip(round(s (x_j - mean_j) / std_dev_j), -7, 7)`. A feature that was the same in all
+/// rows becomes 0. The scale `s` brings the mean squared norm of an encoded sample to 5,000, for
+/// which the recipes' learning rates are made, or as near as `s <= 7 / 2.5` permits: then `q_j = 7`
+/// stands for 2.5 standard deviations. With fewer than about 640 features the norm stays below
+/// 5,000; [`Quantizer::squared_norm`] says what is reached, and rates are to be raised in
+/// proportion.
 ///
 /// # Shapes
-/// `[n, features] -> [n, width]`, with 1 to `width - 1` features: the integers of the features, then
-/// zeros, then one constant, the bias of a linear model (4, or what [`Quantizer::with_bias`] says).
+/// `[n, features] -> [n, width]`, with 1 to `width - 1` features: the integers of the features,
+/// then zeros, then one constant, the bias of a linear model (4, or what [`Quantizer::with_bias`]
+/// says).
 ///
 /// # Values
 /// Input: numbers of any type, of size at most 1e100. Output: `-7..=7`.

@@ -17,8 +17,8 @@
 //! with `p(oy, ox) = s (oy W + ox)`, stride s, and P the largest p. A filter has a slot of S
 //! coefficients; in the transposed weights an input channel has one of S'.
 //!
-//! Every coefficient that is read is the wanted sum and nothing else, also modulo X^N + 1. The proof
-//! is in `docs/src/layers.md`, and a test compares with the definition.
+//! Every coefficient that is read is the wanted sum and nothing else, also modulo X^N + 1. The
+//! proof is in `docs/src/layers.md`, and a test compares with the definition.
 
 use serde::{Deserialize, Serialize};
 

@@ -24,8 +24,8 @@ const FEATURES: usize = BINS * CELLS * CELLS;
 const SCALE: f32 = 75.0;
 
 /// Histograms of oriented gradients (Dalal and Triggs, CVPR 2005) of 28x28 grey images: 8 signed
-/// orientations in 7x7 overlapping cells, normalised to a sum of one, square roots taken, centred on
-/// the training images' mean.
+/// orientations in 7x7 overlapping cells, normalised to a sum of one, square roots taken, centred
+/// on the training images' mean.
 ///
 /// # Shapes
 /// `[n, 1, 28, 28] -> [n, 2048]`: 392 numbers in the order orientation, row, column; then zeros.
@@ -142,8 +142,8 @@ fn histograms(image: &[u8]) -> Vec<f32> {
     sums.into_iter().map(|x| (x / all).sqrt()).collect()
 }
 
-/// The cells that see a row, or column, of pixels, each with a triangle's weight: cell i reaches from
-/// `4 i - 2` to `4 i + 6`.
+/// The cells that see a row, or column, of pixels, each with a triangle's weight: cell i reaches
+/// from `4 i - 2` to `4 i + 6`.
 fn cells(pixel: usize) -> impl Iterator<Item = (usize, f32)> {
     (0..CELLS).filter_map(move |cell| {
         let middle = (CELL * cell) as f32 + 1.5;
@@ -156,7 +156,8 @@ fn cells(pixel: usize) -> impl Iterator<Item = (usize, f32)> {
 mod tests {
     use super::*;
 
-    /// A step from dark to light along x has one orientation only, the first, in the cells that see it.
+    /// A step from dark to light along x has one orientation only, the first, in the cells that see
+    /// it.
     #[test]
     fn an_edge_is_one_orientation() {
         let image: Vec<u8> =

@@ -12,8 +12,8 @@ use crate::{Error, Result};
 /// Reads the samples of a CSV file, a line each: numbers, and one column of labels on request.
 ///
 /// Cells are separated by commas, in a file whose name ends in `.tsv` by tabs. Spaces around a cell
-/// and empty lines are left out. `header` says whether the first line names the columns; `None` says
-/// that it does if none of its cells, the label's apart, is a number.
+/// and empty lines are left out. `header` says whether the first line names the columns; `None`
+/// says that it does if none of its cells, the label's apart, is a number.
 ///
 /// # Shapes
 /// `[n, columns]`, less the label's.

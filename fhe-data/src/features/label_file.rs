@@ -17,8 +17,9 @@ const EXACT: f64 = 9_007_199_254_740_992.0;
 /// The classes are those that occur; [`Labels::with_classes`] numbers them as another set does.
 ///
 /// # Errors
-/// As [`super::read_features`]; [`Error::Label`] for a label that is no integer; [`Error::Cell`] for
-/// an empty line; [`Error::NoColumn`] for a CSV file of several columns, of which none is selected.
+/// As [`super::read_features`]; [`Error::Label`] for a label that is no integer; [`Error::Cell`]
+/// for an empty line; [`Error::NoColumn`] for a CSV file of several columns, of which none is
+/// selected.
 pub fn read_labels(path: &Path, selection: &Selection) -> Result<Labels> {
     match extension(path).as_str() {
         "npy" => {

@@ -20,7 +20,8 @@ impl Labels {
     /// use fhe_data::Labels;
     ///
     /// let labels = Labels::from_names(&["10", "9", "10"]);
-    /// assert_eq!((labels.labels, labels.class_names), (vec![1, 0, 1], vec!["9".into(), "10".into()]));
+    /// assert_eq!(labels.labels, [1, 0, 1]);
+    /// assert_eq!(labels.class_names, ["9", "10"]);
     /// ```
     #[must_use]
     pub fn from_names<S: AsRef<str>>(names: &[S]) -> Self {

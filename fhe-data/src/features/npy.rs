@@ -23,9 +23,9 @@ use crate::{Error, Result};
 /// Booleans, integers of 8 to 64 bits, floats of 16 to 64 bits, of either byte order.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Malformed`] for a damaged header; [`Error::NumberType`] for another type,
-/// as complex numbers or Python objects; [`Error::Field`] if the file is shorter or longer than
-/// its header says.
+/// [`Error::Io`]; [`Error::Malformed`] for a damaged header; [`Error::NumberType`] for another
+/// type, as complex numbers or Python objects; [`Error::Field`] if the file is shorter or longer
+/// than its header says.
 pub fn read_npy(path: &Path) -> Result<Features> {
     let array = read_array(path)?;
     features(array).ok_or_else(|| Error::Malformed { file: path.to_path_buf(), field: "shape" })

@@ -106,7 +106,8 @@ impl Meter {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes so many moves of a kind. Lengths are the caller's: a count stops at its largest number.
+    /// Notes so many moves of a kind. Lengths are the caller's: a count stops at its largest
+    /// number.
     fn note_count(&self, of: impl Fn(&mut Price) -> &mut u64, more: usize) {
         let mut list = self.lock();
         let count = of(&mut list.price);

@@ -9,8 +9,8 @@ use crate::{Error, Result};
 /// What errors call a container that has no file.
 pub(in crate::store) const STREAM: &str = "<stream>";
 
-/// Writes a whole payload as a container: the very bytes that [`crate::store::write_file`] puts into a
-/// file.
+/// Writes a whole payload as a container: the very bytes that [`crate::store::write_file`] puts
+/// into a file.
 ///
 /// # Errors
 /// [`Error::Io`] if the stream refuses.

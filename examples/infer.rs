@@ -1,4 +1,4 @@
-//! Inference: in the clear with the decrypted model, or on an encrypted image.
+//! Inference: in the clear with the decrypted model, or on an encrypted sample.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -33,6 +33,7 @@ use serde_json::json;
 Examples:
   infer decrypt --run runs/builtin                the client: the model's accuracy
   infer encrypt --run runs/builtin --index 3      the client: a query
+  infer encrypt --run runs/iris --features new.csv --row 3
   infer score --run runs/builtin                  the server: encrypted scores
   infer read --run runs/builtin                   the client: the scores and the class
   infer export --run runs/builtin                 the client: the model for other programs
@@ -57,7 +58,7 @@ enum Command {
         #[arg(long)]
         results: Option<PathBuf>,
     },
-    /// Client: encrypt an image.
+    /// Client: encrypt a sample.
     Encrypt {
         /// A sample of the test set.
         #[arg(long, default_value_t = 0, conflicts_with_all = ["image", "features"])]
@@ -82,9 +83,9 @@ enum Command {
         #[arg(long)]
         out: Option<PathBuf>,
     },
-    /// Server: compute the encrypted scores of an encrypted image.
+    /// Server: compute the encrypted scores of an encrypted sample.
     Score {
-        /// The encrypted image; default: RUN/server/queries/query.enc.
+        /// The encrypted sample; default: RUN/server/queries/query.enc.
         #[arg(long)]
         query: Option<PathBuf>,
         /// The encrypted scores; default: RUN/server/scores/scores.enc.
@@ -107,11 +108,11 @@ enum Command {
         #[arg(long)]
         out: Option<PathBuf>,
     },
-    /// Both: encrypted inference of many test images against the decrypted model.
+    /// Both: encrypted inference of many test samples against the decrypted model.
     ///
-    /// Ctrl-C stops it after the image in progress; the same command goes on.
+    /// Ctrl-C stops it after the sample in progress; the same command goes on.
     Check {
-        /// Number of images.
+        /// Number of samples.
         #[arg(long, default_value_t = 100)]
         count: usize,
         /// The results file of `decrypt` to add this to.

@@ -59,9 +59,7 @@ struct Args {
     /// preset's.
     #[arg(long, value_parser = value_parser!(u64).range(2..=1_000_000), conflicts_with = "own")]
     count: Option<u64>,
-    #[command(flatten)]
-    own: OwnData,
-    /// Encrypt only so many of them; the encoder is fitted to all.
+    /// Encrypt only so many training samples; the encoder is fitted to all.
     #[arg(long, value_parser = value_parser!(u64).range(1..=1_000_000))]
     encrypt: Option<u64>,
     /// Samples of a mini-batch; default: the preset's, or 16.
@@ -74,6 +72,8 @@ struct Args {
     /// Derive the secret key from --seed: for figures to be reproduced, NOT for secrets.
     #[arg(long)]
     reproducible_key: bool,
+    #[command(flatten)]
+    own: OwnData,
     #[command(flatten)]
     common: Common,
 }

@@ -76,7 +76,7 @@ pub struct OwnData {
     /// How pixels lie in the IDX files; default: transposed if their names begin with emnist.
     #[arg(long, value_enum, requires = "idx", conflicts_with_all = ["images", "features"])]
     pub orientation: Option<PixelOrder>,
-    /// The part of --images or --features that is held back to test on.
+    /// The part of --images or --features that is held back to test on; default: 0.2.
     #[arg(long, value_name = "SHARE", requires = "own", conflicts_with = "idx")]
     pub test_share: Option<f64>,
 }

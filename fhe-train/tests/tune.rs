@@ -1,7 +1,5 @@
 //! Networks whose rates are tuned learn what a linear classifier learns.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-
 use fhe_core::Params;
 use fhe_data::Quantizer;
 use fhe_train::{ClearModel, FastTwin, Recipe, tune};

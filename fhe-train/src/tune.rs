@@ -279,7 +279,7 @@ mod tests {
             // All of two samples, and none of them.
             (1.0, 0.0, 2, false),
             (1.0, 0.0, 10, true),
-            (0.91, 0.90, 100_000, false),
+            (0.909, 0.90, 100_000, false),
             (0.92, 0.90, 100_000, true),
             (0.92, 0.90, 400, false),
             (0.80, 0.90, 400, false),

@@ -1,6 +1,6 @@
 //! No public function panics on its caller's data, or takes numbers that make no sense.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -279,10 +279,11 @@ fn counts_of_classes_are_checked() {
 
 #[test]
 fn rates_are_tuned_on_samples_that_can_tell_something() {
+    type Case<'a> = (Recipe, Array2<i8>, &'a [u32], usize, &'a str);
     let x = |count, value: i8| Array2::<i8>::from_elem((count, 4), value);
     let labels: Vec<u32> = (0..40).map(|i| i % 2).collect();
     let ten = &labels[..10];
-    let cases: [(Recipe, Array2<i8>, &[u32], usize, &str); 9] = [
+    let cases: [Case<'_>; 9] = [
         (Recipe::linear(4, 2), x(10, 3), ten, 0, "mini-batch is 0"),
         (Recipe::mlp(4, &[2], 2), x(10, 3), ten, 0, "mini-batch is 0"),
         (Recipe::linear(4, 1), x(10, 3), ten, 5, "classes is 1"),

@@ -14,7 +14,7 @@ use fhe_examples::program::{self, Common};
 use fhe_examples::server::ServerFolder;
 use fhe_examples::step::{self, AuditSource, LayerUpdate, StepResults, Update};
 use fhe_examples::{file, folders, output, progress};
-use fhe_train::{ClearSource, Deep, DeepRecipe, Provenance, Recipe, ShapeSource};
+use fhe_train::{ClearSource, DeepRecipe, NetworkTraining, Provenance, Recipe, ShapeSource};
 
 /// Makes the first training step of a network, decrypts what every move gives, and compares noise
 /// and updates with their predictions.
@@ -121,7 +121,7 @@ fn price(engine: &Cpu, recipe: &DeepRecipe, shape: &DatasetShape) -> Result<(u64
         classes: recipe.classes(),
         squared_norm: recipe.squared_norm,
     };
-    Deep::new(&meter, recipe)?.train_step(&meter, &source)?;
+    NetworkTraining::new(&meter, recipe)?.train_step(&meter, &source)?;
     let (list, threads) = (meter.list(), rayon::current_num_threads());
     let seconds = list.price.seconds(&engine.unit_costs()?, threads);
     output::note(format!(

@@ -10,7 +10,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use fhe_core::client::ClientKey;
 use fhe_core::store::{Dataset, DatasetShape, DatasetWriter};
 use fhe_core::{Cpu, Params, Seed};
-use fhe_train::{ClearSource, Head, HeadRecipe};
+use fhe_train::{ClearSource, HeadRecipe, HeadTraining};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -52,7 +52,7 @@ fn train_step(c: &mut Criterion) {
     let dataset = Dataset::open(&path, key.params(), &key.id()).unwrap();
     // So many passes that the learning rate does not reach zero while we measure.
     let recipe = HeadRecipe { classes: CLASSES, passes: 1000, ..HeadRecipe::default() };
-    let mut head = Head::new(&cpu, &recipe).unwrap();
+    let mut head = HeadTraining::new(&cpu, &recipe).unwrap();
 
     let mut group = c.benchmark_group("mini-batch");
     group.sample_size(10);

@@ -6,7 +6,7 @@ use fhe_core::engine::cpu;
 use fhe_core::store::Dataset;
 use fhe_core::{Clear, Cpu, Engine, List, Params, from_torus};
 use fhe_nn::Conv2d;
-use fhe_train::{ClearSource, Deep, DeepRecipe, Recipe, Source, Work};
+use fhe_train::{ClearSource, DeepRecipe, NetworkTraining, Recipe, Source, Work};
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{Audit, Findings, Seen};
@@ -54,7 +54,7 @@ impl Source<Audit<'_>> for AuditSource<'_> {
 /// column.
 fn weights<E: Engine>(
     engine: &E,
-    deep: &Deep<E>,
+    deep: &NetworkTraining<E>,
     plain: impl Fn(&E::Values) -> &[u64],
 ) -> Result<Vec<Vec<f64>>> {
     let of_layer = |layer: &Conv2d<E>| {
@@ -88,7 +88,7 @@ pub fn audited(
     recipe: &DeepRecipe,
     source: &AuditSource<'_>,
 ) -> Result<(Work, Update)> {
-    let mut deep = Deep::new(engine, recipe)?;
+    let mut deep = NetworkTraining::new(engine, recipe)?;
     let before = weights(engine, &deep, |x| x.plain())?;
     let work = deep.train_step(engine, source)?;
     Ok((work, minus(weights(engine, &deep, |x| x.plain())?, &before)))
@@ -105,7 +105,7 @@ pub fn twin(
     noise: Option<u64>,
 ) -> Result<Update> {
     let engine = noise.map_or_else(|| Clear::exact(params), |seed| Clear::noisy(params, seed));
-    let mut deep = Deep::new(&engine, recipe)?;
+    let mut deep = NetworkTraining::new(&engine, recipe)?;
     let before = weights(&engine, &deep, |x| x)?;
     deep.train_step(&engine, source)?;
     Ok(minus(weights(&engine, &deep, |x| x)?, &before))

@@ -7,7 +7,7 @@ use ndarray::{Array1, Array2, Array4, ArrayView2};
 use rayon::prelude::*;
 
 use crate::samples::{check_features, polynomial};
-use crate::{ClearSource, Error, Head, Model, Recipe, Result, Source};
+use crate::{ClearSource, Error, HeadTraining, Model, Recipe, Result, Source};
 
 /// A model in the clear: decrypted, or trained in the clear as the encrypted one's twin.
 ///
@@ -160,7 +160,7 @@ impl ClearModel {
         }
     }
 
-    fn head_layer(&self, head: &Head<Clear>, unit: f64) -> ClearLayer {
+    fn head_layer(&self, head: &HeadTraining<Clear>, unit: f64) -> ClearLayer {
         let n = self.engine.params().row_size;
         let inputs = self.recipe.inputs(n);
         let rows: Vec<Vec<u64>> =

@@ -20,7 +20,7 @@ use update::OnEngine;
 /// first layer, whose inputs are fresh, and the biases are updated without a lookup. Gradients of
 /// the other layers are summed over the mini-batch, and after the last part one lookup a weight
 /// scales and clips them.
-pub struct Deep<E: Engine> {
+pub struct NetworkTraining<E: Engine> {
     plan: TrainingPlan,
     network: Network<E>,
     step: usize,
@@ -57,16 +57,16 @@ struct Ready<E: Engine> {
     transposed: Vec<Transposed<E>>,
 }
 
-impl<E: Engine> std::fmt::Debug for Deep<E> {
+impl<E: Engine> std::fmt::Debug for NetworkTraining<E> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Deep")
+        f.debug_struct("NetworkTraining")
             .field("step", &self.step)
             .field("part", &self.part)
             .finish_non_exhaustive()
     }
 }
 
-impl<E: Engine> Deep<E> {
+impl<E: Engine> NetworkTraining<E> {
     /// Starts from weights drawn from the recipe's public seed.
     ///
     /// # Errors
@@ -83,8 +83,8 @@ impl<E: Engine> Deep<E> {
         Ok(Self { plan, network, step: 0, part: 0, inside: Inside::Nothing })
     }
 
-    /// Goes on from the lists of [`Deep::parts`], each kind in one list, as they were after `step`
-    /// steps and `part` parts of the next one.
+    /// Goes on from the lists of [`NetworkTraining::parts`], each kind in one list, as they were
+    /// after `step` steps and `part` parts of the next one.
     ///
     /// # Errors
     /// [`crate::Error::Recipe`], [`crate::Error::Network`]; [`fhe_core::Error::Index`] if the lists
@@ -111,7 +111,7 @@ impl<E: Engine> Deep<E> {
         Ok(Self { plan, network, step, part, inside })
     }
 
-    /// Returns what [`Deep::resume`] takes: lists of rows, and lists of values.
+    /// Returns what [`NetworkTraining::resume`] takes: lists of rows, and lists of values.
     ///
     /// First come the weights and the biases of all layers. Inside a step, rows of the summed
     /// gradients of all layers but the first follow; and if any layer is binary, the weights and
@@ -191,7 +191,7 @@ impl<E: Engine> Deep<E> {
     /// the weights of all layers but the first, the filters of centred layers, and binary weights.
     ///
     /// # Errors
-    /// Those of [`Deep::train_part`].
+    /// Those of [`NetworkTraining::train_part`].
     pub fn train_step(&mut self, engine: &E, source: &impl Source<E>) -> Result<Work> {
         let mut work = self.train_part(engine, source)?;
         while self.part > 0 {

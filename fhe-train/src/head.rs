@@ -7,19 +7,19 @@ use crate::source::check_batch;
 use crate::{Error, HeadRecipe, OneVsAll, Result, Source, Work};
 
 /// A head in training.
-pub struct Head<E: Engine> {
+pub struct HeadTraining<E: Engine> {
     recipe: HeadRecipe,
     layer: Dense<E>,
     step: usize,
 }
 
-impl<E: Engine> std::fmt::Debug for Head<E> {
+impl<E: Engine> std::fmt::Debug for HeadTraining<E> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Head").field("step", &self.step).finish_non_exhaustive()
+        f.debug_struct("HeadTraining").field("step", &self.step).finish_non_exhaustive()
     }
 }
 
-impl<E: Engine> Head<E> {
+impl<E: Engine> HeadTraining<E> {
     /// Starts from zero weights.
     ///
     /// # Errors

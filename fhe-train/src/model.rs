@@ -2,15 +2,15 @@
 
 use fhe_core::{Engine, List};
 
-use crate::{Deep, Head, Recipe, Result, Source, Work};
+use crate::{HeadTraining, NetworkTraining, Recipe, Result, Source, Work};
 
 /// A model in training.
 #[derive(Debug)]
 pub enum Model<E: Engine> {
     /// One dense layer.
-    Head(Head<E>),
+    Head(HeadTraining<E>),
     /// A network.
-    Deep(Box<Deep<E>>),
+    Deep(Box<NetworkTraining<E>>),
 }
 
 impl<E: Engine> Model<E> {
@@ -20,8 +20,8 @@ impl<E: Engine> Model<E> {
     /// [`crate::Error::Recipe`], [`crate::Error::Network`].
     pub fn new(engine: &E, recipe: &Recipe) -> Result<Self> {
         Ok(match recipe {
-            Recipe::Head(recipe) => Self::Head(Head::new(engine, recipe)?),
-            Recipe::Deep(recipe) => Self::Deep(Box::new(Deep::new(engine, recipe)?)),
+            Recipe::Head(recipe) => Self::Head(HeadTraining::new(engine, recipe)?),
+            Recipe::Deep(recipe) => Self::Deep(Box::new(NetworkTraining::new(engine, recipe)?)),
         })
     }
 
@@ -39,15 +39,15 @@ impl<E: Engine> Model<E> {
         part: usize,
     ) -> Result<Self> {
         Ok(match recipe {
-            Recipe::Head(recipe) => Self::Head(Head::resume(recipe, rows, step)?),
-            Recipe::Deep(recipe) => {
-                Self::Deep(Box::new(Deep::resume(engine, recipe, &rows, values, step, part)?))
-            }
+            Recipe::Head(recipe) => Self::Head(HeadTraining::resume(recipe, rows, step)?),
+            Recipe::Deep(recipe) => Self::Deep(Box::new(NetworkTraining::resume(
+                engine, recipe, &rows, values, step, part,
+            )?)),
         })
     }
 
     /// Returns lists of rows and lists of values: the weights and biases, and inside a step what
-    /// else has to be saved of it. See [`Deep::parts`].
+    /// else has to be saved of it. See [`NetworkTraining::parts`].
     #[must_use]
     pub fn parts(&self) -> (Vec<&E::Rows>, Vec<&E::Values>) {
         match self {
@@ -89,7 +89,7 @@ impl<E: Engine> Model<E> {
     /// After each part the training can be saved, and resumed without a difference in the result.
     ///
     /// # Errors
-    /// Those of [`Head::train_step`] and of [`Deep::train_part`].
+    /// Those of [`HeadTraining::train_step`] and of [`NetworkTraining::train_part`].
     pub fn train_part(&mut self, engine: &E, source: &impl Source<E>) -> Result<Work> {
         match self {
             Self::Head(head) => head.train_step(engine, source),
@@ -97,7 +97,7 @@ impl<E: Engine> Model<E> {
         }
     }
 
-    /// Returns the model as it is used: see [`Deep::finished`].
+    /// Returns the model as it is used: see [`NetworkTraining::finished`].
     ///
     /// # Errors
     /// Those of the engine.

@@ -62,8 +62,9 @@ impl Recipe {
     /// levels, and one score a class.
     ///
     /// Rates and first weights are for samples with a squared norm of 5,000; [`crate::tune`] fits
-    /// them to yours, for one pass as for ten. Few samples need many passes. First weights give pre-activations of a standard deviation near 0.6, and the
-    /// scores start at the odds of one class among many.
+    /// them to yours, for one pass as for ten. Few samples need many passes. First weights give
+    /// pre-activations of a standard deviation near 0.6, and the scores start at the odds of one
+    /// class among many.
     #[must_use]
     pub fn mlp(inputs: usize, hidden: &[usize], classes: usize) -> Self {
         let relu = Activation { kind: Kind::Relu, levels: 7, range: 3.0, offset: 2, spacing: 4 };
@@ -131,9 +132,10 @@ impl Recipe {
     /// pre-activations of every hidden layer with a noise of at most two fifths of their standard
     /// deviation, else the latter.
     ///
-    /// The noise is that of [`DeepRecipe::summary`]. A third of the deviation costs no accuracy that
-    /// can be measured: the noise of many samples averages out in a gradient. The scores' noise does
-    /// not count, since the last layer's first weights are small on purpose and soon grow.
+    /// The noise is that of [`DeepRecipe::summary`]. A third of the deviation costs no accuracy
+    /// that can be measured: the noise of many samples averages out in a gradient. The scores'
+    /// noise does not count, since the last layer's first weights are small on purpose and soon
+    /// grow.
     ///
     /// # Errors
     /// [`Error::Recipe`], [`Error::Network`] if the recipe does not pass its check.

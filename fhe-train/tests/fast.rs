@@ -6,7 +6,9 @@ use fhe_core::engine::clear::Values;
 use fhe_core::{Clear, Engine, Params, from_torus};
 use fhe_nn::activation::{Activation, Kind};
 use fhe_nn::{LayerConfig, NetworkConfig, Shape};
-use fhe_train::{Binary, ClearSource, Deep, DeepRecipe, FastTwin, LayerTraining, MiniBatches};
+use fhe_train::{
+    Binary, ClearSource, DeepRecipe, FastTwin, LayerTraining, MiniBatches, NetworkTraining,
+};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -104,7 +106,7 @@ fn bytes(source: &ClearSource) -> Vec<Vec<i8>> {
 }
 
 /// Weights and biases of a network, in the fast twin's order.
-fn parts(engine: &Clear, deep: &Deep<Clear>) -> Vec<(Vec<f64>, Vec<f64>)> {
+fn parts(engine: &Clear, deep: &NetworkTraining<Clear>) -> Vec<(Vec<f64>, Vec<f64>)> {
     let floats = |x: &Values| x.iter().map(|&x| from_torus(x)).collect::<Vec<f64>>();
     let layers = deep.network().layers().iter();
     layers
@@ -128,8 +130,8 @@ fn train_deep(
     recipe: &DeepRecipe,
     source: &ClearSource,
     steps: usize,
-) -> Deep<Clear> {
-    let mut deep = Deep::new(engine, recipe).unwrap();
+) -> NetworkTraining<Clear> {
+    let mut deep = NetworkTraining::new(engine, recipe).unwrap();
     for _ in 0..steps {
         deep.train_step(engine, source).unwrap();
     }
@@ -180,7 +182,7 @@ fn without_noise_it_is_the_exact_training() {
         let steps = 6;
         let deep = train_deep(&engine, &recipe, &source, steps);
         let (twin, lookups) = train_fast(&params, &recipe, &source, steps, None);
-        let start = parts(&engine, &Deep::new(&engine, &recipe).unwrap());
+        let start = parts(&engine, &NetworkTraining::new(&engine, &recipe).unwrap());
         let (exact, fast) = (parts(&engine, &deep), fast_parts(&twin));
         for (i, ((exact, fast), start)) in exact.iter().zip(&fast).zip(&start).enumerate() {
             for (exact, fast, start) in
@@ -190,7 +192,7 @@ fn without_noise_it_is_the_exact_training() {
                 assert!(update > 0.0 && error < 0.01 * update, "layer {i}: {error} of {update}");
             }
         }
-        let mut again = Deep::new(&engine, &recipe).unwrap();
+        let mut again = NetworkTraining::new(&engine, &recipe).unwrap();
         let expected: usize =
             (0..steps).map(|_| again.train_step(&engine, &source).unwrap().lookups).sum();
         assert_eq!(lookups, expected);
@@ -280,7 +282,7 @@ fn a_summary_foretells_pre_activations_and_what_wraps() {
         let summary = recipe.summary(&params).unwrap();
         let source = data(&recipe, params.row_size, 60);
         let x = engine.selectors(source.features);
-        let deep = Deep::new(&engine, &recipe).unwrap().finished(&engine).unwrap();
+        let deep = NetworkTraining::new(&engine, &recipe).unwrap().finished(&engine).unwrap();
         let scores = deep.network().forward(&engine, &x, 0..60).unwrap().scores;
         let z: Vec<f64> = scores.iter().map(|&z| from_torus(z) / recipe.network.unit()).collect();
         let std = (z.iter().map(|z| z * z).sum::<f64>() / z.len() as f64).sqrt();

@@ -10,7 +10,7 @@ use fhe_core::client::ClientKey;
 use fhe_core::store::{Dataset, DatasetShape, DatasetWriter, Message};
 use fhe_core::{Clear, Cpu, Engine, Meter, Params, Seed, from_torus};
 use fhe_train::{
-    Checkpoint, ClearSource, Head, HeadRecipe, Recipe, ShapeSource, Trainer, TrainerOptions,
+    Checkpoint, ClearSource, HeadRecipe, HeadTraining, Recipe, ShapeSource, Trainer, TrainerOptions,
 };
 use rand::{RngExt, SeedableRng};
 
@@ -124,13 +124,13 @@ fn encrypted_training_equals_its_twin_and_survives_interruptions() {
     // The meter names the price beforehand.
     let meter = Meter::new(&params);
     let shape = ShapeSource { samples: 30, batch: BATCH, classes: CLASSES, squared_norm: 5e3 };
-    let mut head = Head::new(&meter, &head_recipe()).unwrap();
+    let mut head = HeadTraining::new(&meter, &head_recipe()).unwrap();
     (0..8).for_each(|_| assert!(head.train_step(&meter, &shape).unwrap().lookups > 0));
     assert_eq!(meter.price().lookups, report.state.lookups);
 
     // The twin: weights of up to 2^-9 of the torus, differences by the noise of 30 errors.
     let clear = Clear::exact(&params);
-    let mut twin = Head::new(&clear, &head_recipe()).unwrap();
+    let mut twin = HeadTraining::new(&clear, &head_recipe()).unwrap();
     (0..8).for_each(|_| assert!(twin.train_step(&clear, &source).unwrap().lookups > 0));
     let want: Vec<u64> = twin.layer().weights().iter().flat_map(|r| r.coefficients(512)).collect();
     let got = key.decrypt_rows(&once.rows).unwrap();

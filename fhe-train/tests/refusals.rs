@@ -10,9 +10,9 @@ use fhe_core::client::ClientKey;
 use fhe_core::store::{EncryptedQuery, Header, Message, write_to};
 use fhe_core::{Clear, Cpu, Meter, Params, Seed};
 use fhe_train::{
-    Checkpoint, ClearModel, ClearSource, Client, DeepRecipe, EncryptedScores, FastTwin, Head,
-    HeadRecipe, MiniBatches, Model, OneVsAll, Recipe, Report, Server, ShapeSource, Source, Trainer,
-    TrainerOptions, check_rates, confusion, tune,
+    Checkpoint, ClearModel, ClearSource, Client, DeepRecipe, EncryptedScores, FastTwin, HeadRecipe,
+    HeadTraining, MiniBatches, Model, OneVsAll, Recipe, Report, Server, ShapeSource, Source,
+    Trainer, TrainerOptions, check_rates, confusion, tune,
 };
 use ndarray::Array2;
 use serde_json::json;
@@ -215,7 +215,7 @@ fn weights_of_another_number_of_classes_are_refused() {
     let recipe = HeadRecipe { classes: 3, ..HeadRecipe::default() };
     for rows in [0, 2, 4] {
         let rows = vec![fhe_core::engine::clear::Row::Full(vec![0; 512]); rows];
-        assert!(says(Head::<Clear>::resume(&recipe, rows, 0), "rows of weights"));
+        assert!(says(HeadTraining::<Clear>::resume(&recipe, rows, 0), "rows of weights"));
     }
     let (network, none) = (Recipe::mlp(4, &[4], 3), Vec::new());
     assert!(Model::resume(&clear, &network, (Vec::new(), &none), usize::MAX, usize::MAX).is_err());

@@ -1,9 +1,9 @@
-//! The fast twin: the training of [`crate::Deep`] in floating point.
+//! The fast twin: the training of [`crate::NetworkTraining`] in floating point.
 //!
-//! It does what `Deep` does, with real numbers for torus elements, matrix products for products of
-//! polynomials, and normal numbers of the predicted variance for every noise. Every lookup reads on
-//! its grid of slots, with its range and the negacyclic rule. [`fhe_core::Clear`] is the
-//! specification; tests compare.
+//! It does what `NetworkTraining` does, with real numbers for torus elements, matrix products for
+//! products of polynomials, and normal numbers of the predicted variance for every noise. Every
+//! lookup reads on its grid of slots, with its range and the negacyclic rule. [`fhe_core::Clear`]
+//! is the specification; tests compare.
 
 mod chunk;
 mod layer;
@@ -86,8 +86,8 @@ pub struct FastTwin {
 }
 
 impl FastTwin {
-    /// Starts from the weights from which [`crate::Deep::new`] starts; exact, or with noise from a
-    /// seed.
+    /// Starts from the weights from which [`crate::NetworkTraining::new`] starts; exact, or with
+    /// noise from a seed.
     ///
     /// # Errors
     /// [`Error::Recipe`], [`Error::Network`]; also if the parameter set cannot promote.

@@ -167,6 +167,9 @@ fn fits(recipe: Option<&Recipe>, data: &RawData, params: &Params, encrypted: usi
 fn setup(args: &Args) -> Result<()> {
     let (client, server) = (ClientFolder::of(&args.run), ServerFolder::of(&args.run));
     let job = Job::read(args)?;
+    if args.own.is_given() {
+        output::note(job.data.described())?;
+    }
     if let Some(Recipe::Deep(deep)) = &job.recipe {
         let summary = deep.summary(&job.params)?;
         output::note(format!("the network, at its first weights:\n{summary}"))?;

@@ -90,6 +90,9 @@ pub enum PixelOrder {
     Columns,
 }
 
+/// Classes that are named where there are many.
+const NAMED: usize = 10;
+
 /// Numbers of this size can be squared and added.
 const LARGEST: f64 = 1e100;
 
@@ -260,6 +263,20 @@ impl RawData {
             Self::Images(split, _) => &split.class_names,
             Self::Rows { class_names, .. } => class_names,
         }
+    }
+
+    /// Says what was read, on one line: numbers of samples, and the first classes.
+    #[must_use]
+    pub fn described(&self) -> String {
+        let (train, names) = (self.len(), self.class_names());
+        let test = match self {
+            Self::Images(split, _) => split.test.len(),
+            Self::Rows { test, .. } => test.labels.len(),
+        };
+        let first = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+        let more = if names.len() > NAMED { ", ..." } else { "" };
+        let classes = names.len();
+        format!("{train} samples to train on, {test} to test on; {classes} classes: {first}{more}")
     }
 
     /// Returns the number of samples to train on.

@@ -88,6 +88,8 @@ fn flowers_from_a_table_to_an_encrypted_answer() {
     write_csv(files.path(), 60);
     let said = setup(path, files.path(), &CSV).succeeds();
     assert!(said.contains("a linear classifier, 8 passes"), "{said}");
+    let read = "48 samples to train on, 12 to test on; 3 classes: setosa, versicolor, virginica";
+    assert!(said.starts_with(read), "{said}");
     let recipe = ServerFolder::of(path).read_recipe().unwrap();
     assert_eq!((recipe.inputs(2048), recipe.classes(), recipe.passes()), (5, 3, 8));
     run("train", path, &[]).succeeds();

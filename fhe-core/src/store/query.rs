@@ -13,7 +13,7 @@ use crate::{Params, Result};
 /// says nothing of the client but the public name of its key.
 ///
 /// ```
-/// use fhe_core::{Cpu, Engine, Params, Seed, client::ClientKey};
+/// use fhe_core::{Cpu, List, Params, Seed, client::ClientKey};
 /// use fhe_core::store::{EncryptedQuery, Message};
 /// let key = ClientKey::new(&Params::toy_insecure()?, Seed::random());
 /// let mut sample = vec![0; key.params().row_size];
@@ -22,7 +22,7 @@ use crate::{Params, Result};
 ///
 /// let server = Cpu::new(&key.evaluation_keys());
 /// let selectors = EncryptedQuery::from_bytes(&bytes)?.open(&server)?;
-/// assert_eq!(server.selectors_len(&selectors), 1);
+/// assert_eq!(selectors.len(), 1);
 /// # Ok::<_, fhe_core::Error>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]

@@ -72,7 +72,7 @@ fn a_recipe_out_of_range() {
         ("\"passes\": 1", "\"passes\": 1, \"momentum\": 0.9", "unknown field `momentum`"),
         ("\"passes\": 1", "\"passes\": -1", "invalid value"),
         ("\"passes\": 1,", "", "missing field `passes`"),
-        ("0.0005", "1e9", "learning_rate is 1000000000, expected 1e-8 to 0.1"),
+        ("0.0005", "1e9", "learning_rate is 1000000000, expected 2^-28 to 1/16 of logit_range"),
         ("0.0005", "1e999", "number out of range"),
         ("\"classes\": 10", "\"classes\": 9", "classes is 9"),
     ];

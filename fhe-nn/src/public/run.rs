@@ -28,7 +28,7 @@ impl PublicNetwork {
     }
 
     /// [`PublicNetwork::forward`] for those who watch its progress: calls `done(i)` after layer i,
-    /// in each of the [`PublicNetworkConfig::passes`].
+    /// in each of the [`super::PublicNetworkConfig::passes`].
     ///
     /// # Cost
     /// That of [`PublicNetwork::forward`].

@@ -45,6 +45,7 @@ fn files_come_back_as_they_were() {
     }
 }
 
+// It is long because it is a table.
 #[test]
 fn bad_files_are_refused_with_the_tensor() {
     type Tensors = HashMap<String, (safetensors::Dtype, Vec<usize>, Vec<u8>)>;

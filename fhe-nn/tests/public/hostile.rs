@@ -65,6 +65,7 @@ fn the_untouched_file_is_a_network() {
     assert!(PublicNetwork::new(&config, weights, 2048).is_ok());
 }
 
+// It is long because it is a table.
 #[test]
 fn absurd_numbers_are_errors_that_name_them() {
     let most = u64::MAX;

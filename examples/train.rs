@@ -24,9 +24,9 @@ use serde_json::json;
 /// The model stays encrypted: RUN/server/model.ckpt. An interrupted training goes on where its last
 /// checkpoint stands, and ends with the same model as an uninterrupted one.
 ///
-/// Ctrl-C and SIGTERM end it after the step in progress, with a checkpoint and exit status 130 or
-/// 143. A second one ends it at once. With --json, a reader that goes away ends it as they do, with
-/// status 141.
+/// Ctrl-C and SIGTERM end it after the sub-batch in progress, with a checkpoint and exit status 130
+/// or 143. A second one ends it at once. With --json, a reader that goes away ends it as they do,
+/// with status 141.
 #[derive(Parser)]
 #[command(
     name = "train",

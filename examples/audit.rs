@@ -72,13 +72,13 @@ fn audit(args: &Args) -> Result<()> {
     let bar = progress::bar("audit", lookups, "lookups");
     let audit = Audit::new(engine, key, setup.seed, |lookups| bar.set_position(lookups));
     let before = engine.raw_seconds(16);
-    let source = AuditSource { dataset: &dataset, train: &train };
+    let clear = ClearSource::new(&params, &whole, train.data(), shape.batch)?;
+    let source = AuditSource { dataset: &dataset, clear: &clear };
     let (work, encrypted) = step::audited(&audit, recipe, &source)?;
     let raw_seconds = (before + engine.raw_seconds(16)) / 2.0;
     bar.finish();
 
-    let source = ClearSource::new(&params, &whole, train.data(), shape.batch)?;
-    let layers = compare(&params, recipe, &source, &encrypted, args.twins)?;
+    let layers = compare(&params, recipe, &clear, &encrypted, args.twins)?;
     let findings = audit.findings();
     here.measure_memory();
     let wall_seconds: f64 = findings.seconds.values().sum();

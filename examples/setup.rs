@@ -14,7 +14,7 @@ use fhe_examples::preset::{self, Preset};
 use fhe_examples::program::{self, Common};
 use fhe_examples::server::ServerFolder;
 use fhe_examples::{file, output, signals};
-use fhe_train::{Client, Encryption, Recipe, check_rates, tune};
+use fhe_train::{Client, Encryption, LEAST_SAMPLES, Recipe, check_rates, tune};
 use serde_json::json;
 
 /// Makes keys, encodes and encrypts the samples.
@@ -87,9 +87,6 @@ const OWN_BATCH: usize = 16;
 /// Samples that a training of one's own data sees if there are fewer: by several passes, to 8.
 const OWN_SAMPLES_SEEN: usize = 2000;
 
-/// Fewer samples say nothing about rates.
-const LEAST_TUNED: usize = 10;
-
 /// What the samples are, and what is trained on them.
 struct Job {
     data: RawData,
@@ -145,8 +142,8 @@ fn fits(recipe: Option<&Recipe>, data: &RawData, params: &Params, encrypted: usi
     let Some(recipe) = recipe else {
         Recipe::linear(1, classes).check(params).context("the labels of the data")?;
         ensure!(
-            encrypted >= LEAST_TUNED,
-            "{encrypted} samples to train on: expected at least {LEAST_TUNED}, or a --recipe"
+            encrypted >= LEAST_SAMPLES,
+            "{encrypted} samples to train on: expected at least {LEAST_SAMPLES}, or a --recipe"
         );
         return Ok(());
     };
@@ -315,7 +312,7 @@ fn settle(server: &ServerFolder, job: &Job, train: &Labelled) -> Result<Recipe> 
 
 /// Says if the rates of a recipe of one's own do not suit the samples.
 fn warn_of_rates(job: &Job, recipe: &Recipe, train: &Labelled) -> Result<()> {
-    if !job.own_recipe || train.labels.len() / recipe.copies() < LEAST_TUNED {
+    if !job.own_recipe || train.labels.len() / recipe.copies() < LEAST_SAMPLES {
         return Ok(());
     }
     match check_rates(&job.params, recipe, train.data(), job.batch)? {

@@ -253,13 +253,6 @@ impl Labelled {
         (i < all.nrows()).then(|| all.slice_move(s![i..=i, ..]))
     }
 
-    /// Returns sample i as the integers of a selector of `n`, zeros behind its own.
-    #[must_use]
-    pub fn polynomial(&self, i: usize, n: usize) -> Vec<i32> {
-        let own = self.features.row(i).unwrap_or_default().iter().map(|&x| i32::from(x));
-        own.chain(std::iter::repeat(0)).take(n).collect()
-    }
-
     /// Returns samples and labels, as the library takes them.
     #[must_use]
     pub fn data(&self) -> (ArrayView2<'_, i8>, &[u32]) {

@@ -10,7 +10,6 @@ use fhe_train::{ClearSource, DeepRecipe, NetworkTraining, Recipe, Source, Work};
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{Audit, Findings, Seen};
-use crate::client::Labelled;
 
 /// Encrypted samples and what they hold.
 type SeenSelectors = Seen<cpu::Selectors, clear::Selectors>;
@@ -23,7 +22,7 @@ pub struct AuditSource<'a> {
     /// What the server has.
     pub dataset: &'a Dataset,
     /// What the client encrypted.
-    pub train: &'a Labelled,
+    pub clear: &'a ClearSource,
 }
 
 impl Source<Audit<'_>> for AuditSource<'_> {
@@ -44,8 +43,12 @@ impl Source<Audit<'_>> for AuditSource<'_> {
         let (x, labels) = self.dataset.batch(engine.server(), index)?;
         let first = index * self.batch_size();
         let rows = first..first + x.len();
-        let n = engine.params().row_size;
-        let x = engine.selectors(x, rows.map(|i| self.train.polynomial(i, n)).collect());
+        let clear = self.clear.features.get(rows.clone()).ok_or(fhe_core::Error::Index {
+            op: "the samples of a mini-batch",
+            index: rows.end,
+            len: self.clear.features.len(),
+        })?;
+        let x = engine.selectors(x, clear.to_vec());
         Ok((x, engine.values(labels)?))
     }
 }

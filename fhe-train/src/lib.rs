@@ -54,5 +54,5 @@ pub use source::{ClearSource, ShapeSource, Source};
 pub use step_plan::MiniBatches;
 pub use summary::{LayerSummary, Summary};
 pub use trainer::{Event, Trainer, TrainerOptions};
-pub use tune::{RateWarning, Trial, TwinReport, check_rates, tune};
+pub use tune::{LEAST_SAMPLES, RateWarning, Trial, TwinReport, check_rates, tune};
 pub use work::Work;

@@ -17,9 +17,11 @@ pub(crate) fn polynomial(op: &'static str, row: ArrayView1<'_, i8>, n: usize) ->
         let (what, got) = ("the number of features", row.len());
         return Err(Error::Data { op, what, got, expected: format!("at most {n}") });
     }
-    let mut m = vec![0; n];
-    m.iter_mut().zip(row).for_each(|(m, &x)| *m = i32::from(x));
-    Ok(m)
+    Ok(padded(row, n))
+}
+
+fn padded(row: ArrayView1<'_, i8>, n: usize) -> Vec<i32> {
+    row.iter().map(|&x| i32::from(x)).chain(std::iter::repeat(0)).take(n).collect()
 }
 
 /// Refuses samples whose features are not those of a recipe. An encoder fills the polynomial with
@@ -105,9 +107,7 @@ impl<'a> Samples<'a> {
 
     /// Returns sample i as a polynomial of `n` coefficients.
     pub(crate) fn polynomial(&self, i: usize, n: usize) -> Vec<i32> {
-        let mut m = vec![0; n];
-        m.iter_mut().zip(self.x.row(i)).for_each(|(m, &x)| *m = i32::from(x));
-        m
+        padded(self.x.row(i), n)
     }
 
     /// Returns everything that is encrypted, for a digest.

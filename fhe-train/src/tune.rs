@@ -20,6 +20,8 @@ const CHECKED: [f64; 3] = [0.125, 1.0, 8.0];
 const CHECKED_SAMPLES: usize = 2_000;
 /// Samples that are held out: one of so many.
 const HELD_OUT: usize = 5;
+/// Samples that [`tune`] and [`check_rates`] want at least: fewer say nothing about rates.
+pub const LEAST_SAMPLES: usize = 2 * HELD_OUT;
 /// Seed of the public shuffle and of the twins' noise.
 const SEED: u64 = 1;
 
@@ -205,9 +207,9 @@ impl Split {
         let mut order: Vec<usize> = (0..data.len() / recipe.copies()).collect();
         order.shuffle(&mut ChaCha8Rng::seed_from_u64(SEED));
         order.truncate(most);
-        if order.len() < 2 * HELD_OUT {
+        if order.len() < LEAST_SAMPLES {
             let (op, what) = ("tune", "the number of samples");
-            let expected = format!("at least {}", 2 * HELD_OUT);
+            let expected = format!("at least {LEAST_SAMPLES}");
             return Err(Error::Data { op, what, got: order.len(), expected });
         }
         let (test, train) = order.split_at(order.len() / HELD_OUT);

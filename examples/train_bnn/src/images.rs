@@ -1,6 +1,6 @@
 //! Images as a training takes them: moved, mirrored, and as the integers of the network.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 use fhe_data::{ImageSet, ImageShape};
 use fhe_examples::bnn::{Recipe, Training};
@@ -16,10 +16,9 @@ pub(crate) fn inputs(
     batch: &[usize],
     changes: &[Change],
 ) -> Result<Tensor> {
-    let one = |(&i, change): (&usize, &Change)| {
-        change.apply(images.image(i).unwrap_or_default(), images.shape())
-    };
-    let pixels: Vec<u8> = batch.par_iter().zip(changes).flat_map_iter(one).collect();
+    let chosen: Vec<&[u8]> = chosen(batch, |i| images.image(i))?;
+    let one = |(image, change): (&&[u8], &Change)| change.apply(image, images.shape());
+    let pixels: Vec<u8> = chosen.par_iter().zip(changes).flat_map_iter(one).collect();
     let pixels = Array2::from_shape_vec((batch.len(), images.shape().bytes()), pixels)?;
     let x: Vec<f32> =
         recipe.network.integers(pixels.view())?.into_iter().map(|x| x as f32).collect();
@@ -27,8 +26,14 @@ pub(crate) fn inputs(
 }
 
 pub(crate) fn labels(images: &ImageSet, batch: &[usize]) -> Result<Tensor> {
-    let labels: Vec<u32> = batch.iter().filter_map(|&i| images.label(i)).collect();
+    let labels: Vec<u32> = chosen(batch, |i| images.label(i))?;
     Ok(Tensor::new(&labels[..], &Device::Cpu)?)
+}
+
+/// Returns what belongs to each index; none may be beyond the last image.
+fn chosen<T>(batch: &[usize], of: impl Fn(usize) -> Option<T>) -> Result<Vec<T>> {
+    let one = |&i: &usize| of(i).with_context(|| format!("no image {i}"));
+    batch.iter().map(one).collect()
 }
 
 /// How far an image is moved, and whether it is mirrored; what comes in from outside is black.

@@ -121,7 +121,7 @@ impl ClientKey {
     }
 
     /// For bit i and level j the row of `s_i q / B^j`, and that of `s_i S q / B^j`: see
-    /// `engine::cpu::lists`.
+    /// `engine::cpu::list_packing`.
     fn list_keys(&self, gadget: Gadget) -> [Vec<SeededRows>; 2] {
         let n = self.params.row_size;
         let chunk = KEY_CHUNK.min(n);

@@ -29,7 +29,7 @@
 //!
 //! A provided method is overridden only to be quicker.
 //!
-//! `tests/conformance.rs` has a function for each move and a table that names those that an engine
+//! `tests/conformance` has a function for each move and a table that names those that an engine
 //! runs; a new engine adds its own table, and takes part in `engines_refuse_the_same_programs` and
 //! `empty_lists_go_through_every_move`. `benches/moves.rs` measures each move.
 

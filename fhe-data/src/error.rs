@@ -99,7 +99,11 @@ pub enum Error {
         wanted: &'static str,
     },
     /// A table has not the column that is selected, or several of which none is selected.
-    #[error("{path}: {}; there are: {known}", which("column", column.as_deref()), path = file.display())]
+    #[error(
+        "{path}: {}; there are: {known}",
+        which("column", column.as_deref()),
+        path = file.display()
+    )]
     NoColumn {
         /// The file.
         file: PathBuf,
@@ -109,7 +113,11 @@ pub enum Error {
         known: String,
     },
     /// A file has not the tensor that is selected, or several of which none is selected.
-    #[error("{path}: {}; there are: {known}", which("tensor", tensor.as_deref()), path = file.display())]
+    #[error(
+        "{path}: {}; there are: {known}",
+        which("tensor", tensor.as_deref()),
+        path = file.display()
+    )]
     NoTensor {
         /// The file.
         file: PathBuf,
@@ -127,7 +135,10 @@ pub enum Error {
         known: String,
     },
     /// The file ends within a record.
-    #[error("{path}: {got} bytes are no multiple of a record's {record_bytes} bytes", path = file.display())]
+    #[error(
+        "{path}: {got} bytes are no multiple of a record's {record_bytes} bytes",
+        path = file.display()
+    )]
     Truncated {
         /// The file.
         file: PathBuf,
@@ -229,7 +240,9 @@ pub enum Error {
     },
     /// An image file has another size than the images it should be like.
     #[error(
-        "{path}: {}x{} pixels, expected {}x{}", got.0, got.1, wanted.0, wanted.1, path = file.display()
+        "{path}: {}x{} pixels, expected {}x{}",
+        got.0, got.1, wanted.0, wanted.1,
+        path = file.display()
     )]
     ImageSize {
         /// The file.

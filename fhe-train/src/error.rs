@@ -60,7 +60,10 @@ pub enum Error {
         step: usize,
     },
     /// A checkpoint belongs to another training.
-    #[error("{}: the checkpoint was made with {field} {got}, this run has {expected}", path.display())]
+    #[error(
+        "{}: the checkpoint was made with {field} {got}, this run has {expected}",
+        path.display()
+    )]
     Resume {
         /// The checkpoint.
         path: PathBuf,

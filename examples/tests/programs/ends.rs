@@ -114,6 +114,16 @@ pub(crate) fn said(program: &mut Child) -> (Option<i32>, String) {
     (program.wait().unwrap().code(), text)
 }
 
+/// Interrupts a program when it has said that a job begins, and returns what it said last.
+pub(crate) fn interrupted(program: &mut Command, start: &str) -> String {
+    let mut program = program.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for(start, program.stderr.take().unwrap());
+    signal(&program, "INT");
+    let (ended, text) = said(&mut program);
+    assert_eq!(ended, Some(130), "{text}");
+    text
+}
+
 #[test]
 fn a_training_that_is_asked_to_stop_writes_a_checkpoint() {
     for (name, code) in [("INT", 130), ("TERM", 143)] {
@@ -190,16 +200,9 @@ fn a_setup_that_is_asked_to_stop_goes_on() {
 fn a_check_that_is_asked_to_stop_goes_on() {
     let copy = copy(&[]);
     let state = copy.path().join("client/check.json");
-    let mut program = command("infer", copy.path())
-        .args(["check", "--threads", "1"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    wait_for("encrypted inference: 0/32", program.stderr.take().unwrap());
-    signal(&program, "INT");
-    let (ended, text) = said(&mut program);
-    assert_eq!(ended, Some(130), "{text}");
+    let mut check = command("infer", copy.path());
+    check.args(["check", "--threads", "1"]);
+    let text = interrupted(&mut check, "encrypted inference: 0/32");
     assert!(text.contains("of 32 images; the same command goes on"), "{text}");
     assert!(state.exists());
     let text = run("infer", copy.path(), &["check"]).succeeds();

@@ -53,12 +53,16 @@ pub(crate) fn write_arrays(folder: &Path, count: usize) {
     write_npy(&folder.join("y.npy"), "<i8", &format!("({count},)"), &labels);
 }
 
+/// Describes a tensor as the header of a safetensors file does.
+fn tensor(kind: &str, shape: &[usize], offsets: [usize; 2]) -> serde_json::Value {
+    serde_json::json!({ "dtype": kind, "shape": shape, "data_offsets": offsets })
+}
+
 /// Writes flowers as floats of 32 bits beside another tensor.
 fn write_tensors(folder: &Path, count: usize) {
     let x: Vec<u8> =
         flowers(count).concat().iter().flat_map(|&x| (x as f32).to_le_bytes()).collect();
     let end = x.len();
-    let tensor = |kind, shape: &[usize], offsets: [usize; 2]| serde_json::json!({ "dtype": kind, "shape": shape, "data_offsets": offsets });
     let (x_is, y_is) = (tensor("F32", &[count, 4], [0, end]), tensor("U8", &[1], [end, end + 1]));
     let header = serde_json::json!({ "x": x_is, "y": y_is }).to_string();
     let length = (header.len() as u64).to_le_bytes();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fhe_train::Recipe;
 
-use crate::ends::{said, wait_for};
+use crate::ends::{interrupted, said};
 use crate::own_data::{CSV, setup, within, write_csv};
 use crate::program::{command, run, signal};
 use crate::run::{copy_of, empty, keyed, model};
@@ -53,16 +53,9 @@ fn a_training_is_stopped_inside_a_step() {
     setup(folder.path(), files.path(), &[&CSV[..], &options].concat()).succeeds();
     let whole = copy_of(folder.path(), &[]);
 
-    let mut program = command("train", folder.path())
-        .args(["--threads", "1", "--checkpoint-seconds", "3600"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    wait_for("training, encrypted: 0/1", program.stderr.take().unwrap());
-    signal(&program, "INT");
-    let (ended, text) = said(&mut program);
-    assert_eq!(ended, Some(130), "{text}");
+    let mut train = command("train", folder.path());
+    train.args(["--threads", "1", "--checkpoint-seconds", "3600"]);
+    let text = interrupted(&mut train, "training, encrypted: 0/1");
     let at = "stopped after step 0 of 1 and 1 sub-batches of the next; the same command goes on";
     assert!(text.contains(at), "{text}");
     let position = || (model(folder.path()).0, model(folder.path()).1);

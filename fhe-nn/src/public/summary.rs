@@ -154,8 +154,8 @@ impl fmt::Display for PublicSummary {
         )?;
         writeln!(
             f,
-            "  {} lookups are exact, with a failure of at most {bound:.1e} an image; {noisy} are read \
-             with noise",
+            "  {} lookups are exact, with a failure of at most {bound:.1e} an image; {noisy} \
+             are read with noise",
             lookups - noisy
         )
     }

@@ -283,7 +283,7 @@ impl Engine for Audit<'_> {
         let exact = self.exact.lookup_each(&x.plain, functions, of)?;
         let noisy = self.noisy.lookup_each(&x.plain, functions, of)?;
         if let [function] = functions {
-            let count = function.extracted().len();
+            let count = function.reads().len();
             for t in 0..count {
                 let of_table =
                     |x: &[u64]| -> Vec<u64> { x.iter().skip(t).step_by(count).copied().collect() };

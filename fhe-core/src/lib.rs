@@ -19,5 +19,5 @@ pub use error::{Error, Result};
 pub use params::{Params, ParamsSpec};
 pub use seed::Seed;
 pub use table::Table;
-pub use test_polynomial::TestPolynomial;
+pub use test_polynomial::{Read, TestPolynomial};
 pub use torus::{from_torus, to_torus};

@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
+mod batch;
+
+pub use batch::{BatchSpec, Limbs, LookupPath};
+
 /// Most bits of the short key that one step of a blind rotation takes.
 const MAX_GROUP: usize = 4;
 
@@ -60,6 +64,9 @@ pub struct ParamsSpec {
     /// Packing of lists, and promotion; a set without it does neither.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lists: Option<ListGadgets>,
+    /// Lookup of many values at a time; a set without it looks up one at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<BatchSpec>,
 }
 
 /// A checked parameter set, cheap to clone.
@@ -82,6 +89,27 @@ impl std::ops::Deref for Params {
 const fn gadget(base_log: u32, levels: u32) -> Gadget {
     Gadget { base_log, levels }
 }
+
+const fn limbs(count: u32, bits: u32) -> Limbs {
+    Limbs { count, bits }
+}
+
+/// The batch part of the secure sets: 65,536 values at a time, with 128 bits of security.
+const BATCH: BatchSpec = BatchSpec {
+    rows: 32,
+    slots: 1024,
+    overflow: 48,
+    degree: 15,
+    squarings: 7,
+    base: limbs(1, 50),
+    slots_to_coefficients: limbs(3, 42),
+    table: limbs(10, 49),
+    exponential: limbs(11, 50),
+    coefficients_to_slots: limbs(3, 50),
+    special: limbs(7, 50),
+    down: gadget(11, 4),
+    square: gadget(11, 4),
+};
 
 impl Params {
     /// Checks a specification.
@@ -119,9 +147,13 @@ impl Params {
                 return fail(field, u64::from(bits), "must be at most 60");
             }
         }
+        if let Some(Err((field, got, rule))) = spec.batch.map(|batch| batch.check(&spec)) {
+            return fail(field, got, rule);
+        }
         let lists = spec.lists.into_iter();
         let of_lists = lists.flat_map(|l| [("lists.pack", l.pack), ("lists.selector", l.selector)]);
-        for (field, g) in of_lists.chain([
+        let of_batch = spec.batch.iter().flat_map(BatchSpec::gadgets);
+        for (field, g) in of_lists.chain(of_batch).chain([
             ("key_switch", spec.key_switch),
             ("lookup", spec.lookup),
             ("selector", spec.selector),
@@ -168,6 +200,7 @@ impl Params {
             pack: gadget(13, 2),
             reflect: gadget(13, 3),
             lists: None,
+            batch: None,
         })
     }
 
@@ -189,6 +222,19 @@ impl Params {
             lookup: gadget(9, 4),
             lists: Some(ListGadgets { pack: gadget(11, 3), selector: gadget(7, 3) }),
             ..(*Self::secure128()?).clone()
+        })
+    }
+
+    /// The set for deep networks whose lookups are taken in batches: [`Params::secure128_deep`], and
+    /// a batch part.
+    ///
+    /// # Errors
+    /// None in practice, as for [`Params::secure128`].
+    pub fn secure128_deep_v3() -> Result<Self> {
+        Self::new(ParamsSpec {
+            name: "secure128-deep-v3".into(),
+            batch: Some(BATCH),
+            ..(*Self::secure128_deep()?).clone()
         })
     }
 
@@ -224,6 +270,21 @@ impl Params {
         })
     }
 
+    /// The set for networks with public weights whose lookups are taken in batches:
+    /// [`Params::secure128_bnn`], the gadgets for lists of [`Params::secure128_deep`], and a batch
+    /// part.
+    ///
+    /// # Errors
+    /// None in practice, as for [`Params::secure128`].
+    pub fn secure128_bnn_v2() -> Result<Self> {
+        Self::new(ParamsSpec {
+            name: "secure128-bnn-v2".into(),
+            lists: Self::secure128_deep()?.lists,
+            batch: Some(BATCH),
+            ..(*Self::secure128_bnn()?).clone()
+        })
+    }
+
     /// A small set with **no security at all**, for tests.
     ///
     /// # Errors
@@ -244,6 +305,28 @@ impl Params {
             pack: gadget(13, 2),
             reflect: gadget(13, 3),
             lists: Some(ListGadgets { pack: gadget(16, 2), selector: gadget(7, 3) }),
+            batch: None,
+        })
+    }
+
+    /// The small set with a batch part, with **no security at all**, for tests.
+    ///
+    /// # Errors
+    /// None in practice, as for [`Params::secure128`].
+    #[cfg(feature = "toy-params")]
+    pub fn toy_insecure_batch() -> Result<Self> {
+        Self::new(ParamsSpec {
+            name: "toy-insecure-batch-v1".into(),
+            batch: Some(BatchSpec {
+                rows: 4,
+                slots: 128,
+                overflow: 24,
+                squarings: 6,
+                table: limbs(7, 49),
+                exponential: limbs(10, 50),
+                ..BATCH
+            }),
+            ..(*Self::toy_insecure()?).clone()
         })
     }
 
@@ -255,10 +338,14 @@ impl Params {
         let known = [
             Self::secure128()?,
             Self::secure128_deep()?,
+            Self::secure128_deep_v3()?,
             Self::secure128_deep_v1()?,
             Self::secure128_bnn()?,
+            Self::secure128_bnn_v2()?,
             #[cfg(feature = "toy-params")]
             Self::toy_insecure()?,
+            #[cfg(feature = "toy-params")]
+            Self::toy_insecure_batch()?,
         ];
         let names: Vec<_> = known.iter().map(|p| p.name.clone()).collect();
         known

@@ -7,13 +7,22 @@ const MOST_SLOTS: usize = 1 << 14;
 
 /// A function from the half torus to the torus, as a lookup applies it.
 ///
-/// A lookup reads its input as one of `N` slots of the half torus `[-1/4, 1/4)` and returns the
+/// A lookup reads its input as one of some slots of the half torus `[-1/4, 1/4)` and returns the
 /// slot's entry. Outside it, every table continues *negacyclically*: `f(x + 1/2) = -f(x)`. An odd
 /// function that saturates at the ends therefore reads an input just outside the range correctly.
+///
+/// How many slots are told apart is the lookup's affair. One table is read by a blind rotation at
+/// all N slots of a row, r tables at `N / r`. A table with more slots than a lookup tells apart is
+/// read at every so many of its own, which are the same points of the torus. So N slots fit all.
+///
+/// A table may carry the promise that values stay in the half torus
+/// ([`Table::within_half_torus`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
     /// A power of two of them, at most [`MOST_SLOTS`].
     entries: Vec<u64>,
+    /// Whether values are promised to stay in the half torus.
+    within_half_torus: bool,
 }
 
 impl Table {
@@ -39,7 +48,34 @@ impl Table {
         }
         let entries =
             (0..slots).map(|i| to_torus(f(-0.25 + 0.5 * (i as f64) / (slots as f64)))).collect();
-        Ok(Self { entries })
+        Ok(Self { entries, within_half_torus: false })
+    }
+
+    /// Promises that values stay in the half torus `[-1/4, 1/4)`, noise included.
+    ///
+    /// A batch lookup then tells twice as many slots apart. In return it reads a value outside as
+    /// if it were inside, half a torus away: *periodically*, `f(x + 1/2) = f(x)`. A blind rotation
+    /// makes nothing of the promise, and reads negacyclically. A caller that does not choose the
+    /// path must therefore take either for such a value.
+    ///
+    /// The promise of a lookup is that of all its tables: it counts if each of them has it.
+    ///
+    /// ```
+    /// # fn main() -> fhe_core::Result<()> {
+    /// let square = fhe_core::Table::new(2048, |x| x * x)?.within_half_torus();
+    /// assert!(square.is_within_half_torus());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn within_half_torus(self) -> Self {
+        Self { within_half_torus: true, ..self }
+    }
+
+    /// Returns whether values are promised to stay in the half torus.
+    #[must_use]
+    pub fn is_within_half_torus(&self) -> bool {
+        self.within_half_torus
     }
 
     /// Samples `f`, whose values are integers, once for each level of a gadget: table j gives
@@ -89,14 +125,16 @@ impl Table {
     /// negacyclic rule.
     #[must_use]
     pub fn plateau(&self) -> f64 {
-        let mut runs: Vec<usize> = self.entries.chunk_by(|x, y| x == y).map(<[u64]>::len).collect();
         let (first, last) = (self.entries.first(), self.entries.last());
-        if runs.len() > 1 && first.map(|x| x.wrapping_neg()) == last.copied() {
-            let end = runs.pop().unwrap_or(0);
-            runs[0] += end;
-        }
-        let narrowest = runs.into_iter().min().unwrap_or(0);
-        narrowest as f64 / (2 * self.entries.len()) as f64
+        let goes_on = first.map(|x| x.wrapping_neg()) == last.copied();
+        narrowest_run(&self.entries, goes_on) as f64 / (2 * self.entries.len()) as f64
+    }
+
+    /// Returns the same of the table as it is read at fewer slots, if they are fewer.
+    pub(crate) fn plateau_at(&self, slots: usize) -> f64 {
+        let step = (self.entries.len() / slots.max(1)).max(1);
+        let entries = self.entries.iter().copied().step_by(step).collect();
+        Self { entries, within_half_torus: self.within_half_torus }.plateau()
     }
 
     /// Returns the width of a slot, as a torus element.
@@ -115,6 +153,17 @@ impl Table {
         let index = rounded as usize;
         if index < slots { self.entries[index] } else { self.entries[index - slots].wrapping_neg() }
     }
+}
+
+/// Returns the length of the shortest run of equal numbers; the two at the ends are one if the list
+/// goes on from its last number to its first.
+pub(crate) fn narrowest_run(x: &[u64], goes_on: bool) -> usize {
+    let mut runs: Vec<usize> = x.chunk_by(|x, y| x == y).map(<[u64]>::len).collect();
+    if runs.len() > 1 && goes_on {
+        let end = runs.pop().unwrap_or(0);
+        runs[0] += end;
+    }
+    runs.into_iter().min().unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -108,7 +108,7 @@ pub(crate) fn positions(positions: &[(usize, usize)], rows: usize, n: usize) -> 
     Ok(())
 }
 
-/// Returns the number of tables of each function and of reads.
+/// Returns the number of tables that each function has place for, and of reads.
 pub(crate) fn functions(
     functions: &[TestPolynomial],
     of: &[usize],
@@ -116,20 +116,25 @@ pub(crate) fn functions(
     n: usize,
 ) -> Result<(usize, usize)> {
     let op = "lookup";
+    let fail = |what, got, expected| Err(Error::Shape { op, what, got, expected });
     same(op, of.len(), len)?;
     of.iter().try_for_each(|&i| index(op, i, functions.len()))?;
     let Some(first) = functions.first() else { return Ok((1, 0)) };
-    let (tables, reads) = (first.tables().len(), first.extracted().len());
+    let (tables, reads) = (first.interleaving(), first.reads().len());
+    if tables > n {
+        return fail("tables a function", first.tables().len(), n);
+    }
     for function in functions {
-        let counts = [
-            ("slots a table", function.size() / function.tables().len(), n / tables),
-            ("tables a function", function.tables().len(), tables),
-            ("reads a function", function.extracted().len(), reads),
-        ];
-        for (what, got, expected) in counts {
-            if got != expected {
-                return Err(Error::Shape { op, what, got, expected });
-            }
+        let got = function.interleaving();
+        if got != tables {
+            return fail("tables a function", got, tables);
+        }
+        if let Some(short) = function.tables().iter().find(|table| table.slots() < n / tables) {
+            return fail("slots a table", short.slots(), n / tables);
+        }
+        let got = function.reads().len();
+        if got != reads {
+            return fail("reads a function", got, reads);
         }
     }
     Ok((tables, reads))

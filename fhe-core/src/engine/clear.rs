@@ -273,7 +273,8 @@ impl Engine for Clear {
         let mut input = x.clone();
         self.disturb(&mut input, |noise| noise.lookup_input(tables));
         let pairs = input.iter().zip(of);
-        let mut out: Vec<u64> = pairs.flat_map(|(&x, &i)| functions[i].at(x)).collect();
+        let n = self.params.row_size;
+        let mut out: Vec<u64> = pairs.flat_map(|(&x, &i)| functions[i].at(x, n)).collect();
         self.disturb(&mut out, Noise::lookup);
         Ok(out)
     }

@@ -180,9 +180,9 @@ pub trait Engine: Send + Sync {
     /// One lookup (key switch and bootstrap) a value, whatever is read of it.
     ///
     /// # Errors
-    /// [`Error::Shape`] if `of` is not as long as the values, a function does not have N
-    /// coefficients, or has not as many tables or reads as the first; [`Error::Index`] if `of`
-    /// names a function that is not there.
+    /// [`Error::Shape`] if `of` is not as long as the values, or a function has not as many reads
+    /// as the first, or not as many tables, rounded up to a power of two r, or a table of less than
+    /// N / r slots; [`Error::Index`] if `of` names a function that is not there.
     fn lookup_each(
         &self,
         x: &Self::Values,
@@ -191,13 +191,14 @@ pub trait Engine: Send + Sync {
     ) -> Result<Self::Values>;
 
     /// Applies the same tables to each value, with fresh noise: output `i tables + t` is table `t`
-    /// of value `i`. With r tables the input is read at N / r slots of the half torus.
+    /// of value `i`. With r tables, rounded up to a power of two, a blind rotation reads the input
+    /// at N / r slots of the half torus.
     ///
     /// # Cost
     /// One lookup a value.
     ///
     /// # Errors
-    /// [`Error::Shape`] if the number of tables is no power of two, or a table does not have N / r
+    /// [`Error::Shape`] if there are no tables, more than N of them, or one of less than N / r
     /// slots.
     fn lookup(&self, x: &Self::Values, tables: &[Table]) -> Result<Self::Values> {
         let function = TestPolynomial::interleaved(tables.to_vec())?;

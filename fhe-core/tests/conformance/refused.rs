@@ -25,7 +25,7 @@ impl<E: Engine> Lists<E> {
         let slot = |value, coefficient| Slot { value, coefficient };
         let sign = |slots| Table::new(slots, |x| x.signum() / 8.0).unwrap();
         let one = [TestPolynomial::new(sign(n))];
-        let two = TestPolynomial::interleaved(vec![sign(n / 2); 2]).unwrap();
+        let two = TestPolynomial::interleaved(vec![sign(n); 2]).unwrap();
         let twice = TestPolynomial::at_offsets(sign(n), vec![0, 1]).unwrap();
 
         note("row", e.products(&self.selectors, rows, &term(0, 1)).err());
@@ -38,9 +38,8 @@ impl<E: Engine> Lists<E> {
         note("taken value", e.take(x, [2]).err());
         note("gathered row", e.gather_rows(rows, &[1]).err());
         note("no tables", e.lookup(x, &[]).err());
-        note("three tables", e.lookup(x, &vec![sign(n); 3]).err());
         note("a short table", e.lookup(x, &[sign(n / 2)]).err());
-        note("tables of two sizes", e.lookup(x, &[sign(n / 2), sign(n)]).err());
+        note("one of three tables", e.lookup(x, &[sign(n / 4), sign(n / 8), sign(n)]).err());
         note("too many tables", e.lookup(x, &vec![sign(1); 2 * n]).err());
         note("functions too few", e.lookup_each(x, &one, &[0]).err());
         note("no such function", e.lookup_each(x, &one, &[0, 1]).err());

@@ -37,7 +37,7 @@ pub(super) fn maxima<E: Engine>(
     engine.shift_values(&mut sums, |_| to_torus(-(least + 0.5) * bit_unit(side)));
     let level = |i: usize| levels.level(i) as f64 * unit;
     let table = Table::new(engine.params().row_size, |x| level(usize::from(x >= 0.0)))?;
-    Ok(engine.lookup(&sums, &[table])?)
+    Ok(engine.lookup(&sums, &[table.within_half_torus()])?)
 }
 
 /// Returns the places of each window, in the order of the pooled map.

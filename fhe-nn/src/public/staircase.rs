@@ -106,6 +106,9 @@ impl Staircase {
 
     /// Looks pre-activations up, whose integers have `unit`, channel after channel. Those of the
     /// outputs have `next`. Channels with the same steps share a table.
+    ///
+    /// Signs fill the whole torus, and are read beyond the half torus by the negacyclic rule. All
+    /// other pre-activations stay in the half torus by the choice of their unit.
     pub(crate) fn look_up<E: Engine>(
         &self,
         engine: &E,
@@ -122,9 +125,13 @@ impl Staircase {
         let of_channel: Vec<usize> = (0..channels).map(table_of).collect();
         let slots = engine.params().row_size;
         let table = |steps: &[i64]| {
-            Table::new(slots, |x| {
+            let table = Table::new(slots, |x| {
                 let reached = steps.partition_point(|&d| d as f64 <= 2.0 * x / unit);
                 self.levels.level(reached) as f64 * next
+            })?;
+            Ok::<_, fhe_core::Error>(match self.levels.halves() {
+                1 => table.within_half_torus(),
+                _ => table,
             })
         };
         let function = |steps: &Vec<i64>| {

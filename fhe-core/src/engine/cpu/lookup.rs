@@ -20,9 +20,9 @@ const BATCH: usize = 20;
 const KEY_ROWS: usize = 8;
 
 /// A function's polynomial, and the coefficients to extract of it.
-struct Test<'a> {
+struct Test {
     polynomial: Vec<u64>,
-    extracted: &'a [usize],
+    extracted: Vec<usize>,
 }
 
 /// Function `of[i]` to value i: each holds `tables` tables, and `each` coefficients are extracted.
@@ -38,9 +38,9 @@ pub(super) fn apply(
     if each == 0 {
         return out;
     }
-    let tests: Vec<Test<'_>> = functions
+    let tests: Vec<Test> = functions
         .iter()
-        .map(|f| Test { polynomial: f.coefficients(), extracted: f.extracted() })
+        .map(|f| Test { polynomial: f.coefficients(n), extracted: f.extracted(n) })
         .collect();
     // As many batches for each thread, none of them smaller than it must be.
     let threads = rayon::current_num_threads();
@@ -50,7 +50,7 @@ pub(super) fn apply(
     out.data.par_chunks_mut((n + 1) * each * batch).zip(inputs).for_each_init(
         || cpu.blind_rotation.buffers(&cpu.transform, batch),
         |buffers, (out, (x, of))| {
-            let tests: Vec<&Test<'_>> = of.iter().map(|&i| &tests[i]).collect();
+            let tests: Vec<&Test> = of.iter().map(|&i| &tests[i]).collect();
             apply_batch(cpu, out, x, &tests, tables, buffers);
         },
     );
@@ -61,7 +61,7 @@ fn apply_batch(
     cpu: &Cpu,
     out: &mut [u64],
     x: &[u64],
-    tests: &[&Test<'_>],
+    tests: &[&Test],
     tables: usize,
     buffers: &mut blind_rotation::Buffers,
 ) {
@@ -81,7 +81,7 @@ fn apply_batch(
     let each = out.len() / ((n + 1) * tests.len());
     let rotated = rows.chunks_exact(2 * n).zip(tests);
     for (out, (row, test)) in out.chunks_exact_mut((n + 1) * each).zip(rotated) {
-        for (value, &at) in out.chunks_exact_mut(n + 1).zip(test.extracted) {
+        for (value, &at) in out.chunks_exact_mut(n + 1).zip(&test.extracted) {
             product::extract_one(value, row, at);
         }
     }

@@ -9,7 +9,7 @@ pub use price::{Price, PriceList, Reading, UnitCosts};
 
 use crate::engine::{Engine, List, Slot, Term, check};
 use crate::noise::{Noise, SelectorKind};
-use crate::{Params, Result, Table, TestPolynomial};
+use crate::{Params, Result, TestPolynomial};
 
 /// A list of so many values or rows, of which the noisiest has this variance (torus squared).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -206,7 +206,7 @@ impl Engine for Meter {
         let slots = self.params.row_size / tables;
         let std = (x.variance + self.noise.lookup_input(tables)).sqrt();
         let all = functions.iter().flat_map(TestPolynomial::tables);
-        let plateau = all.map(Table::plateau).fold(0.5, f64::min);
+        let plateau = all.map(|table| table.plateau_at(slots)).fold(0.5, f64::min);
         let lookups = x.len as u64;
         {
             let mut list = self.lock();

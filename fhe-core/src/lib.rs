@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod batch;
 pub mod client;
 pub mod engine;
 pub mod noise;

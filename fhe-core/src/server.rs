@@ -4,6 +4,7 @@ use tfhe::core_crypto::commons::math::random::Seed as Seed128;
 use tfhe::core_crypto::prelude::*;
 
 use crate::Params;
+use crate::batch::BatchKeys;
 
 /// Key bits that one list of a packing key covers.
 pub(crate) const KEY_CHUNK: usize = 64;
@@ -68,6 +69,8 @@ pub struct EvaluationKeys {
     pub(crate) reflect: SeededRows,
     /// Empty if the parameter set has no gadgets for lists.
     pub(crate) lists: [Vec<SeededRows>; 2],
+    /// Of a set with a batch part.
+    pub(crate) batch: Option<BatchKeys>,
 }
 
 impl std::fmt::Debug for EvaluationKeys {

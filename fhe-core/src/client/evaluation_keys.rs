@@ -6,7 +6,8 @@ use zeroize::Zeroizing;
 
 use super::ClientKey;
 use super::encrypt::{Noise, Once, Use};
-use crate::params::Gadget;
+use crate::batch::BatchKeys;
+use crate::params::{BatchSpec, Gadget};
 use crate::server::{EvaluationKeys, KEY_CHUNK, SeededRows};
 
 impl ClientKey {
@@ -26,6 +27,7 @@ impl ClientKey {
             pack: self.packing_key(),
             reflect: self.reflection_key(),
             lists: lists.map_or_else(Default::default, |lists| self.list_keys(lists.pack)),
+            batch: self.params.batch.and_then(|spec| self.batch_keys(&spec)),
         }
     }
 
@@ -118,6 +120,19 @@ impl ClientKey {
             messages.extend(reflected.iter().map(|&c| c << shift));
         }
         self.key_rows(&messages, "reflect", 0)
+    }
+
+    /// The keys of batch lookups: see `batch`.
+    fn batch_keys(&self, spec: &BatchSpec) -> Option<BatchKeys> {
+        let seed = |purpose: &str, index: u64| {
+            let half = |part: u8| self.derive(purpose, index, &[part]).0.to_le_bytes();
+            let mut bytes = [0; 32];
+            bytes[..16].copy_from_slice(&half(0));
+            bytes[16..].copy_from_slice(&half(1));
+            bytes
+        };
+        let rows = |messages: &[u64], purpose: &str| self.key_rows(messages, purpose, 0);
+        BatchKeys::new(&self.params, spec, &self.row_key, seed, rows)
     }
 
     /// For bit i and level j the row of `s_i q / B^j`, and that of `s_i S q / B^j`: see

@@ -102,11 +102,22 @@ impl BatchSpec {
             ("batch.special", self.special),
         ];
         for (field, limbs) in primes {
-            if !(1..=64).contains(&limbs.count) {
-                return Err((field, limbs.count.into(), "must have 1 to 64 primes"));
+            if !(1..=16).contains(&limbs.count) {
+                return Err((field, limbs.count.into(), "must have 1 to 16 primes"));
             }
-            if !(30..=50).contains(&limbs.bits) {
-                return Err((field, limbs.bits.into(), "must have primes of 30 to 50 bits"));
+            // Of each size there are thousands that equal 1 modulo 2^18.
+            if !(40..=50).contains(&limbs.bits) {
+                return Err((field, limbs.bits.into(), "must have primes of 40 to 50 bits"));
+            }
+        }
+        for (field, got, expected, rule) in [
+            ("batch.base", self.base.count, 1, "must have one prime"),
+            ("batch.slots_to_coefficients", self.slots_to_coefficients.count, 3, "must have 3 primes"),
+            ("batch.coefficients_to_slots", self.coefficients_to_slots.count, 3, "must have 3 primes"),
+            ("batch.exponential", self.exponential.count, 4 + self.squarings, "must have 4 primes and one for each squaring"),
+        ] {
+            if got != expected {
+                return Err((field, got.into(), rule));
             }
         }
         if self.table.count != self.slots.ilog2() {

@@ -2,6 +2,7 @@
 
 use super::message::{Message, Opened};
 use super::stored;
+use crate::batch::BatchKeys;
 use crate::params::Gadget;
 use crate::server::{EvaluationKeys, KEY_CHUNK, SeededRows};
 use crate::{Params, Result};
@@ -13,6 +14,8 @@ struct Parts {
     groups: usize,
     /// Parts of the packing key, and of each of the two keys of lists.
     chunks: usize,
+    /// Parts of the keys of batch lookups.
+    batch: usize,
 }
 
 impl Parts {
@@ -29,7 +32,10 @@ impl Parts {
         if let Some(lists) = params.lists {
             lengths.extend(vec![chunk * levels(lists.pack) * n; 2 * chunks]);
         }
-        Self { lengths, groups, chunks }
+        let of_batch = params.batch.map_or_else(Vec::new, |spec| BatchKeys::lengths(params, &spec));
+        let batch = of_batch.len();
+        lengths.extend(of_batch);
+        Self { lengths, groups, chunks, batch }
     }
 
     fn bytes(&self) -> usize {
@@ -44,6 +50,7 @@ impl EvaluationKeys {
             .chain(&self.blind_rotation)
             .chain(&self.pack)
             .chain(self.lists.iter().flatten())
+            .chain(self.batch.iter().flat_map(BatchKeys::parts))
     }
 }
 
@@ -76,7 +83,7 @@ impl Message for EvaluationKeys {
     }
 
     fn parse(from: Opened) -> Result<Self> {
-        let Parts { lengths, groups, chunks } = Parts::of(&from.params);
+        let Parts { lengths, groups, chunks, batch } = Parts::of(&from.params);
         let bad = |field| from.corrupt(field, "the lengths do not fit the parameter set");
         if from.header.meta != serde_json::json!(lengths) {
             return Err(bad("lengths"));
@@ -93,6 +100,8 @@ impl Message for EvaluationKeys {
         if !rest.is_empty() {
             return Err(bad("payload"));
         }
+        let of_batch = parts.split_off(parts.len() - batch);
+        let batch = BatchKeys::from_parts(of_batch);
         let mut parts = parts.into_iter();
         let (Some(key_switch), Some(reflect)) = (parts.next(), parts.next()) else {
             return Err(bad("payload"));
@@ -101,6 +110,6 @@ impl Message for EvaluationKeys {
         let pack = parts.by_ref().take(chunks).collect();
         let lists = [parts.by_ref().take(chunks).collect(), parts.collect()];
         let (params, key_id) = (from.params, from.header.key_id);
-        Ok(Self { params, key_id, key_switch, blind_rotation, pack, reflect, lists })
+        Ok(Self { params, key_id, key_switch, blind_rotation, pack, reflect, lists, batch })
     }
 }

@@ -1,12 +1,13 @@
 //! The engine on ciphertexts: tfhe's key material and transforms, our products and packing.
 
+mod batch;
 mod blind_rotation;
 mod blocks;
 mod ciphertexts;
 mod constant_packing;
 mod cost;
-mod fourier;
-mod huge_pages;
+pub(crate) mod fourier;
+pub(crate) mod huge_pages;
 mod list_packing;
 mod lookup;
 mod product;
@@ -18,6 +19,7 @@ use tfhe::core_crypto::fft_impl::fft64::c64;
 use tfhe::core_crypto::prelude::*;
 
 use crate::engine::{Engine, List, Slot, Term, check};
+use crate::batch::Batch;
 use crate::server::{EvaluationKeys, SeededRows};
 use crate::{Error, Params, Result, TestPolynomial};
 use fourier::Transform;
@@ -49,6 +51,7 @@ pub struct Cpu {
     blind_rotation: blind_rotation::BlindRotationKey,
     constants: constant_packing::ConstantsKey,
     lists: Option<list_packing::ListKey>,
+    batch: Option<Batch>,
     reflect: Vec<c64>,
 }
 
@@ -101,8 +104,19 @@ impl Cpu {
         let lists = params
             .lists
             .map(|lists| list_packing::ListKey::new(lists.pack, &transform, &keys.lists));
-        let key_id = keys.key_id.clone();
-        Self { params, key_id, transform, key_switch, blind_rotation, constants, lists, reflect }
+        let of_batch = params.batch.zip(keys.batch.as_ref());
+        let batch = of_batch.and_then(|(spec, keys)| Batch::new(&params, &spec, &transform, keys));
+        Self {
+            params,
+            key_id: keys.key_id.clone(),
+            transform,
+            key_switch,
+            blind_rotation,
+            constants,
+            lists,
+            batch,
+            reflect,
+        }
     }
 
     /// Returns the public name of the client key that this engine's keys belong to.

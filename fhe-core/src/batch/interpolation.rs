@@ -1,0 +1,132 @@
+//! Tables as trigonometric polynomials.
+//!
+//! A table f of t entries is `f(m) = Re sum_(k <= t/2) c_k zeta^k` at every integer m, with
+//! `zeta = exp(2 pi i m / t)`, `c_k = 2 F_k` and `c_0 = F_0`, `c_(t/2) = F_(t/2)`, F being the
+//! discrete Fourier transform of f over t. Powers of zeta are shared by all tables: b of them are
+//! baby steps and t / 2 b giant steps (Paterson, Stockmeyer, SIAM Journal on Computing 1973).
+
+use num_complex::Complex64;
+
+use super::exponential::product;
+use super::key_switch::{Ciphertext, SwitchingKey};
+use super::multiply::Terms;
+use super::ring::Ring;
+
+/// The coefficients of a table.
+pub(super) struct Interpolation {
+    coefficients: Vec<Complex64>,
+}
+
+impl Interpolation {
+    /// Of a table with t entries, a power of two.
+    pub(super) fn new(table: &[f64]) -> Self {
+        let t = table.len();
+        let roots: Vec<Complex64> = (0..t)
+            .map(|e| Complex64::cis(-std::f64::consts::TAU * e as f64 / t as f64))
+            .collect();
+        let coefficient = |k: usize| -> Complex64 {
+            let sum: Complex64 =
+                table.iter().enumerate().map(|(m, f)| roots[m * k % t] * f).sum();
+            let factor = if k == 0 || 2 * k == t { 1.0 } else { 2.0 };
+            sum * (factor / t as f64)
+        };
+        Self { coefficients: (0..=t / 2).map(coefficient).collect() }
+    }
+
+    /// `sum_k k |c_k|`: by how much more than zeta's phase the result is wrong.
+    pub(super) fn slope(&self) -> f64 {
+        self.coefficients.iter().enumerate().map(|(k, c)| k as f64 * c.norm()).sum()
+    }
+}
+
+/// Powers of zeta.
+pub(super) struct Powers {
+    /// zeta^1, ..., zeta^b.
+    babies: Vec<Ciphertext>,
+    /// zeta^2b, zeta^3b, ..., zeta^(t/2).
+    giants: Vec<Ciphertext>,
+}
+
+/// Levels of the powers, and of everything.
+fn depth(t: usize) -> usize {
+    t.ilog2() as usize - 1
+}
+
+/// Levels that tables of t entries take.
+pub(super) fn table_depth(t: usize) -> usize {
+    depth(t) + 1
+}
+
+/// Adds powers up to `last`: power k is that of the largest power of two below k times another.
+fn powers(ring: &Ring, key: &SwitchingKey, all: &mut Vec<Ciphertext>, last: usize) {
+    for k in all.len() + 1..=last {
+        let first = 1 << (k - 1).ilog2();
+        let next = product(ring, key, &all[first - 1], &all[k - first - 1]);
+        all.push(next);
+    }
+}
+
+impl Powers {
+    /// Takes zeta to all powers that tables of t entries need.
+    pub(super) fn new(ring: &Ring, key: &SwitchingKey, zeta: Ciphertext, t: usize) -> Self {
+        let babies = 1usize << (depth(t) / 2);
+        let mut low = vec![zeta];
+        powers(ring, key, &mut low, babies);
+        let mut high: Vec<Ciphertext> = low.pop().into_iter().collect();
+        powers(ring, key, &mut high, t / 2 / babies);
+        Self { babies: low, giants: high }
+    }
+
+    /// Evaluates a table; the result has the given scale, and its real parts count.
+    pub(super) fn evaluate(
+        &self,
+        ring: &Ring,
+        key: &SwitchingKey,
+        table: &Interpolation,
+        t: usize,
+        scale: f64,
+    ) -> Ciphertext {
+        let c = &table.coefficients;
+        let step = self.babies.len() + 1;
+        let top = self.babies[0].count();
+        let from = top - depth(t);
+        let before = scale * ring.primes[from - 1].q as f64;
+        let low = |j: usize| Terms {
+            multiples: (1..step).map(|i| (c[j * step + i], &self.babies[i - 1])).collect(),
+            constant: c[j * step],
+            ..Terms::default()
+        };
+        let last = t / 2 / step;
+        let inner: Vec<Ciphertext> = (1..last)
+            .map(|j| {
+                let scale = before / self.giants[j - 1].scale;
+                low(j).evaluate(ring, key, (from + 1, from), scale)
+            })
+            .collect();
+        let mut terms = low(0);
+        terms.products = inner.iter().zip(&self.giants).map(|(x, y)| [x, y]).collect();
+        terms.multiples.push((c[t / 2], &self.giants[last - 1]));
+        terms.evaluate(ring, key, (from, from - 1), 0.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interpolation_meets_every_entry() {
+        let t = 64;
+        let table: Vec<f64> = (0..t).map(|m| ((m * m) % 23) as f64 - 7.0).collect();
+        let of = Interpolation::new(&table);
+        for (m, expected) in table.iter().enumerate() {
+            let zeta = Complex64::cis(std::f64::consts::TAU * m as f64 / t as f64);
+            let (sum, _) = of.coefficients.iter().fold(
+                (Complex64::default(), Complex64::new(1.0, 0.0)),
+                |(sum, power), c| (sum + c * power, power * zeta),
+            );
+            assert!((sum.re - expected).abs() < 1e-9, "{m}");
+        }
+        assert!(of.slope() > 0.0);
+    }
+}

@@ -1,0 +1,221 @@
+//! Batch lookups: N' = R N values through one functional bootstrapping over a large ring.
+//!
+//! (Alexandru, Kim, Polyakov, "General functional bootstrapping using CKKS", CRYPTO 2025, eprint
+//! 2024/1623.) R rows of N values are one ciphertext of the ring of N' coefficients. In the order of
+//! the computation:
+//!
+//! | file | step |
+//! |---|---|
+//! | `read` | rows, rounded so that each value is an integer x modulo t |
+//! | `evaluate` | the whole way, from there to polynomials of the large ring |
+//! | `stages`, `linear`, `embedding` | between coefficients and slots |
+//! | `exponential` | `exp(2 pi i x / t)` of every slot's integer x |
+//! | `interpolation` | any table, as a trigonometric polynomial |
+//! | `down`, `square` | back to rows of N, and to selectors |
+//! | `multiply`, `key_switch`, `automorphism` | ciphertexts of the large ring |
+//! | `ring`, `prime`, `lanes`, `pool` | polynomials in residues, and how they are computed |
+//! | `plan`, `keys`, `secret` | a parameter set's numbers, and its keys |
+
+mod automorphism;
+mod down;
+mod embedding;
+mod evaluate;
+mod exponential;
+mod interpolation;
+mod key_switch;
+mod keys;
+mod lanes;
+mod linear;
+mod multiply;
+mod plan;
+mod pool;
+mod prime;
+mod read;
+mod ring;
+mod secret;
+mod square;
+mod stages;
+#[cfg(test)]
+mod tests;
+
+use crate::engine::cpu::fourier::Transform;
+use crate::params::BatchSpec;
+use crate::server::SeededRows;
+use crate::Params;
+use down::DownKey;
+use evaluate::Evaluator;
+use interpolation::Interpolation;
+use keys::RingKeys;
+use plan::{KeyShapes, Plan};
+use read::Read;
+use secret::{Secret, Seeds};
+use square::SquareKey;
+use zeroize::Zeroizing;
+
+/// The keys of batch lookups, as they are stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BatchKeys {
+    ring: RingKeys,
+    /// Rows under S of each component of the large ring's secret, level by level.
+    down: SeededRows,
+    /// Rows under S of S^2, level by level.
+    square: SeededRows,
+}
+
+impl BatchKeys {
+    /// Makes the keys: `seed` derives 32 secret bytes for a purpose and an index, `rows` encrypts
+    /// rows under S for a purpose. `None` if there are not enough primes, which the check of
+    /// parameter sets rules out.
+    pub(crate) fn new(
+        params: &Params,
+        spec: &BatchSpec,
+        row_key: &[u64],
+        seed: impl Fn(&str, u64) -> [u8; 32],
+        rows: impl Fn(&[u64], &str) -> SeededRows,
+    ) -> Option<Self> {
+        let plan = Plan::new(params, spec)?;
+        let secret = Secret::new(&plan.ring, Zeroizing::new(seed("batch key", 0)));
+        let ring = secret.keys(&plan, row_key, |purpose, index| {
+            let mut mask = [0; 16];
+            mask.copy_from_slice(&seed(&format!("{purpose} mask"), index)[..16]);
+            let noise = Zeroizing::new(seed(&format!("{purpose} noise"), index));
+            Seeds { mask: u128::from_le_bytes(mask), noise }
+        });
+        let n = params.row_size;
+        let mut components = Zeroizing::new(Vec::with_capacity(plan.ring.size * 4));
+        for r in 0..spec.rows {
+            for level in 1..=spec.down.levels {
+                let shift = 64 - spec.down.base_log * level;
+                let component = secret.coefficients.iter().skip(r).step_by(spec.rows);
+                components.extend(component.map(|&s| (s as u64) << shift));
+            }
+        }
+        let mut product = Zeroizing::new(vec![0u64; n]);
+        for (i, x) in row_key.iter().enumerate() {
+            for (j, y) in row_key.iter().enumerate() {
+                let at = &mut product[(i + j) % n];
+                let bit = x & y;
+                *at = if i + j < n { at.wrapping_add(bit) } else { at.wrapping_sub(bit) };
+            }
+        }
+        let mut squares = Zeroizing::new(Vec::with_capacity(4 * n));
+        for level in 1..=spec.square.levels {
+            let shift = 64 - spec.square.base_log * level;
+            squares.extend(product.iter().map(|&x| x << shift));
+        }
+        let down = rows(&components, "batch down");
+        Some(Self { ring, down, square: rows(&squares, "batch square of rows") })
+    }
+
+    /// Numbers of bodies of the parts, in their order.
+    pub(crate) fn lengths(params: &Params, spec: &BatchSpec) -> Vec<usize> {
+        let n = params.row_size;
+        let mut lengths = KeyShapes::new(spec, n).lengths(spec, n);
+        lengths.push(spec.rows * spec.down.levels as usize * n);
+        lengths.push(spec.square.levels as usize * n);
+        lengths
+    }
+
+    /// The parts, in their order.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &SeededRows> {
+        let ring = &self.ring;
+        let first = [&ring.secret, &ring.relinearise, &ring.conjugate];
+        first.into_iter().chain(&ring.rotations).chain([&self.down, &self.square])
+    }
+
+    /// Puts parts together, in their order; `None` if there are too few.
+    pub(crate) fn from_parts(mut parts: Vec<SeededRows>) -> Option<Self> {
+        let square = parts.pop()?;
+        let down = parts.pop()?;
+        let mut parts = parts.into_iter();
+        let (secret, relinearise, conjugate) = (parts.next()?, parts.next()?, parts.next()?);
+        let ring = RingKeys { secret, relinearise, conjugate, rotations: parts.collect() };
+        Some(Self { ring, down, square })
+    }
+}
+
+/// A function of one input, by its values at every slot.
+pub(crate) struct Function {
+    /// For each of the t slots, in halves of the torus: between -1 and 1.
+    pub(crate) values: Vec<f64>,
+    /// Rows that come out: the first as the values say, each further one smaller by the base of
+    /// selectors.
+    pub(crate) levels: usize,
+}
+
+/// What takes rows to rows, a batch at a time.
+pub(crate) struct Batch {
+    evaluator: Evaluator,
+    down: DownKey,
+    pub(crate) square: SquareKey,
+    rows: usize,
+}
+
+impl Batch {
+    /// Expands keys; `None` if there are not enough primes, which the check of parameter sets rules
+    /// out.
+    pub(crate) fn new(
+        params: &Params,
+        spec: &BatchSpec,
+        transform: &Transform,
+        keys: &BatchKeys,
+    ) -> Option<Self> {
+        let selector = params.lists.map(|lists| lists.selector);
+        let levels = selector.map_or(1, |selector| selector.levels);
+        let base_log = selector.map_or(0, |selector| selector.base_log);
+        let shifts: Vec<u32> = (0..levels).map(|level| level * base_log).collect();
+        Some(Self {
+            evaluator: Evaluator::new(Plan::new(params, spec)?, &keys.ring, &shifts),
+            down: DownKey::new(transform, spec.down, spec.rows, &keys.down),
+            square: SquareKey::new(transform, spec.square, &keys.square),
+            rows: spec.rows,
+        })
+    }
+
+    /// Applies functions to every coefficient of rows. Returns for each function and each of its
+    /// levels the rows, one after another, mask and body each.
+    ///
+    /// The half torus is read at twice as many slots if values are promised to stay in it.
+    pub(crate) fn lookup(
+        &self,
+        transform: &Transform,
+        rows: &[u64],
+        within_half_torus: bool,
+        functions: &[Function],
+    ) -> Vec<Vec<u64>> {
+        let n = 2 * transform.points();
+        let tables: Vec<Interpolation> =
+            functions.iter().map(|f| Interpolation::new(&f.values)).collect();
+        let outputs: usize = functions.iter().map(|f| f.levels).sum();
+        let mut out = vec![Vec::with_capacity(rows.len()); outputs];
+        for rows in rows.chunks(self.rows * 2 * n) {
+            let read = self.read(rows, n, within_half_torus);
+            let [re, im] = self.evaluator.integers(&read);
+            let (re, im) = (self.evaluator.zeta(&re), self.evaluator.zeta(&im));
+            let powers = [self.evaluator.powers(re), self.evaluator.powers(im)];
+            let mut outputs = out.iter_mut();
+            for (table, function) in tables.iter().zip(functions) {
+                let slots = self.evaluator.table(&powers, table);
+                let hoisted = self.evaluator.rows(&slots);
+                for (level, out) in (0..function.levels).zip(&mut outputs) {
+                    let parts = self.evaluator.mix(&hoisted, level);
+                    let down = self.down.apply(&self.evaluator.plan.ring, transform, &parts);
+                    out.extend_from_slice(&down[..rows.len()]);
+                }
+            }
+        }
+        self.evaluator.plan.ring.release();
+        out
+    }
+
+    /// Reads rows modulo t.
+    fn read(&self, rows: &[u64], n: usize, within_half_torus: bool) -> Read {
+        let mut read = Read { masks: Vec::new(), twice: Vec::new() };
+        for row in rows.chunks_exact(2 * n) {
+            read.add(row, self.evaluator.plan.t, within_half_torus);
+        }
+        read.masks.resize(self.rows * n, 0);
+        read.twice.resize(self.rows * n, 0);
+        read
+    }
+}

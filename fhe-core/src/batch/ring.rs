@@ -1,0 +1,322 @@
+//! The ring of integer polynomials modulo X^N' + 1 and a product of primes, in residues (RNS).
+//!
+//! Primes are in a chain q_0, q_1, ..., of which a ciphertext has the first few, and a special part
+//! P that only key switching uses. Polynomials are held by their values at the roots of X^N' + 1.
+
+use num_complex::Complex64;
+use rayon::prelude::*;
+
+use super::lanes;
+use super::pool::{Buffer, Pool};
+use super::prime::Prime;
+
+/// Sizes of a ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Dimensions {
+    /// N'.
+    pub(super) size: usize,
+    /// Primes of the chain.
+    pub(super) chain: usize,
+    /// Special primes.
+    pub(super) special: usize,
+}
+
+/// The ring with its primes.
+pub(super) struct Ring {
+    /// N'.
+    pub(super) size: usize,
+    /// The chain, and then the special primes.
+    pub(super) primes: Vec<Prime>,
+    /// Primes of the chain.
+    pub(super) chain: usize,
+    pool: Pool,
+}
+
+/// Residues modulo the first primes of the chain, and perhaps the special ones.
+pub(super) struct Polynomial {
+    data: Buffer,
+    /// Primes of the chain.
+    pub(super) count: usize,
+    /// All primes.
+    limbs: usize,
+    size: usize,
+}
+
+impl Polynomial {
+    pub(super) fn limb(&self, i: usize) -> &[u64] {
+        &self.data[i * self.size..][..self.size]
+    }
+
+    pub(super) fn has_special(&self) -> bool {
+        self.limbs > self.count
+    }
+
+    pub(super) fn limbs_mut(&mut self) -> rayon::slice::ChunksExactMut<'_, u64> {
+        self.data.par_chunks_exact_mut(self.size)
+    }
+}
+
+/// What is left of a list of residues, ready to be taken to other primes.
+struct Residues {
+    /// Which primes.
+    primes: Vec<usize>,
+    /// `x_i (D / d_i)^-1` modulo each, coefficient by coefficient.
+    scaled: Buffer,
+    /// How many D the sum of `scaled_i D / d_i` is too large, for a result nearest to 0.
+    turns: Buffer,
+}
+
+impl Ring {
+    /// Returns the ring of `chain` and `special` primes, each given by its number of bits; `None`
+    /// if there are not so many.
+    pub(super) fn new(size: usize, chain: &[u32], special: &[u32]) -> Option<Self> {
+        let mut primes: Vec<Prime> = Vec::new();
+        for &bits in chain.iter().chain(special) {
+            let below = primes.iter().map(|p| p.q).filter(|q| q >> (bits - 1) == 1).min();
+            primes.push(Prime::largest(size, bits, below)?);
+        }
+        Some(Self { size, primes, chain: chain.len(), pool: Pool::new(size) })
+    }
+
+    /// Returns a polynomial with any numbers in it.
+    pub(super) fn any(&self, count: usize, special: bool) -> Polynomial {
+        let limbs = count + if special { self.special() } else { 0 };
+        Polynomial { data: self.pool.take(limbs), count, limbs, size: self.size }
+    }
+
+    pub(super) fn zero(&self, count: usize, special: bool) -> Polynomial {
+        let mut out = self.any(count, special);
+        out.limbs_mut().for_each(|limb| limb.fill(0));
+        out
+    }
+
+    /// Forgets the memory that waits for its next use.
+    pub(super) fn release(&self) {
+        self.pool.release();
+    }
+
+    pub(super) fn dimensions(&self) -> Dimensions {
+        Dimensions { size: self.size, chain: self.chain, special: self.special() }
+    }
+
+    /// Number of special primes.
+    pub(super) fn special(&self) -> usize {
+        self.primes.len() - self.chain
+    }
+
+    /// Which prime limb `i` of a polynomial is of.
+    pub(super) fn prime_of(&self, x: &Polynomial, i: usize) -> usize {
+        if i < x.count { i } else { self.chain + i - x.count }
+    }
+
+    /// The residues of a polynomial modulo a prime.
+    pub(super) fn residues<'a>(&self, x: &'a Polynomial, prime: usize) -> &'a [u64] {
+        x.limb(if prime < self.chain { prime } else { x.count + prime - self.chain })
+    }
+
+    /// Makes each limb of a new polynomial; `make` gets the number of the limb's prime.
+    pub(super) fn each(
+        &self,
+        count: usize,
+        special: bool,
+        make: impl Fn(usize, &mut [u64]) + Sync,
+    ) -> Polynomial {
+        let mut out = self.any(count, special);
+        let chain = self.chain;
+        out.limbs_mut().enumerate().for_each(|(i, limb)| {
+            make(if i < count { i } else { chain + i - count }, limb);
+        });
+        out
+    }
+
+    /// Makes each limb of two polynomials.
+    pub(super) fn each_pair(
+        &self,
+        count: usize,
+        special: bool,
+        make: impl Fn(usize, [&mut [u64]; 2]) + Sync,
+    ) -> [Polynomial; 2] {
+        let (mut x, mut y) = (self.any(count, special), self.any(count, special));
+        let chain = self.chain;
+        x.limbs_mut().zip(y.limbs_mut()).enumerate().for_each(|(i, (x, y))| {
+            make(if i < count { i } else { chain + i - count }, [x, y]);
+        });
+        [x, y]
+    }
+
+    /// From integer coefficients, one number each.
+    pub(super) fn from_integers(&self, x: &[i64], count: usize, special: bool) -> Polynomial {
+        self.each(count, special, |p, limb| {
+            let prime = &self.primes[p];
+            let q = prime.q as i64;
+            for (out, &x) in limb.iter_mut().zip(x) {
+                *out = x.rem_euclid(q) as u64;
+            }
+            prime.forward(limb);
+        })
+    }
+
+    /// From integer coefficients of up to 127 bits.
+    pub(super) fn from_wide(&self, x: &[i128], count: usize, special: bool) -> Polynomial {
+        self.each(count, special, |p, limb| {
+            let prime = &self.primes[p];
+            for (out, &x) in limb.iter_mut().zip(x) {
+                *out = prime.residue(x);
+            }
+            prime.forward(limb);
+        })
+    }
+
+    /// The coefficients modulo a prime.
+    pub(super) fn coefficients(&self, x: &Polynomial, prime: usize) -> Vec<u64> {
+        let modulus = &self.primes[prime];
+        let mut values = self.residues(x, prime).to_vec();
+        modulus.backward_scaled(&mut values);
+        let scale = modulus.inverse(self.size as u64);
+        values.iter_mut().for_each(|x| *x = modulus.multiply(*x, scale));
+        values
+    }
+
+    /// Prepares the residues modulo some primes of a polynomial to be taken to others.
+    fn lift(&self, x: &Polynomial, primes: Vec<usize>) -> Residues {
+        let mut scaled = self.pool.take(primes.len());
+        scaled.par_chunks_exact_mut(self.size).zip(&primes).for_each(|(out, &p)| {
+            let prime = &self.primes[p];
+            let mut values = self.pool.take(1);
+            values.copy_from_slice(self.residues(x, p));
+            prime.backward_scaled(&mut values);
+            let others = primes.iter().filter(|&&o| o != p);
+            let product = others.fold(self.size as u64, |product, &o| {
+                prime.multiply(product, self.primes[o].q % prime.q)
+            });
+            lanes::weighted(out, false, &[&values], &[prime.inverse(product)], prime.reduction);
+        });
+        let mut turns = self.pool.take(1);
+        const CHUNK: usize = 4096;
+        turns.par_chunks_mut(CHUNK).enumerate().for_each(|(c, turns)| {
+            let mut sums = [0.5f64; CHUNK];
+            for (limb, &p) in scaled.chunks_exact(self.size).zip(&primes) {
+                let inverse = 1.0 / self.primes[p].q as f64;
+                let limb = &limb[c * CHUNK..];
+                for (sum, &x) in sums.iter_mut().zip(limb) {
+                    *sum += x as i64 as f64 * inverse;
+                }
+            }
+            for (out, sum) in turns.iter_mut().zip(sums) {
+                *out = sum as i64 as u64;
+            }
+        });
+        Residues { primes, scaled, turns }
+    }
+
+    /// Writes `factor x` modulo a prime, x being the integer nearest to 0 with the given residues.
+    fn lower(&self, x: &Residues, prime: usize, factor: u64, out: &mut [u64]) {
+        let modulus = &self.primes[prime];
+        let times = |left_out: usize| {
+            let others = x.primes.iter().filter(|&&o| o != left_out);
+            others.fold(factor, |product, &o| {
+                modulus.multiply(product, self.primes[o].q % modulus.q)
+            })
+        };
+        let mut weights: Vec<u64> = x.primes.iter().map(|&p| times(p)).collect();
+        weights.push(modulus.negate(times(usize::MAX)));
+        let mut terms: Vec<&[u64]> = x.scaled.chunks_exact(self.size).collect();
+        terms.push(&x.turns);
+        lanes::weighted(out, false, &terms, &weights, modulus.reduction);
+        modulus.forward(out);
+    }
+
+    /// Cuts a polynomial modulo the chain into digits, as many primes each as there are special
+    /// ones, and takes each digit to all primes: digit d is x modulo its primes, nearest to 0.
+    /// (Hybrid key switching: Han, Ki, eprint 2019/688, with the exact base conversion of Halevi,
+    /// Polyakov, Shoup, eprint 2018/117.)
+    pub(super) fn digits(&self, x: &Polynomial) -> Vec<Polynomial> {
+        let all: Vec<usize> = (0..x.count).collect();
+        let lifted: Vec<Residues> =
+            all.chunks(self.special()).map(|primes| self.lift(x, primes.to_vec())).collect();
+        lifted
+            .iter()
+            .map(|digit| {
+                self.each(x.count, true, |p, out| {
+                    if digit.primes.contains(&p) {
+                        out.copy_from_slice(self.residues(x, p));
+                    } else {
+                        self.lower(digit, p, 1, out);
+                    }
+                })
+            })
+            .collect()
+    }
+
+    /// Divides by the primes beyond the first `count` of the chain, the special ones too if they
+    /// are there, and rounds to the nearest.
+    pub(super) fn divide(&self, x: &Polynomial, count: usize) -> Polynomial {
+        let divisors: Vec<usize> =
+            (0..x.limbs).map(|i| self.prime_of(x, i)).filter(|&p| p >= count).collect();
+        let rest = self.lift(x, divisors);
+        self.each(count, false, |p, out| {
+            let prime = &self.primes[p];
+            let divisor = rest
+                .primes
+                .iter()
+                .fold(1, |product, &d| prime.multiply(product, self.primes[d].q % prime.q));
+            let inverse = prime.inverse(divisor);
+            self.lower(&rest, p, prime.negate(inverse), out);
+            lanes::weighted(out, true, &[self.residues(x, p)], &[inverse], prime.reduction);
+        })
+    }
+
+    /// `x += y`.
+    pub(super) fn add(&self, x: &mut Polynomial, y: &Polynomial) {
+        x.limbs_mut().enumerate().for_each(|(p, x)| {
+            lanes::weighted(x, true, &[y.limb(p)], &[1], self.primes[p].reduction);
+        });
+    }
+
+    /// `x + k y`, for polynomials of the chain and k = i or -i.
+    pub(super) fn plus(&self, x: &Polynomial, y: &Polynomial, k: Complex64) -> Polynomial {
+        let half = self.size / 2;
+        self.each(x.count, false, |p, out| {
+            let prime = &self.primes[p];
+            let i = if k.im > 0.0 { prime.i } else { prime.negate(prime.i) };
+            out.copy_from_slice(x.limb(p));
+            for (side, out) in out.chunks_exact_mut(half).enumerate() {
+                let k = if side == 0 { i } else { prime.negate(i) };
+                let y = &y.limb(p)[side * half..][..half];
+                lanes::weighted(out, true, &[y], &[k], prime.reduction);
+            }
+        })
+    }
+
+    /// Returns a limb with any numbers in it.
+    pub(super) fn limb(&self) -> Buffer {
+        self.pool.take(1)
+    }
+
+    /// P times a polynomial of the chain, with the special primes, modulo which it is 0.
+    pub(super) fn times_special(&self, x: &Polynomial) -> Polynomial {
+        self.each(x.count, true, |p, out| {
+            if p < self.chain {
+                let product = self.special_product(p);
+                lanes::weighted(out, false, &[x.limb(p)], &[product], self.primes[p].reduction);
+            } else {
+                out.fill(0);
+            }
+        })
+    }
+
+    /// Adds P times a polynomial of the chain.
+    pub(super) fn add_times_special(&self, out: &mut Polynomial, x: &Polynomial) {
+        out.limbs_mut().take(x.count).enumerate().for_each(|(p, out)| {
+            let product = self.special_product(p);
+            lanes::weighted(out, true, &[x.limb(p)], &[product], self.primes[p].reduction);
+        });
+    }
+
+    /// The product of the special primes, modulo another.
+    pub(super) fn special_product(&self, prime: usize) -> u64 {
+        let modulus = &self.primes[prime];
+        let special = self.primes[self.chain..].iter();
+        special.fold(1, |product, p| modulus.multiply(product, p.q % modulus.q))
+    }
+}

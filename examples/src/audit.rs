@@ -12,7 +12,10 @@ use std::time::Instant;
 use fhe_core::client::ClientKey;
 use fhe_core::engine::clear::{self, Row};
 use fhe_core::engine::cpu;
-use fhe_core::{Clear, Cpu, Engine, List, Params, Result, Slot, Term, TestPolynomial, from_torus};
+use fhe_core::{
+    Clear, Cpu, Engine, IntegerTable, List, Params, Result, Slot, Table, Term, TestPolynomial,
+    from_torus, to_torus,
+};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -155,6 +158,16 @@ impl<'a> Audit<'a> {
         Ok(out)
     }
 
+    /// Counts lookups, and tells their number.
+    fn tell(&self, more: usize) {
+        let told = {
+            let mut found = self.lock();
+            found.lookups += more as u64;
+            found.lookups
+        };
+        (self.told)(told);
+    }
+
     fn note(&self, name: &str, got: &[u64], exact: &[u64], noisy: &[u64]) {
         let squares = |x: &[u64]| -> f64 {
             let error = |(x, want): (&u64, &u64)| from_torus(x.wrapping_sub(*want)).powi(2);
@@ -187,6 +200,17 @@ impl<'a> Audit<'a> {
                 Ok(Row::Full(self.key.decrypt_rows(&one)?))
             })
             .collect()
+    }
+
+    /// Reads the integers of selectors from their products with a row of 1/256.
+    fn integers(&self, m: &cpu::Selectors) -> Result<Vec<Vec<i32>>> {
+        let mut unit = vec![0; self.params().row_size];
+        unit[..1].fill(to_torus(1.0 / 256.0));
+        let terms: Vec<_> = (0..m.len()).map(|selector| vec![Term { selector, row: 0 }]).collect();
+        let products = self.cpu.products(m, &self.cpu.public_rows(&unit)?, &terms)?;
+        let integer = |&x: &u64| (256.0 * from_torus(x)).round() as i32;
+        let rows = self.key.decrypt_rows(&products)?;
+        Ok(rows.chunks(unit.len()).map(|row| row.iter().map(integer).collect()).collect())
     }
 
     /// Joins new rows and what was decrypted of them, and notes their noise.
@@ -293,13 +317,33 @@ impl Engine for Audit<'_> {
         } else {
             self.note("lookup of a table each, reading included", &plain, &exact, &noisy);
         }
-        let told = {
-            let mut found = self.lock();
-            found.lookups += x.plain.len() as u64;
-            found.lookups
-        };
-        (self.told)(told);
+        self.tell(x.plain.len());
         Ok(Seen { cipher, plain })
+    }
+
+    fn lookup_rows(&self, x: &Values, tables: &[Table], lists: &[Vec<Slot>]) -> Result<Rows> {
+        let cipher = self.timed("lookup", || self.cpu.lookup_rows(&x.cipher, tables, lists))?;
+        self.tell(x.plain.len());
+        let clear = |engine: &Clear| engine.lookup_rows(&x.plain, tables, lists);
+        self.rows("lookup into rows, reading included", cipher, clear)
+    }
+
+    fn lookup_selectors(
+        &self,
+        x: &Values,
+        integers: &IntegerTable,
+        tables: &[Table],
+        lists: &[Vec<Slot>],
+    ) -> Result<(Selectors, Rows)> {
+        let (m, cipher) =
+            self.timed("lookup", || self.cpu.lookup_selectors(&x.cipher, integers, tables, lists))?;
+        self.tell(x.plain.len());
+        let clear = |engine: &Clear| engine.lookup_selectors(&x.plain, integers, tables, lists);
+        let mut plain = clear(&self.exact)?.0;
+        plain.integers = self.integers(&m)?;
+        let rows = |engine: &Clear| Ok(clear(engine)?.1);
+        let rows = self.rows("rows beside selectors, reading included", cipher, rows)?;
+        Ok((Seen { cipher: m, plain }, rows))
     }
 
     fn pack(&self, x: &Values, lists: &[Vec<Slot>]) -> Result<Rows> {

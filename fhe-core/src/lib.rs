@@ -9,14 +9,16 @@ pub mod server;
 pub mod store;
 
 mod error;
+mod integer_table;
 mod polynomial;
 mod seed;
 mod table;
 mod test_polynomial;
 mod torus;
 
-pub use engine::{Clear, Cpu, Engine, List, Meter, Slot, Term};
+pub use engine::{Clear, Cpu, Engine, List, LookedUp, Meter, Outputs, Slot, Term};
 pub use error::{Error, Result};
+pub use integer_table::IntegerTable;
 pub use params::{Params, ParamsSpec};
 pub use seed::Seed;
 pub use table::Table;

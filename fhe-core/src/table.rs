@@ -1,5 +1,4 @@
-use crate::params::Gadget;
-use crate::torus::to_torus;
+use crate::torus::{from_torus, to_torus};
 use crate::{Error, Result};
 
 /// Most slots of a table: the largest row size there is.
@@ -41,14 +40,24 @@ impl Table {
     /// # }
     /// ```
     pub fn new(slots: usize, f: impl Fn(f64) -> f64) -> Result<Self> {
+        Self::from_elements(slots, |x| to_torus(f(x)))
+    }
+
+    /// Samples a function that returns torus elements.
+    pub(crate) fn from_elements(slots: usize, f: impl Fn(f64) -> u64) -> Result<Self> {
         if !slots.is_power_of_two() || slots > MOST_SLOTS {
             let (op, what) = ("table", "slots (a power of two is needed)");
             let expected = slots.min(MOST_SLOTS).next_power_of_two();
             return Err(Error::Shape { op, what, got: slots, expected });
         }
-        let entries =
-            (0..slots).map(|i| to_torus(f(-0.25 + 0.5 * (i as f64) / (slots as f64)))).collect();
+        let entries = (0..slots).map(|i| f(-0.25 + 0.5 * (i as f64) / (slots as f64))).collect();
         Ok(Self { entries, within_half_torus: false })
+    }
+
+    /// Returns the table of a function of each entry, with the same promise.
+    pub(crate) fn map(&self, f: impl Fn(u64) -> u64) -> Self {
+        let entries = self.entries.iter().map(|&x| f(x)).collect();
+        Self { entries, within_half_torus: self.within_half_torus }
     }
 
     /// Promises that values stay in the half torus `[-1/4, 1/4)`, noise included.
@@ -78,36 +87,6 @@ impl Table {
         self.within_half_torus
     }
 
-    /// Samples `f`, whose values are integers, once for each level of a gadget: table j gives
-    /// `f(x) / B^(j+1)`, which is what [`crate::Engine::promote`] takes.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] as for [`Table::new`], or if the gadget keeps more than 64 bits.
-    ///
-    /// ```
-    /// use fhe_core::{Table, params::Gadget, to_torus};
-    /// # fn main() -> fhe_core::Result<()> {
-    /// let step = |x: f64| (8.0 * x).round() as i32;
-    /// let tables = Table::levels(1024, Gadget { base_log: 7, levels: 3 }, step)?;
-    /// assert_eq!(tables[1].at(to_torus(0.2)), to_torus(2.0 / 16384.0));
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn levels(slots: usize, gadget: Gadget, f: impl Fn(f64) -> i32) -> Result<Vec<Self>> {
-        let got = (gadget.base_log as usize).saturating_mul(gadget.levels as usize);
-        if got > 64 || gadget.levels > 64 {
-            let (op, what) = ("table", "bits of a gadget (at most)");
-            let got = got.max(gadget.levels as usize);
-            return Err(Error::Shape { op, what, got, expected: 64 });
-        }
-        (1..=gadget.levels as i32)
-            .map(|level| {
-                let unit = 2f64.powi(-(gadget.base_log as i32) * level);
-                Self::new(slots, |x| f64::from(f(x)) * unit)
-            })
-            .collect()
-    }
-
     /// Returns the number of slots of the half torus.
     #[must_use]
     pub fn slots(&self) -> usize {
@@ -135,6 +114,12 @@ impl Table {
         let step = (self.entries.len() / slots.max(1)).max(1);
         let entries = self.entries.iter().copied().step_by(step).collect();
         Self { entries, within_half_torus: self.within_half_torus }.plateau()
+    }
+
+    /// Returns the largest size of an entry, as a fraction of the torus.
+    #[must_use]
+    pub fn largest(&self) -> f64 {
+        self.entries.iter().map(|&x| from_torus(x).abs()).fold(0.0, f64::max)
     }
 
     /// Returns the width of a slot, as a torus element.
@@ -179,11 +164,6 @@ mod tests {
             assert_eq!(refused(slots), text);
         }
         assert!(refused(usize::MAX).contains("expected 16384"));
-        let odd = [(u32::MAX, u32::MAX), (0, u32::MAX), (9, 8)];
-        for (base_log, levels) in odd {
-            assert!(Table::levels(64, Gadget { base_log, levels }, |_| 1).is_err());
-        }
-        assert_eq!(Table::levels(64, Gadget { base_log: 7, levels: 0 }, |_| 1).unwrap().len(), 0);
     }
 
     #[test]

@@ -1,9 +1,7 @@
 //! Activations and their gates: what a lookup does between two layers.
 
-use fhe_core::{Engine, List};
+use fhe_core::{Engine, IntegerTable, List, Result, Table};
 use serde::{Deserialize, Serialize};
-
-use crate::{Promotable, Result};
 
 /// The function between a pre-activation and its level.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,23 +87,24 @@ impl Activation {
         (self.at(f64::NEG_INFINITY), self.at(f64::INFINITY))
     }
 
-    /// Looks activations up, and beside the levels of each a quarter where the gate is open. The
-    /// half torus is `-z_range..z_range`.
+    /// Returns the tables of the integers and of the gates, a quarter where they are open. The half
+    /// torus is `-z_range..z_range`.
     ///
-    /// # Cost
-    /// One lookup a value.
+    /// A rectifier promises that pre-activations stay there: beyond, its integers mean nothing. The
+    /// two others are odd, if they have no offset, and are read by the negacyclic rule up to twice
+    /// the range.
     ///
     /// # Errors
-    /// Those of [`Promotable::lookup`].
-    pub fn lookup<E: Engine>(
-        &self,
-        engine: &E,
-        z: &E::Values,
-        z_range: f64,
-    ) -> Result<Promotable<E>> {
+    /// [`fhe_core::Error::Shape`] if a lookup cannot have so many slots.
+    pub fn tables(&self, slots: usize, z_range: f64) -> Result<(IntegerTable, Table)> {
         let scale = 4.0 * z_range;
         let gate = |x: f64| if self.gate(x * scale) { 0.25 } else { 0.0 };
-        Promotable::lookup(engine, z, |x| self.at(x * scale), gate)
+        let integers = IntegerTable::new(slots, |x| self.at(x * scale))?;
+        let gates = Table::new(slots, gate)?;
+        Ok(match self.kind {
+            Kind::Relu => (integers.within_half_torus(), gates.within_half_torus()),
+            Kind::ClippedIdentity | Kind::Sign => (integers, gates),
+        })
     }
 }
 
@@ -121,26 +120,34 @@ pub struct ErrorGate {
 }
 
 impl ErrorGate {
-    /// Looks gated errors up from `dL/da` and gates: `u = scale e + gate - 1/8` is read as 0 below
-    /// zero, and as the integer `round(8 limit (u - 1/8))` from zero on. Beside the levels of each
-    /// error is the error times the amplitude.
-    ///
-    /// # Cost
-    /// One lookup a value.
+    /// Returns what gated errors are looked up from, `u = scale e + gate - 1/8`, of errors `dL/da`
+    /// and gates.
     ///
     /// # Errors
     /// [`fhe_core::Error::Shape`] if there are not as many gates as errors.
-    pub fn lookup<E: Engine>(
+    pub fn inputs<E: Engine>(
         &self,
         engine: &E,
         errors: &E::Values,
         gates: &E::Values,
-    ) -> Result<Promotable<E>> {
+    ) -> Result<E::Values> {
         let mut u = engine.take(gates, 0..gates.len())?;
         engine.add_scaled_values(&mut u, errors, self.scale)?;
         engine.shift_values(&mut u, |_| fhe_core::to_torus(-0.125));
-        let amplified = |x: f64| f64::from(self.at(x)) * self.amplitude;
-        Promotable::lookup(engine, &u, |x| self.at(x), amplified)
+        Ok(u)
+    }
+
+    /// Returns the table of gated errors: u is read as 0 below zero, and as the integer
+    /// `round(8 limit (u - 1/8))` from zero on.
+    ///
+    /// It promises that u stays in the half torus. An error that is larger than an eighth of the
+    /// torus is read as 0 if its gate is open. If the gate is closed, and the error negative, it is
+    /// read as some error, whose sign depends on the path of the lookup.
+    ///
+    /// # Errors
+    /// [`fhe_core::Error::Shape`] if a lookup cannot have so many slots.
+    pub fn table(&self, slots: usize) -> Result<IntegerTable> {
+        Ok(IntegerTable::new(slots, |u| self.at(u))?.within_half_torus())
     }
 
     /// Returns the integer of a phase.

@@ -1,14 +1,14 @@
 use std::ops::Range;
 
+mod gradient;
 mod update;
+
+pub use gradient::{CONSTANTS, GradientErrors, WeightGradient};
 
 use fhe_core::{Engine, List, Slot, Term};
 
 use crate::geometry::{Geometry, Weight};
 use crate::{Error, Result};
-
-/// Below so many errors of a sample in a row, constant rows are cheaper than a packed list.
-pub const CONSTANTS: usize = 16;
 
 /// A convolution with secret weights and biases; a dense layer is one on maps of one position.
 ///
@@ -62,46 +62,6 @@ pub struct Transposed<E: Engine>(Vec<E::Rows>);
 impl<E: Engine> std::fmt::Debug for Transposed<E> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Transposed(hidden)")
-    }
-}
-
-/// The gradient of a loss in the weights: for each block, a row for each group.
-pub struct WeightGradient<E: Engine>(Vec<E::Rows>);
-
-impl<E: Engine> std::fmt::Debug for WeightGradient<E> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("WeightGradient(hidden)")
-    }
-}
-
-impl<E: Engine> WeightGradient<E> {
-    /// The gradient of a layer whose rows were saved: for each block, a row for each group.
-    ///
-    /// # Errors
-    /// [`Error::Count`] if their numbers are not those of the geometry.
-    pub fn from_rows(geometry: &Geometry, rows: Vec<E::Rows>) -> Result<Self> {
-        expect("blocks of a gradient", rows.len(), geometry.blocks())?;
-        for block in &rows {
-            expect("rows of a block", block.len(), geometry.groups())?;
-        }
-        Ok(Self(rows))
-    }
-
-    /// Returns the rows: for each block, a row for each group.
-    #[must_use]
-    pub fn rows(&self) -> &[E::Rows] {
-        &self.0
-    }
-
-    /// Adds that of other samples.
-    ///
-    /// # Errors
-    /// [`fhe_core::Error::Shape`] if it is of another layer.
-    pub fn add(&mut self, engine: &E, other: &Self) -> Result<()> {
-        for (x, y) in self.0.iter_mut().zip(&other.0) {
-            engine.add_scaled_rows(x, y, 1)?;
-        }
-        Ok(())
     }
 }
 
@@ -310,87 +270,6 @@ impl<E: Engine> Conv2d<E> {
         Ok(engine.gather(&blocks.iter().collect::<Vec<_>>(), &picks)?)
     }
 
-    /// Returns `dL/dw`, summed over some samples of a list of inputs; the errors are of these only.
-    ///
-    /// # Cost
-    /// No lookup; `samples * blocks` packed lists (or, for dense layers with few filters a row,
-    /// `samples * outputs` packed constants) and `samples * groups * blocks` products.
-    ///
-    /// # Errors
-    /// [`fhe_core::Error::Index`] if there are fewer inputs or errors than samples need.
-    pub fn weight_gradient(
-        &self,
-        engine: &E,
-        x: &E::Selectors,
-        errors: &E::Values,
-        samples: Range<usize>,
-    ) -> Result<WeightGradient<E>> {
-        let g = &self.geometry;
-        let area = g.output.len() / g.output.channels;
-        let constants = area == 1 && g.filters() <= CONSTANTS;
-        let gradient = |block| {
-            if constants {
-                self.gradient_from_constants(engine, x, errors, samples.clone(), block)
-            } else {
-                self.gradient_from_lists(engine, x, errors, samples.clone(), block)
-            }
-        };
-        Ok(WeightGradient((0..g.blocks()).map(gradient).collect::<Result<_>>()?))
-    }
-
-    fn gradient_from_lists(
-        &self,
-        engine: &E,
-        x: &E::Selectors,
-        errors: &E::Values,
-        range: Range<usize>,
-        block: usize,
-    ) -> Result<E::Rows> {
-        let g = &self.geometry;
-        let samples = range.len();
-        let mut lists = vec![Vec::new(); samples];
-        let (channels, height, width) = (g.output.channels, g.output.height, g.output.width);
-        for (s, o, y, x) in self.outputs(samples, g.outputs_of(block)) {
-            let value = ((s * channels + o) * height + y) * width + x;
-            lists[s].push(Slot { value, coefficient: g.error_at(o, y, x) });
-        }
-        let rows = engine.pack(errors, &lists)?;
-        let terms: Vec<_> =
-            (0..g.groups()).map(|group| over_samples(g, &range, group, 0)).collect();
-        Ok(engine.products(x, &rows, &terms)?)
-    }
-
-    /// The same for a dense layer, whose errors stand alone: a constant row times the input, moved
-    /// to the filter's slot.
-    fn gradient_from_constants(
-        &self,
-        engine: &E,
-        x: &E::Selectors,
-        errors: &E::Values,
-        range: Range<usize>,
-        block: usize,
-    ) -> Result<E::Rows> {
-        let g = &self.geometry;
-        let samples = range.len();
-        let outputs = g.outputs_of(block);
-        let picks =
-            outputs.clone().flat_map(|o| (0..samples).map(move |s| s * g.output.channels + o));
-        let rows = engine.pack_constants(&engine.take(errors, picks)?)?;
-        let terms: Vec<_> = (0..outputs.len())
-            .flat_map(|f| (0..g.groups()).map(move |group| (f, group)))
-            .map(|(f, group)| over_samples(g, &range, group, f * samples))
-            .collect();
-        let products = engine.products(x, &rows, &terms)?;
-        let mut sum = engine.zero_rows(g.groups());
-        for (f, o) in outputs.enumerate() {
-            let of_filter: Vec<_> = (f * g.groups()..(f + 1) * g.groups()).collect();
-            let mut rows = engine.gather_rows(&products, &of_filter)?;
-            engine.rotate_rows(&mut rows, g.error_at(o, 0, 0))?;
-            engine.add_scaled_rows(&mut sum, &rows, 1)?;
-        }
-        Ok(sum)
-    }
-
     /// Sample, channel, row and column of some outputs, in the order of values.
     fn outputs(
         &self,
@@ -413,12 +292,6 @@ fn expect(what: &'static str, got: usize, expected: usize) -> Result<()> {
 /// One term for each group of a sample, with row `group`.
 fn terms(sample: usize, groups: usize) -> Vec<Term> {
     (0..groups).map(|group| Term { selector: sample * groups + group, row: group }).collect()
-}
-
-/// One term for each sample of a range: its selector of a group, and rows from `first_row` on.
-fn over_samples(g: &Geometry, range: &Range<usize>, group: usize, first_row: usize) -> Vec<Term> {
-    let selector = |s| s * g.groups() + group;
-    range.clone().zip(first_row..).map(|(s, row)| Term { selector: selector(s), row }).collect()
 }
 
 fn plane(height: usize, width: usize) -> impl Iterator<Item = (usize, usize)> {

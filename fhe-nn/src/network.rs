@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use fhe_core::{Engine, List};
+use fhe_core::{Engine, IntegerTable, List, Outputs, Table};
 
 use crate::activation::ErrorGate;
 use crate::conv2d::{Conv2d, Transposed, WeightGradient};
-use crate::{Error, NetworkPlan, Promotable, Result, Shape};
+use crate::{Error, HiddenLayer, LayerErrors, NetworkPlan, Promotable, Result, Shape};
 
 /// A network with secret weights.
 pub struct Network<E: Engine> {
@@ -82,25 +82,68 @@ impl<E: Engine> Network<E> {
     /// # Errors
     /// [`fhe_core::Error::Index`] if there are fewer selectors than samples.
     pub fn forward(&self, engine: &E, x: &E::Selectors, samples: Range<usize>) -> Result<Trace<E>> {
-        let (count, z_range) = (samples.len(), self.plan.config().z_range);
+        let count = samples.len();
         let (mut inputs, mut gates) = (Vec::new(), Vec::new());
         // Outputs that a later layer adds.
         let mut kept: Vec<Option<Promotable<E>>> = Vec::new();
         let mut z = self.layers[0].forward(engine, x, samples)?;
-        for (i, (hidden, next)) in self.plan.hidden().iter().zip(&self.layers[1..]).enumerate() {
-            let mut a = hidden.activation.lookup(engine, &z, z_range)?;
-            drop(z);
-            gates.push(a.extra(engine)?);
-            if let Some(earlier) = hidden.residual.and_then(|source| kept[source].as_ref()) {
-                a.add(engine, earlier)?;
-            }
-            let a = a.pool(engine, self.layers[i].geometry().output, hidden.pool)?;
-            let input = a.promote(engine, &next.input_slots(count))?;
-            kept.push(hidden.is_source.then_some(a));
-            z = next.forward(engine, &input, 0..count)?;
+        for (i, hidden) in self.plan.hidden().iter().enumerate() {
+            let (input, gate) = if hidden.is_plain() {
+                kept.push(None);
+                self.plain(engine, i, &z, count)?
+            } else {
+                let (input, gate, sum) = self.summed(engine, i, &z, count, &kept)?;
+                kept.push(hidden.is_source.then_some(sum));
+                (input, gate)
+            };
+            z = self.layers[i + 1].forward(engine, &input, 0..count)?;
             inputs.push(input);
+            gates.push(gate);
         }
         Ok(Trace { inputs, gates, scores: z })
+    }
+
+    /// Returns the input of the layer after layer i, and the gates of layer i, of activations that
+    /// nothing is added to: they are selectors as soon as they are looked up.
+    fn plain(
+        &self,
+        engine: &E,
+        i: usize,
+        z: &E::Values,
+        count: usize,
+    ) -> Result<(E::Selectors, E::Values)> {
+        let (integers, gates) = self.tables(engine, &self.plan.hidden()[i])?;
+        let selectors = Some((integers, self.layers[i + 1].input_slots(count)));
+        let outputs = Outputs { selectors, values: vec![gates], ..Outputs::default() };
+        let mut out = engine.lookup_into(z, &outputs)?;
+        Ok((out.selectors()?, out.values()?))
+    }
+
+    /// Returns the same of activations to which an earlier layer's are added, or which are pooled,
+    /// or which are to be added later; and these sums.
+    fn summed(
+        &self,
+        engine: &E,
+        i: usize,
+        z: &E::Values,
+        count: usize,
+        kept: &[Option<Promotable<E>>],
+    ) -> Result<(E::Selectors, E::Values, Promotable<E>)> {
+        let hidden = &self.plan.hidden()[i];
+        let (integers, gates) = self.tables(engine, hidden)?;
+        let mut a = Promotable::lookup(engine, z, &integers, &gates)?;
+        let gates = a.extra(engine)?;
+        if let Some(earlier) = hidden.residual.and_then(|source| kept[source].as_ref()) {
+            a.add(engine, earlier)?;
+        }
+        let a = a.pool(engine, self.layers[i].geometry().output, hidden.pool)?;
+        let input = a.promote(engine, &self.layers[i + 1].input_slots(count))?;
+        Ok((input, gates, a))
+    }
+
+    fn tables(&self, engine: &E, hidden: &HiddenLayer) -> Result<(IntegerTable, Table)> {
+        let (slots, z_range) = (engine.params().row_size, self.plan.config().z_range);
+        Ok(hidden.activation.tables(slots, z_range)?)
     }
 
     /// Returns the weights of every layer but the first for the way back.
@@ -114,7 +157,7 @@ impl<E: Engine> Network<E> {
     /// Takes the errors of the scores back to every layer: returns for each layer, from the first
     /// on, its errors.
     ///
-    /// `errors` are those of the last layer; `gates` has one entry for every layer but the last.
+    /// `errors` are those of the last layer. `gates` has one entry for every layer but the last.
     ///
     /// # Cost
     /// A lookup for each value of every layer but the last.
@@ -129,26 +172,34 @@ impl<E: Engine> Network<E> {
         errors: Promotable<E>,
         gates: &[ErrorGate],
         samples: usize,
-    ) -> Result<Vec<Promotable<E>>> {
+    ) -> Result<Vec<LayerErrors<E>>> {
         let (got, expected) = (gates.len(), self.plan.hidden().len());
         if got != expected || trace.gates.len() != expected || transposed.len() != expected {
             let (op, what) = ("backward", "gates, or transposed layers");
             return Err(fhe_core::Error::Shape { op, what, got, expected }.into());
         }
-        let mut all = vec![errors];
+        let last = &self.layers[expected];
+        let mut all = vec![LayerErrors::new(engine, last, &errors, samples)?];
+        let back = if expected > 0 { last.error_slots(samples) } else { Vec::new() };
+        let mut selectors = errors.promote(engine, &back)?;
+        drop(errors);
         // What residual connections bring back to each layer's output.
         let mut added: Vec<Option<E::Values>> = self.layers.iter().map(|_| None).collect();
         for (i, hidden) in self.plan.hidden().iter().enumerate().rev() {
             let (layer, next) = (&self.layers[i], &self.layers[i + 1]);
-            let last = &all[all.len() - 1];
-            let selectors = last.promote(engine, &next.error_slots(samples))?;
             let mut back = next.input_gradient(engine, &transposed[i], &selectors, samples)?;
-            drop(selectors);
             if let Some(more) = added[i].take() {
                 engine.add_scaled_values(&mut back, &more, 1)?;
             }
             let back = unpool(engine, back, layer.geometry().output, hidden.pool)?;
-            all.push(gates[i].lookup(engine, &back, &trace.gates[i])?);
+            let inputs = gates[i].inputs(engine, &back, &trace.gates[i])?;
+            let table = (gates[i].table(engine.params().row_size)?, gates[i].amplitude);
+            // No way leads back from the first layer.
+            let slots = if i > 0 { layer.error_slots(samples) } else { Vec::new() };
+            let errors;
+            (selectors, errors) =
+                LayerErrors::lookup(engine, layer, (&inputs, samples), table, slots)?;
+            all.push(errors);
             if let Some(source) = hidden.residual {
                 let k = self.plan.residual_scale(source, i, gates);
                 match &mut added[source] {
@@ -170,12 +221,12 @@ impl<E: Engine> Network<E> {
         engine: &E,
         layer: usize,
         (x, samples): (&E::Selectors, Range<usize>),
-        errors: &Promotable<E>,
+        errors: &LayerErrors<E>,
     ) -> Result<WeightGradient<E>> {
         let (op, len) = ("weight_gradient (layer)", self.layers.len());
         let none = fhe_core::Error::Index { op, index: layer, len };
         let layer = self.layers.get(layer).ok_or(none)?;
-        layer.weight_gradient(engine, x, &errors.extra(engine)?, samples)
+        layer.weight_gradient(engine, x, errors.of_weights(), samples)
     }
 }
 

@@ -162,6 +162,13 @@ impl NetworkPlan {
 }
 
 impl HiddenLayer {
+    /// Returns whether the output is the activation itself, and nothing but the next layer takes
+    /// it.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.residual.is_none() && !self.is_source && self.pool == 1
+    }
+
     fn new(
         layer: &LayerConfig,
         activation: Activation,

@@ -1,7 +1,7 @@
 //! Integers that a lookup gave so that they can be promoted to selectors.
 
 use fhe_core::params::Gadget;
-use fhe_core::{Engine, List, Params, Slot, Table};
+use fhe_core::{Engine, IntegerTable, List, Params, Slot, Table};
 
 use crate::{Error, Result, Shape};
 
@@ -14,7 +14,10 @@ pub const TABLES: usize = LEVELS + 1;
 /// The table beside the levels.
 const EXTRA: usize = LEVELS;
 
-/// Integers in the form in which they can be promoted, each with one more value.
+/// Integers in the form in which they can be added and promoted, each with one more value.
+///
+/// They are for integers that something is added to before they are promoted. Others are selectors
+/// as soon as they are looked up ([`Engine::lookup_into`]).
 ///
 /// With the base B of the gadget of promotions, an integer m is the three values `m / B`, `m / B^2`
 /// and `m / B^3`. The fourth value is free: of an activation it is the gate, of an error it is the
@@ -25,7 +28,7 @@ const EXTRA: usize = LEVELS;
 ///
 /// # Examples
 /// ```
-/// use fhe_core::{Clear, Params, Slot, from_torus, to_torus};
+/// use fhe_core::{Clear, IntegerTable, Params, Slot, Table, from_torus, to_torus};
 /// use fhe_nn::Promotable;
 ///
 /// # fn main() -> fhe_nn::Result<()> {
@@ -33,7 +36,9 @@ const EXTRA: usize = LEVELS;
 /// let engine = Clear::exact(&params);
 /// // The integer round(40 x), and half of x beside it.
 /// let x = vec![to_torus(0.1), to_torus(-0.2)];
-/// let list = Promotable::lookup(&engine, &x, |x| (40.0 * x).round() as i32, |x| x / 2.0)?;
+/// let integers = IntegerTable::new(params.row_size, |x| (40.0 * x).round() as i32)?;
+/// let half = Table::new(params.row_size, |x| x / 2.0)?;
+/// let list = Promotable::lookup(&engine, &x, &integers, &half)?;
 /// let slots = (0..2).map(|i| Slot { value: i, coefficient: i }).collect();
 /// let selectors = list.promote(&engine, &[slots])?;
 /// assert_eq!(selectors.integers[0][..2], [4, -8]);
@@ -58,7 +63,8 @@ impl<E: Engine> List for Promotable<E> {
 }
 
 impl<E: Engine> Promotable<E> {
-    /// Looks up an integer, and one more torus fraction, of each value.
+    /// Looks up an integer, and one more torus fraction, of each value. The tables are sampled at N
+    /// slots.
     ///
     /// # Cost
     /// One lookup a value.
@@ -69,12 +75,11 @@ impl<E: Engine> Promotable<E> {
     pub fn lookup(
         engine: &E,
         x: &E::Values,
-        integer: impl Fn(f64) -> i32,
-        extra: impl Fn(f64) -> f64,
+        integers: &IntegerTable,
+        extra: &Table,
     ) -> Result<Self> {
-        let slots = engine.params().row_size / TABLES;
-        let mut tables = Table::levels(slots, gadget(engine.params())?, integer)?;
-        tables.push(Table::new(slots, extra)?);
+        let mut tables = integers.levels(gadget(engine.params())?)?;
+        tables.push(extra.clone());
         Ok(Self(engine.lookup(x, &tables)?))
     }
 
@@ -173,6 +178,12 @@ impl<E: Engine> Promotable<E> {
         }
         Ok(Self(sum))
     }
+}
+
+/// Returns the torus fraction of one at the finest level.
+pub(crate) fn finest_unit(params: &Params) -> Result<f64> {
+    let gadget = gadget(params)?;
+    Ok(2f64.powi(-((gadget.base_log * gadget.levels) as i32)))
 }
 
 /// Returns the gadget of promotions, which has as many levels as a lookup gives.

@@ -269,7 +269,7 @@ impl Case {
                 .flat_map(|block| conv.gradient_values(&engine, &gradient, block).unwrap());
             weights.push(blocks.map(from_torus).collect());
 
-            let errors = errors.extra(&engine).unwrap();
+            let errors = errors.finest();
             let outputs = self.biases[layer].len();
             let area = errors.len() / samples / outputs;
             let mut bias = vec![0.0; outputs];
@@ -367,7 +367,8 @@ fn integers_and_gates_are_looked_up_together_and_promoted() {
     let params = Params::toy_insecure().unwrap();
     let engine = Clear::exact(&params);
     let z: Vec<u64> = [-3.0, 0.1, 1.0, 3.9, 7.0].iter().map(|z| to_torus(z / 32.0)).collect();
-    let a = RELU.lookup(&engine, &z, 8.0).unwrap();
+    let (integers, gates) = RELU.tables(params.row_size, 8.0).unwrap();
+    let a = Promotable::lookup(&engine, &z, &integers, &gates).unwrap();
     let slots = vec![(0..5).map(|i| fhe_core::Slot { value: i, coefficient: i }).collect()];
     let promoted = a.promote(&engine, &slots).unwrap();
     assert_eq!(promoted.integers[0][..5], [-8, -8, 8, 52, 52]);

@@ -1,7 +1,7 @@
 //! Training of all layers of a network.
 
 use fhe_core::{Engine, Error as CoreError, List, Table, to_torus};
-use fhe_nn::{Conv2d, Geometry, Network, Promotable, Transposed, WeightGradient};
+use fhe_nn::{Conv2d, Geometry, Network, Transposed, WeightGradient};
 
 use crate::initial::initial_layers;
 use crate::optimizer::Sgd;
@@ -259,13 +259,13 @@ impl<E: Engine> NetworkTraining<E> {
         let loss = OneVsAll { logit_range: self.plan.recipe().network.z_range };
         let errors = loss.integer_error(engine, &trace.scores, &y, part.amplitudes[last])?;
         let errors = network.backward(engine, &trace, transposed, errors, &part.gates, count)?;
-        let backward: usize = errors.iter().map(Promotable::len).sum();
+        let backward: usize = errors.iter().map(List::len).sum();
         let forward: usize = trace.gates.iter().map(List::len).sum();
 
         for ((layer, errors), k) in
             self.network.layers_mut().iter_mut().zip(&errors).zip(&part.bias_steps)
         {
-            layer.add_to_bias(engine, &errors.finest(engine)?, count, -k)?;
+            layer.add_to_bias(engine, errors.finest(), count, -k)?;
         }
         for (layer, errors) in errors.iter().enumerate() {
             let input = match layer {

@@ -1,6 +1,6 @@
 //! One-vs-all logistic loss.
 
-use fhe_core::{Engine, Result, Table, to_torus};
+use fhe_core::{Engine, IntegerTable, Result, Table, to_torus};
 use fhe_nn::Promotable;
 
 /// Largest integer of an error of the last layer: half a promotion's digit holds it.
@@ -88,9 +88,10 @@ impl OneVsAll {
     ) -> fhe_nn::Result<Promotable<E>> {
         let scale = 4.0 * self.logit_range;
         let limit = f64::from(ERROR_LIMIT);
-        let integer = |x: f64| (limit * (x * scale / 2.0).tanh()).round() as i32;
-        let amplified = |x: f64| f64::from(integer(x)) * amplitude;
-        let of_scores = Promotable::lookup(engine, z, integer, amplified)?;
+        let integers = IntegerTable::new(engine.params().row_size, |x| {
+            (limit * (x * scale / 2.0).tanh()).round() as i32
+        })?;
+        let of_scores = Promotable::lookup(engine, z, &integers, &integers.times(amplitude))?;
         let labels_in = |unit: f64| (limit * unit * 2f64.powi(-DEEP_LABEL_LOG2)).round() as i64;
         of_scores.add_in_units(engine, labels, amplitude, |unit| -labels_in(unit))
     }

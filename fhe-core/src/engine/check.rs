@@ -1,8 +1,8 @@
 //! The checks that every engine makes, so that all refuse the same programs alike.
 
 use super::{Slot, Term};
-use crate::params::Gadget;
-use crate::{Error, Params, Result, TestPolynomial};
+use crate::params::{Gadget, ListGadgets};
+use crate::{Error, IntegerTable, Params, Result, Table, TestPolynomial};
 
 pub(crate) fn terms(terms: &[Vec<Term>], selectors: usize, rows: usize) -> Result<()> {
     for t in terms.iter().flatten() {
@@ -45,6 +45,29 @@ pub(crate) fn no_lists(op: &'static str, params: &Params) -> Error {
     Error::NoLists { op, name: params.name.clone() }
 }
 
+/// Returns the gadgets for lists.
+pub(crate) fn list_gadgets(op: &'static str, params: &Params) -> Result<ListGadgets> {
+    params.lists.ok_or_else(|| no_lists(op, params))
+}
+
+/// Returns what a lookup into lists reads: the levels of the integers, then the tables.
+pub(crate) fn lookup_lists(
+    params: &Params,
+    values: usize,
+    integers: Option<&IntegerTable>,
+    tables: &[Table],
+    lists: &[Vec<Slot>],
+) -> Result<TestPolynomial> {
+    let gadget = list_gadgets("lookup", params)?.selector;
+    let mut all = integers.map_or_else(|| Ok(Vec::new()), |m| m.levels(gadget))?;
+    all.extend_from_slice(tables);
+    let function = [TestPolynomial::interleaved(all)?];
+    functions(&function, &[], 0, params.row_size)?;
+    slots("lookup", lists, values, params.row_size)?;
+    let [function] = function;
+    Ok(function)
+}
+
 /// Returns the gadget of the selectors.
 pub(crate) fn promotion(
     params: &Params,
@@ -53,7 +76,7 @@ pub(crate) fn promotion(
     lists: &[Vec<Slot>],
 ) -> Result<Gadget> {
     let op = "promote";
-    let gadget = params.lists.ok_or_else(|| no_lists(op, params))?.selector;
+    let gadget = list_gadgets(op, params)?.selector;
     let levels = gadget.levels as usize;
     if tables < levels {
         let what = "tables (at least the levels)";

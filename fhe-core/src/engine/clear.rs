@@ -5,10 +5,12 @@ use std::sync::Mutex;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use crate::engine::{Engine, List, Slot, Term, check};
+use crate::engine::path::{self, Paths};
+use crate::engine::{Engine, List, Slot, Term, check, outputs};
 use crate::noise::{Noise, SelectorKind, gaussian};
+use crate::params::BatchSpec;
 use crate::polynomial;
-use crate::{Params, Result, TestPolynomial, from_torus, to_torus};
+use crate::{IntegerTable, Params, Result, Table, TestPolynomial, from_torus, to_torus};
 
 /// The engine in the clear: exact, or with Gaussian noise of the predicted variance.
 ///
@@ -110,6 +112,48 @@ impl Clear {
     fn selectors_fit(&self, op: &'static str, m: &Selectors) -> Result<()> {
         let n = self.params.row_size;
         m.integers.iter().try_for_each(|m| check::row_size(op, m.len(), n))
+    }
+
+    /// Looks values up in batches: for each list a row for each read of a function.
+    fn batch(
+        &self,
+        batch: &BatchSpec,
+        x: &[u64],
+        function: &TestPolynomial,
+        lists: &[Vec<Slot>],
+    ) -> Vec<Vec<u64>> {
+        let mut rows = self.read_batch(batch, x, function, lists);
+        for row in &mut rows {
+            self.disturb(row, |noise| noise.batch_output(function.largest()));
+        }
+        rows
+    }
+
+    /// The same without the noise of the outputs.
+    fn read_batch(
+        &self,
+        batch: &BatchSpec,
+        x: &[u64],
+        function: &TestPolynomial,
+        lists: &[Vec<Slot>],
+    ) -> Vec<Vec<u64>> {
+        let half = function.is_within_half_torus();
+        let entries = function.batch_entries(batch.slots);
+        let mut rows = Vec::with_capacity(lists.len() * entries.len());
+        for list in lists {
+            let mut held: Vec<u64> = list.iter().map(|slot| x[slot.value]).collect();
+            self.disturb(&mut held, |noise| {
+                noise.pack_list(list.len()) + noise.pack_list_rounding() + noise.batch_input(half)
+            });
+            for entries in &entries {
+                let mut row = vec![0; self.params.row_size];
+                for (slot, &x) in list.iter().zip(&held) {
+                    row[slot.coefficient] = entries[function.batch_slot(x, batch.slots)];
+                }
+                rows.push(row);
+            }
+        }
+        rows
     }
 
     fn disturb(&self, x: &mut [u64], variance: impl Fn(&Noise) -> f64) {
@@ -269,14 +313,69 @@ impl Engine for Clear {
         functions: &[TestPolynomial],
         of: &[usize],
     ) -> Result<Values> {
-        let (tables, _) = check::functions(functions, of, x.len(), self.params.row_size)?;
-        let mut input = x.clone();
-        self.disturb(&mut input, |noise| noise.lookup_input(tables));
-        let pairs = input.iter().zip(of);
         let n = self.params.row_size;
-        let mut out: Vec<u64> = pairs.flat_map(|(&x, &i)| functions[i].at(x, n)).collect();
-        self.disturb(&mut out, Noise::lookup);
+        let (tables, each) = check::functions(functions, of, x.len(), n)?;
+        let paths = Paths::new(&self.params, functions.len(), of);
+        let mut out = vec![0; x.len() * each];
+
+        let mut input: Vec<u64> = paths.single.iter().map(|&i| x[i]).collect();
+        self.disturb(&mut input, |noise| noise.lookup_input(tables));
+        let read = |(&i, &x): (&usize, &u64)| functions[of[i]].at(x, n).collect::<Vec<u64>>();
+        let mut single: Vec<u64> = paths.single.iter().zip(&input).flat_map(read).collect();
+        self.disturb(&mut single, Noise::lookup);
+        for (at, &i) in paths.single.iter().enumerate() {
+            out[i * each..][..each].copy_from_slice(&single[at * each..][..each]);
+        }
+        for (f, values) in paths.batched {
+            let Some(batch) = self.params.batch else { continue };
+            let lists = path::in_order(values.len(), n);
+            let x: Vec<u64> = values.iter().map(|&i| x[i]).collect();
+            let rows = self.batch(&batch, &x, &functions[f], &lists);
+            for (at, i) in values.into_iter().enumerate() {
+                let (list, coefficient) = (at / n, at % n);
+                for read in 0..each {
+                    out[i * each + read] = rows[list * each + read][coefficient];
+                }
+            }
+        }
         Ok(out)
+    }
+
+    fn lookup_rows(&self, x: &Values, tables: &[Table], lists: &[Vec<Slot>]) -> Result<Vec<Row>> {
+        let Some(batch) = path::in_place(&self.params, x.len(), lists.len()) else {
+            return outputs::rows_by_moves(self, x, tables, lists);
+        };
+        let function = check::lookup_lists(&self.params, x.len(), None, tables, lists)?;
+        Ok(self.batch(&batch, x, &function, lists).into_iter().map(Row::Full).collect())
+    }
+
+    fn lookup_selectors(
+        &self,
+        x: &Values,
+        integers: &IntegerTable,
+        tables: &[Table],
+        lists: &[Vec<Slot>],
+    ) -> Result<(Selectors, Vec<Row>)> {
+        let Some(batch) = path::in_place(&self.params, x.len(), lists.len()) else {
+            return outputs::selectors_by_moves(self, x, integers, tables, lists);
+        };
+        check::lookup_lists(&self.params, x.len(), Some(integers), tables, lists)?;
+        let raw = integers.raw().clone();
+        let both = TestPolynomial::interleaved([&[raw], tables].concat())?;
+        let mut rows = self.read_batch(&batch, x, &both, lists);
+        let mut integers = Vec::with_capacity(lists.len());
+        let mut others = Vec::with_capacity(lists.len() * tables.len());
+        for (i, mut row) in rows.drain(..).enumerate() {
+            if i % (tables.len() + 1) == 0 {
+                integers.push(row.into_iter().map(|m| m as i64 as i32).collect());
+            } else {
+                self.disturb(&mut row, |noise| noise.batch_output(both.largest()));
+                others.push(Row::Full(row));
+            }
+        }
+        let kind = self.noise.batch_selectors();
+        let kind = kind.unwrap_or_else(|| self.noise.fresh_selectors());
+        Ok((Selectors { integers, kind }, others))
     }
 
     fn pack(&self, x: &Values, lists: &[Vec<Slot>]) -> Result<Vec<Row>> {

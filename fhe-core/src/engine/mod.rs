@@ -22,6 +22,8 @@
 //! - It computes what [`Clear::exact`] computes, plus noise of at most the variance that
 //!   [`crate::noise`] predicts. Moves that are documented as exact add none.
 //! - It never branches on hidden numbers. Lengths, indices, tables and weights are public.
+//! - It takes the way of a lookup that [`Params::lookup_path`](crate::Params::lookup_path) names,
+//!   by the functions of `engine/path.rs`, if its keys allow both.
 //! - The same inputs give the same outputs, bit for bit, on any number of threads: a training that
 //!   was interrupted ends as one that was not.
 //! - A list that a method returns is ready for the next method.
@@ -37,14 +39,17 @@ pub(crate) mod check;
 pub mod clear;
 pub mod cpu;
 pub mod meter;
+pub(crate) mod outputs;
+pub(crate) mod path;
 
 pub use clear::Clear;
 pub use cpu::Cpu;
 pub use meter::Meter;
+pub use outputs::{LookedUp, Outputs};
 
 #[cfg(doc)]
 use crate::Error;
-use crate::{Params, Result, Table, TestPolynomial};
+use crate::{IntegerTable, Params, Result, Table, TestPolynomial};
 
 /// One term of a sum of products: which selector times which row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,6 +210,94 @@ pub trait Engine: Send + Sync {
         self.lookup_each(x, &[function], &vec![0; x.len()])
     }
 
+    /// Looks values up and gives what is wanted of them, each where it is wanted: as selectors, as
+    /// rows, as values.
+    ///
+    /// It is one lookup, promotion and packing. A list that is long enough for batches
+    /// ([`Params::lookup_path`]) is looked up in the order of the first lists, if these take no
+    /// more batches than the values need. What is wanted there then needs neither promotion nor
+    /// packing.
+    ///
+    /// # Cost
+    /// One lookup a value. Promotion and packing where they are needed; values are free.
+    ///
+    /// # Errors
+    /// Those of [`Engine::lookup`], [`Engine::promote`] and [`Engine::pack`].
+    ///
+    /// # Examples
+    /// ```
+    /// use fhe_core::{Clear, Engine, IntegerTable, Outputs, Params, Slot, Table};
+    /// use fhe_core::{from_torus, to_torus};
+    ///
+    /// # fn main() -> fhe_core::Result<()> {
+    /// let params = Params::secure128_deep()?;
+    /// let engine = Clear::exact(&params);
+    /// // The integer round(40 x) as a selector, and half of x as a value.
+    /// let x = vec![to_torus(0.1), to_torus(-0.2)];
+    /// let integers = IntegerTable::new(params.row_size, |x| (40.0 * x).round() as i32)?;
+    /// let list = (0..2).map(|i| Slot { value: i, coefficient: 3 * i }).collect();
+    /// let outputs = Outputs {
+    ///     selectors: Some((integers, vec![list])),
+    ///     values: vec![Table::new(params.row_size, |x| x / 2.0)?],
+    ///     ..Outputs::default()
+    /// };
+    /// let mut out = engine.lookup_into(&x, &outputs)?;
+    /// assert_eq!(out.selectors()?.integers[0][..4], [4, 0, 0, -8]);
+    /// assert!((from_torus(out.values()?[1]) + 0.1).abs() < 1e-3);
+    /// # Ok(())
+    /// # }
+    /// ```
+    fn lookup_into(&self, x: &Self::Values, outputs: &Outputs) -> Result<LookedUp<Self>>
+    where
+        Self: Sized,
+    {
+        outputs::all(self, x, outputs)
+    }
+
+    /// Looks values up and puts the outputs into rows: row `l tables + t` is
+    /// `sum_s f_t(x[s.value]) X^s.coefficient` over the slots s of list l. Coefficients that no
+    /// slot names are 0. A value may stand in several slots.
+    ///
+    /// # Cost
+    /// One lookup a value and a packed list a row. In batches, one for every R lists, and no
+    /// packed lists of outputs.
+    ///
+    /// # Errors
+    /// Those of [`Engine::lookup`] and [`Engine::pack`].
+    fn lookup_rows(
+        &self,
+        x: &Self::Values,
+        tables: &[Table],
+        lists: &[Vec<Slot>],
+    ) -> Result<Self::Rows>
+    where
+        Self: Sized,
+    {
+        outputs::rows_by_moves(self, x, tables, lists)
+    }
+
+    /// Looks integers up as selectors, one for each list, `sum_s m(x[s.value]) X^s.coefficient`,
+    /// and tables beside them as [`Engine::lookup_rows`] does. There may be no tables.
+    ///
+    /// # Cost
+    /// One lookup a value, a promotion a list and a packed list a row. In batches, one for every R
+    /// lists, and no promotions.
+    ///
+    /// # Errors
+    /// Those of [`Engine::lookup`], [`Engine::promote`] and [`Engine::pack`].
+    fn lookup_selectors(
+        &self,
+        x: &Self::Values,
+        integers: &IntegerTable,
+        tables: &[Table],
+        lists: &[Vec<Slot>],
+    ) -> Result<(Self::Selectors, Self::Rows)>
+    where
+        Self: Sized,
+    {
+        outputs::selectors_by_moves(self, x, integers, tables, lists)
+    }
+
     /// Packs lists of values, each into one row: `sum_s x[s.value] X^s.coefficient`.
     ///
     /// # Cost
@@ -219,8 +312,8 @@ pub trait Engine: Send + Sync {
     /// Promotes lists of small integers to selectors, each of `sum_s m[s.value] X^s.coefficient`.
     ///
     /// Value `v tables + j`, for `j` below the number l of levels of the set's gadget for
-    /// promotion, must hold `m[v] / B^(j+1)`: what [`Table::levels`] and any further tables give in
-    /// one lookup. (Packed circuit bootstrapping: Chillotti, Gama, Georgieva, Izabachene, Journal
+    /// promotion, must hold `m[v] / B^(j+1)`: what [`IntegerTable::levels`] and any further tables
+    /// give in one lookup. (Packed circuit bootstrapping: Chillotti, Gama, Georgieva, Izabachene, Journal
     /// of Cryptology 2020, section 4.3, for all coefficients at a time.)
     ///
     /// # Cost

@@ -9,6 +9,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod batches;
 mod moves;
 mod refused;
 
@@ -20,8 +21,8 @@ use fhe_core::engine::cpu;
 use fhe_core::engine::meter::{Price, UnitCosts};
 use fhe_core::noise::Noise;
 use fhe_core::{
-    Clear, Cpu, Engine, Error, List, Meter, Params, Seed, Slot, Table, Term, TestPolynomial,
-    from_torus, to_torus,
+    Clear, Cpu, Engine, Error, IntegerTable, List, Meter, Outputs, Params, Seed, Slot, Table, Term,
+    TestPolynomial, from_torus, to_torus,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -170,13 +171,16 @@ macro_rules! conformance {
 
 conformance! {
     toy: Params::toy_insecure() => fresh_rows, products, dots, reflect, extract_and_gather,
-        pack_constants, pack, promote, lookup, lookup_at_offsets, lookup_input;
+        pack_constants, pack, promote, lookup, lookup_at_offsets, lookup_input,
+        lookup_rows, lookup_selectors;
     secure128: Params::secure128() => fresh_rows, products, dots, reflect, extract_and_gather,
         pack_constants, lookup, lookup_at_offsets, lookup_input;
     secure128_deep: Params::secure128_deep() => fresh_rows, products, dots, reflect,
-        extract_and_gather, pack_constants, pack, promote, lookup, lookup_at_offsets, lookup_input;
+        extract_and_gather, pack_constants, pack, promote, lookup, lookup_at_offsets, lookup_input,
+        lookup_rows, lookup_selectors;
     secure128_deep_v1: Params::secure128_deep_v1() => fresh_rows, products, dots, reflect,
-        extract_and_gather, pack_constants, pack, promote, lookup, lookup_at_offsets, lookup_input;
+        extract_and_gather, pack_constants, pack, promote, lookup, lookup_at_offsets, lookup_input,
+        lookup_rows, lookup_selectors;
     secure128_bnn: Params::secure128_bnn() => fresh_rows, products, dots, reflect,
         extract_and_gather, pack_constants, lookup, lookup_at_offsets, lookup_input;
 }
@@ -329,6 +333,16 @@ fn empty_lists_go_through_every_move() {
         assert!(e.products(m, &rows, &[]).unwrap().is_empty());
         assert!(e.dots(m, &rows).unwrap().is_empty());
         assert!(e.reflect(&rows).unwrap().is_empty());
+        let integers = IntegerTable::new(n, |_| 1).unwrap();
+        assert!(e.lookup_rows(&none, &table, &[]).unwrap().is_empty());
+        assert_eq!(e.lookup_rows(&none, &table, &[Vec::new()]).unwrap().len(), 1);
+        let (m, rows_beside) = e.lookup_selectors(&none, &integers, &[], &[]).unwrap();
+        assert!(m.is_empty() && rows_beside.is_empty());
+        let selectors = Some((integers, Vec::new()));
+        let outputs = Outputs { selectors, values: table.to_vec(), ..Outputs::default() };
+        let mut out = e.lookup_into(&none, &outputs).unwrap();
+        assert!(out.selectors().unwrap().is_empty() && out.values().unwrap().is_empty());
+        assert!(out.selectors().is_err() && out.rows().is_err() && out.values().is_err());
         assert!(e.pack(&none, &[]).unwrap().is_empty());
         assert_eq!(e.pack(&none, &[Vec::new()]).unwrap().len(), 1);
         assert!(e.promote(&none, 3, &[]).unwrap().is_empty());

@@ -108,8 +108,8 @@ pub(super) fn promote(b: &mut Case) {
     let (rows, clear_rows) = b.rows(3);
     let gadget = b.key.params().lists.unwrap().selector;
     let integers = |x: f64| [-7, 3, -2, 5][((x + 0.25) * 8.0).clamp(0.0, 3.5) as usize];
-    let mut tables = Table::levels(n / 4, gadget, integers).unwrap();
-    tables.push(Table::new(n / 4, |_| 0.125).unwrap());
+    let mut tables = IntegerTable::new(n / 4, integers).unwrap().levels(gadget).unwrap();
+    tables.push(Table::new(n, |_| 0.125).unwrap());
     let inputs: Vec<u64> = (0..128).map(|i| to_torus(f64::from(i % 4) / 8.0 - 0.1875)).collect();
     let levels = b.cpu.lookup(&b.values(&inputs, "test promote"), &tables).unwrap();
     let clear_levels = b.clear.lookup(&inputs, &tables).unwrap();
@@ -184,4 +184,57 @@ pub(super) fn lookup_input(b: &mut Case) {
     let slot = 0.25 / b.n() as f64;
     let read = b.noise.lookup_input(1) + slot * slot / 3.0;
     near("lookup input / 2", &got, &want, b.noise.lookup() + read / 4.0);
+}
+
+/// Values in lists of their own, one of them twice: integers as selectors, with a row beside each.
+pub(super) fn lookup_selectors(b: &mut Case) {
+    let n = b.n();
+    let (rows, clear_rows) = b.rows(1);
+    let integers = |x: f64| [-7, 3, -2, 5][((x + 0.25) * 8.0).clamp(0.0, 3.5) as usize];
+    let m = IntegerTable::new(n, integers).unwrap().within_half_torus();
+    let eighths = m.times(1.0 / 64.0);
+    let inputs: Vec<u64> = (0..128).map(|i| to_torus(f64::from(i % 4) / 8.0 - 0.1875)).collect();
+    let slot = |value, coefficient| Slot { value, coefficient };
+    let lists: Vec<Vec<Slot>> = vec![
+        (0..64).map(|i| slot(i, 3 * i)).chain([slot(64, n - 1)]).collect(),
+        (64..128).rev().map(|i| slot(i, i)).collect(),
+    ];
+    let x = b.values(&inputs, "test selectors");
+    let (got, got_rows) =
+        b.cpu.lookup_selectors(&x, &m, std::slice::from_ref(&eighths), &lists).unwrap();
+    let (want, want_rows) =
+        b.clear.lookup_selectors(&inputs, &m, std::slice::from_ref(&eighths), &lists).unwrap();
+    let at = |list: usize, coefficient: usize| want.integers[list][coefficient];
+    assert_eq!((at(0, 3 * 2), at(0, n - 1), at(1, 65), at(1, 0)), (-2, -7, 3, 0));
+
+    let looked_up = b.noise.lookup();
+    let packed = b.noise.pack_list(65) + b.noise.pack_list_rounding() + looked_up;
+    within("rows", &b.decrypt_rows(&got_rows), &b.flat(&want_rows), packed);
+    let terms = [0, 1].map(|selector| vec![Term { selector, row: 0 }]);
+    let got = b.decrypt_rows(&b.cpu.products(&got, &rows, &terms).unwrap());
+    let products = b.flat(&b.clear.products(&want, &clear_rows, &terms).unwrap());
+    let kind = b.noise.promoted_selectors(65, looked_up).unwrap();
+    let norm = want.integers.iter().map(|m| squared_norm(m)).fold(0.0, f64::max);
+    let predicted = b.noise.products(kind, 1, norm) + norm * b.noise.fresh();
+    near("products", &got, &products, predicted);
+}
+
+/// Rows of three tables, which no power of two fits.
+pub(super) fn lookup_rows(b: &mut Case) {
+    let n = b.n();
+    let step = |x: f64| ((x + 0.25) * 8.0).floor();
+    let table = |t: i32| Table::new(n, move |x| (step(x) - f64::from(t)) / 64.0).unwrap();
+    let tables: Vec<Table> = (0..3).map(table).collect();
+    let inputs: Vec<u64> = (0..64).map(|i| to_torus(f64::from(i % 4) / 8.0 - 0.1875)).collect();
+    let lists: Vec<Vec<Slot>> = [0, 32]
+        .map(|first| (0..32).map(|i| Slot { value: first + i, coefficient: 7 * i }).collect())
+        .to_vec();
+    let x = b.values(&inputs, "test rows of tables");
+    let got = b.decrypt_rows(&b.cpu.lookup_rows(&x, &tables, &lists).unwrap());
+    let want = b.flat(&b.clear.lookup_rows(&inputs, &tables, &lists).unwrap());
+    assert_eq!(want.len(), 2 * 3 * n);
+    // List 1, table 2, value 32 + 3: step 3 less 2.
+    assert_eq!(want[(3 + 2) * n + 7 * 3], to_torus(1.0 / 64.0));
+    let packed = b.noise.pack_list(32) + b.noise.pack_list_rounding() + b.noise.lookup();
+    within("rows of tables", &got, &want, packed);
 }

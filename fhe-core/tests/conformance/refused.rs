@@ -45,6 +45,21 @@ impl<E: Engine> Lists<E> {
         note("no such function", e.lookup_each(x, &one, &[0, 1]).err());
         note("other tables", e.lookup_each(x, &[one[0].clone(), two], &[0, 1]).err());
         note("other reads", e.lookup_each(x, &[one[0].clone(), twice], &[0, 1]).err());
+        let integers = IntegerTable::new(n, |_| 1).unwrap();
+        let in_rows = |tables: &[Table], list| e.lookup_rows(x, tables, &[list]).err();
+        note("no tables in rows", in_rows(&[], vec![slot(0, 0)]));
+        note("a short table in rows", in_rows(&[sign(n / 2)], vec![slot(0, 0)]));
+        note("looked up value", in_rows(&[sign(n)], vec![slot(2, 0)]));
+        note("looked up coefficient", in_rows(&[sign(n)], vec![slot(0, n)]));
+        note("looked up twice", in_rows(&[sign(n)], vec![slot(0, 1), slot(1, 1)]));
+        let short = IntegerTable::new(n / 8, |_| 1).unwrap();
+        note("short integers", e.lookup_selectors(x, &short, &[], &[vec![slot(0, 0)]]).err());
+        let beside = e.lookup_selectors(x, &integers, &[sign(n / 8)], &[vec![slot(0, 0)]]);
+        note("a short table beside integers", beside.err());
+        let outside =
+            Outputs { selectors: Some((integers, vec![vec![slot(2, 0)]])), ..Outputs::default() };
+        note("output of no value", e.lookup_into(x, &outside).err());
+        note("no outputs", e.lookup_into(x, &Outputs::default()).err());
         note("packed value", e.pack(x, &[vec![slot(2, 0)]]).err());
         note("packed coefficient", e.pack(x, &[vec![slot(0, n)]]).err());
         note("packed twice", e.pack(x, &[vec![slot(0, 1), slot(1, 1)]]).err());

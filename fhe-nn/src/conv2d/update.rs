@@ -63,7 +63,7 @@ impl<E: Engine> Conv2d<E> {
         let g = &self.geometry;
         let weights = g.outputs_of(block).flat_map(|o| g.weights_of(o));
         let at: Vec<_> = weights.map(|w| g.gradient_at(w)).collect();
-        Ok(engine.extract(block_of(&gradient.0, block)?, &at)?)
+        Ok(engine.extract(block_of(gradient.rows(), block)?, &at)?)
     }
 
     /// Returns the weights of a block as values, in the same order.

@@ -59,6 +59,7 @@ impl Cpu {
             lookup: seconds(values.len(), &|| {
                 self.lookup(&values, std::slice::from_ref(&table)).map(drop)
             })?,
+            batch: 0.0,
             product: seconds(rows.len(), &|| self.products(&selectors, &rows, &terms).map(drop))?,
             packed_constant: seconds(values.len(), &|| self.pack_constants(&values).map(drop))?,
             packed_list: lists.map_or(Ok(0.0), |_| packed_list())?,

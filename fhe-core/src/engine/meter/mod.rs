@@ -7,9 +7,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use price::{Price, PriceList, Reading, UnitCosts};
 
-use crate::engine::{Engine, List, Slot, Term, check};
+use crate::engine::path::{self, Paths};
+use crate::engine::{Engine, List, Slot, Term, check, outputs};
 use crate::noise::{Noise, SelectorKind};
-use crate::{Params, Result, TestPolynomial};
+use crate::params::BatchSpec;
+use crate::{IntegerTable, Params, Result, Table, TestPolynomial};
 
 /// A list of so many values or rows, of which the noisiest has this variance (torus squared).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -114,12 +116,69 @@ impl Meter {
         *count = count.saturating_add(more as u64);
     }
 
+    /// Notes lookups of `len` values of a variance one at a time, by functions of so many tables.
+    fn note_single(&self, len: usize, variance: f64, tables: usize, functions: &[TestPolynomial]) {
+        let slots = self.params.row_size / tables;
+        let std = (variance + self.noise.lookup_input(tables)).sqrt();
+        let all = functions.iter().flat_map(TestPolynomial::tables);
+        let plateau = all.map(|table| table.plateau_at(slots)).fold(0.5, f64::min);
+        let lookups = len as u64;
+        let mut list = self.lock();
+        list.price.lookups = list.price.lookups.saturating_add(lookups);
+        list.read(Reading { lookups, slots, std, plateau });
+    }
+
+    /// Notes batches of so many rows, the longest of `longest` values, and `len` values in all.
+    fn note_batches(
+        &self,
+        batch: &BatchSpec,
+        (rows, longest, len): (usize, usize, usize),
+        variance: f64,
+        function: &TestPolynomial,
+    ) {
+        let half = function.is_within_half_torus();
+        let packing = self.noise.pack_list(longest) + self.noise.pack_list_rounding();
+        let std = (variance + packing + self.noise.batch_input(half)).sqrt();
+        let slots = if half { batch.slots } else { batch.slots / 2 };
+        let (lookups, plateau) = (len as u64, function.batch_plateau(batch.slots));
+        let mut list = self.lock();
+        let price = &mut list.price;
+        price.batches = price.batches.saturating_add(rows.div_ceil(batch.rows) as u64);
+        price.batched = price.batched.saturating_add(lookups);
+        list.read(Reading { lookups, slots, std, plateau });
+    }
+
+    /// Notes batches into lists.
+    fn note_lists(&self, batch: &BatchSpec, x: &Metered, f: &TestPolynomial, lists: &[Vec<Slot>]) {
+        let longest = lists.iter().map(Vec::len).max().unwrap_or(0);
+        let len = lists.iter().map(Vec::len).sum();
+        self.note_batches(batch, (lists.len(), longest, len), x.variance, f);
+    }
+
     /// Notes a move and what comes out of it.
     fn values(&self, name: &'static str, len: usize, variance: f64) -> Metered {
         let mut list = self.lock();
         list.price.write(len, 8 * (self.params.row_size + 1));
         list.note(name, variance);
         Metered { len, variance }
+    }
+
+    /// Notes selectors of `longest` integers each. These are taken to fill half of what a digit can
+    /// hold, uniformly.
+    fn selectors(
+        &self,
+        name: &'static str,
+        len: usize,
+        longest: usize,
+        kind: SelectorKind,
+    ) -> MeteredSelectors {
+        let gadget = kind.gadget;
+        let mut list = self.lock();
+        list.price.write(len, 32 * gadget.levels as usize * self.params.row_size);
+        list.note(name, kind.rows);
+        let half_digit = 2f64.powi(gadget.base_log as i32 - 2);
+        let squared_norm = longest as f64 * half_digit * half_digit / 3.0;
+        MeteredSelectors { len, squared_norm, kind }
     }
 
     fn rows(&self, name: &'static str, len: usize, variance: f64) -> Metered {
@@ -202,18 +261,51 @@ impl Engine for Meter {
         functions: &[TestPolynomial],
         of: &[usize],
     ) -> Result<Metered> {
-        let (tables, reads) = check::functions(functions, of, x.len, self.params.row_size)?;
-        let slots = self.params.row_size / tables;
-        let std = (x.variance + self.noise.lookup_input(tables)).sqrt();
-        let all = functions.iter().flat_map(TestPolynomial::tables);
-        let plateau = all.map(|table| table.plateau_at(slots)).fold(0.5, f64::min);
-        let lookups = x.len as u64;
-        {
-            let mut list = self.lock();
-            list.price.lookups = list.price.lookups.saturating_add(lookups);
-            list.read(Reading { lookups, slots, std, plateau });
+        let n = self.params.row_size;
+        let (tables, reads) = check::functions(functions, of, x.len, n)?;
+        let paths = Paths::new(&self.params, functions.len(), of);
+        let mut variance: f64 = 0.0;
+        if !paths.single.is_empty() {
+            self.note_single(paths.single.len(), x.variance, tables, functions);
+            variance = self.noise.lookup();
         }
-        Ok(self.values("lookup", x.len.saturating_mul(reads), self.noise.lookup()))
+        for (f, values) in &paths.batched {
+            let Some(batch) = self.params.batch else { continue };
+            let (function, len) = (&functions[*f], values.len());
+            self.note_batches(&batch, (len.div_ceil(n), n.min(len), len), x.variance, function);
+            variance = variance.max(self.noise.batch_output(function.largest()));
+        }
+        Ok(self.values("lookup", x.len.saturating_mul(reads), variance))
+    }
+
+    fn lookup_rows(&self, x: &Metered, tables: &[Table], lists: &[Vec<Slot>]) -> Result<Metered> {
+        let Some(batch) = path::in_place(&self.params, x.len, lists.len()) else {
+            return outputs::rows_by_moves(self, x, tables, lists);
+        };
+        let function = check::lookup_lists(&self.params, x.len, None, tables, lists)?;
+        self.note_lists(&batch, x, &function, lists);
+        let variance = self.noise.batch_output(function.largest());
+        Ok(self.rows("lookup", lists.len() * tables.len(), variance))
+    }
+
+    fn lookup_selectors(
+        &self,
+        x: &Metered,
+        integers: &IntegerTable,
+        tables: &[Table],
+        lists: &[Vec<Slot>],
+    ) -> Result<(MeteredSelectors, Metered)> {
+        let Some(batch) = path::in_place(&self.params, x.len, lists.len()) else {
+            return outputs::selectors_by_moves(self, x, integers, tables, lists);
+        };
+        let function = check::lookup_lists(&self.params, x.len, Some(integers), tables, lists)?;
+        self.note_lists(&batch, x, &function, lists);
+        let kind = self.noise.batch_selectors();
+        let kind = kind.ok_or_else(|| check::no_lists("lookup", &self.params))?;
+        let longest = lists.iter().map(Vec::len).max().unwrap_or(0);
+        let variance = self.noise.batch_output(function.largest());
+        let rows = self.rows("lookup", lists.len() * tables.len(), variance);
+        Ok((self.selectors("lookup_selectors", lists.len(), longest, kind), rows))
     }
 
     fn pack(&self, x: &Metered, lists: &[Vec<Slot>]) -> Result<Metered> {
@@ -225,7 +317,6 @@ impl Engine for Meter {
         Ok(self.rows("pack", lists.len(), x.variance + added))
     }
 
-    /// The integers are taken to fill half of what a digit can hold, uniformly.
     fn promote(&self, x: &Metered, tables: usize, lists: &[Vec<Slot>]) -> Result<MeteredSelectors> {
         let gadget = check::promotion(&self.params, x.len, tables, lists)?;
         let longest = lists.iter().map(Vec::len).max().unwrap_or(0);
@@ -233,13 +324,8 @@ impl Engine for Meter {
             .noise
             .promoted_selectors(longest, x.variance)
             .ok_or_else(|| check::no_lists("promote", &self.params))?;
-        let mut list = self.lock();
-        list.price.promoted_levels += lists.len() as u64 * u64::from(gadget.levels);
-        list.price.write(lists.len(), 32 * gadget.levels as usize * self.params.row_size);
-        list.note("promote", kind.rows);
-        let half_digit = 2f64.powi(gadget.base_log as i32 - 2);
-        let squared_norm = longest as f64 * half_digit * half_digit / 3.0;
-        Ok(MeteredSelectors { len: lists.len(), squared_norm, kind })
+        self.lock().price.promoted_levels += lists.len() as u64 * u64::from(gadget.levels);
+        Ok(self.selectors("promote", lists.len(), longest, kind))
     }
 
     /// The variance noted is that of all coefficients together, spread evenly: the constant one has

@@ -10,6 +10,12 @@ use serde::{Deserialize, Serialize};
 pub struct Price {
     /// Blind rotations, each with its key switch.
     pub lookups: u64,
+    /// Batches of lookups, each as dear as a full one, with the packing of its values.
+    #[serde(default)]
+    pub batches: u64,
+    /// Values that were looked up in batches.
+    #[serde(default)]
+    pub batched: u64,
     /// Gadget products of a selector and a row.
     pub products: u64,
     /// Values packed into constant rows.
@@ -33,6 +39,9 @@ pub struct Price {
 pub struct UnitCosts {
     /// A lookup among others.
     pub lookup: f64,
+    /// A batch of lookups, full or not, with the packing of its values.
+    #[serde(default)]
+    pub batch: f64,
     /// A gadget product.
     pub product: f64,
     /// A value packed into a constant row, among others.
@@ -59,6 +68,7 @@ impl Price {
     #[must_use]
     pub fn seconds(&self, costs: &UnitCosts, threads: usize) -> f64 {
         let core = self.lookups as f64 * costs.lookup
+            + self.batches as f64 * costs.batch
             + self.products as f64 * costs.product
             + self.packed_constants as f64 * costs.packed_constant
             + self.packed_lists as f64 * costs.packed_list
@@ -142,6 +152,10 @@ impl fmt::Display for PriceList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let p = &self.price;
         writeln!(f, "  lookups            {:>14}", p.lookups)?;
+        if p.batches > 0 {
+            writeln!(f, "  batches            {:>14}", p.batches)?;
+            writeln!(f, "  values in batches  {:>14}", p.batched)?;
+        }
         writeln!(f, "  products           {:>14}", p.products)?;
         writeln!(f, "  packed constants   {:>14}", p.packed_constants)?;
         writeln!(f, "  packed lists       {:>14}", p.packed_lists)?;

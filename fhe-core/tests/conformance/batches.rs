@@ -1,0 +1,140 @@
+//! Lookups in batches: what the specification reads, and what a meter counts.
+
+use fhe_core::engine::meter::Metered;
+
+use super::*;
+
+fn params() -> Params {
+    Params::toy_insecure_batch().unwrap()
+}
+
+/// A function that is neither odd nor even, of a phase in fractions of the torus.
+fn f(x: f64) -> f64 {
+    x * x + x / 8.0
+}
+
+fn table(slots: usize) -> Table {
+    Table::new(slots, f).unwrap()
+}
+
+/// Reads are those of the definition: at t slots of the torus, or of the half torus if promised.
+#[test]
+fn values_in_batches_are_read_at_the_slots_of_the_set() {
+    let (params, clear) = (params(), Clear::exact(&params()));
+    let (n, t) = (params.row_size, params.batch.unwrap().slots as f64);
+    let x: Vec<f64> = (0..700).map(|i| f64::from(i) / 700.0 - 0.5).collect();
+    let phases: Vec<u64> = x.iter().map(|&x| to_torus(x)).collect();
+    let read = |table: Table| clear.lookup(&phases, &[table]).unwrap();
+    let inside = |x: f64| (-0.25..0.25).contains(&x);
+    let nearest = |x: f64, slots: f64| (x * slots + 0.5).floor() / slots;
+    let (plain, promised) = (read(table(n)), read(table(n).within_half_torus()));
+    for (i, &x) in x.iter().enumerate() {
+        let (at, fine) = (nearest(x, t), nearest(x, 2.0 * t));
+        let away = |x: f64| if x < 0.0 { x + 0.5 } else { x - 0.5 };
+        let expected = if inside(at) { f(at) } else { -f(away(at)) };
+        assert_eq!(plain[i], to_torus(expected), "{x}, negacyclic");
+        let expected = if inside(fine) { f(fine) } else { f(away(fine)) };
+        assert_eq!(promised[i], to_torus(expected), "{x}, periodic");
+    }
+    // A list of 15 is below the 128th part of a batch.
+    let single = clear.lookup(&phases[..15].to_vec(), &[table(n).within_half_torus()]).unwrap();
+    assert_eq!(single, clear.lookup(&phases[..15].to_vec(), &[table(n)]).unwrap());
+    assert_ne!(single[..], promised[..15]);
+}
+
+/// Functions with many values go in batches, those with few one value at a time.
+#[test]
+fn each_function_takes_its_own_path() {
+    let (params, n) = (params(), params().row_size);
+    let clear = Clear::exact(&params);
+    let x: Vec<u64> = (0..60).map(|i| to_torus(f64::from(i) / 140.0 - 0.21)).collect();
+    let functions = [table(n), Table::new(n, |x| -f(x)).unwrap()].map(TestPolynomial::new);
+    let of: Vec<usize> = (0..60).map(|i| usize::from(i % 5 == 0)).collect();
+    let out = clear.lookup_each(&x, &functions, &of).unwrap();
+    let meter = Meter::new(&params);
+    meter.lookup_each(&meter.fresh(60), &functions, &of).unwrap();
+    let price = meter.price();
+    assert_eq!((price.lookups, price.batches, price.batched), (12, 1, 48));
+    for (i, &x) in x.iter().enumerate() {
+        let expected = if of[i] == 1 { -from_torus(table(n).at(x)) } else { f(from_torus(x)) };
+        // A slot of the batch is 1/128.
+        let near = if of[i] == 1 { 1e-12 } else { 0.5 / 128.0 };
+        assert!((from_torus(out[i]) - expected).abs() <= near, "{i}");
+    }
+}
+
+/// Everything a lookup can give, in place and by promotion and packing: the same numbers.
+#[test]
+fn outputs_are_the_same_in_place_and_by_moves() {
+    let (params, n) = (params(), params().row_size);
+    let clear = Clear::exact(&params);
+    let m = IntegerTable::new(n, |x| (32.0 * x).round() as i32).unwrap().within_half_torus();
+    let (scaled, other) = (m.times(1.0 / 64.0), table(n).within_half_torus());
+    let x: Vec<u64> = (0..300).map(|i| to_torus(f64::from(i) / 620.0 - 0.24)).collect();
+    let slot = |value, coefficient| Slot { value, coefficient };
+    let dense = vec![(0..300).map(|i| slot(i, 299 - i)).collect::<Vec<_>>()];
+    // As many lists as no batch holds.
+    let sparse: Vec<Vec<Slot>> = (0..300).map(|i| vec![slot(i, i)]).collect();
+    let run = |first: &[Vec<Slot>], second: &[Vec<Slot>]| {
+        let outputs = Outputs {
+            selectors: Some((m.clone(), first.to_vec())),
+            rows: vec![(scaled.clone(), first.to_vec()), (other.clone(), second.to_vec())],
+            values: vec![scaled.clone(), other.clone()],
+        };
+        let meter = Meter::new(&params);
+        let mut metered = meter.lookup_into(&meter.fresh(300), &outputs).unwrap();
+        let mut out = clear.lookup_into(&x, &outputs).unwrap();
+        let lens = [metered.rows().unwrap().len, metered.rows().unwrap().len];
+        let rows = [out.rows().unwrap(), out.rows().unwrap()];
+        assert_eq!(lens, [first.len(), second.len()]);
+        assert_eq!(rows.each_ref().map(Vec::len), lens);
+        let values = [out.values().unwrap(), out.values().unwrap()];
+        (out.selectors().unwrap(), rows, values, meter.price())
+    };
+    let (in_place, by_moves) = (run(&dense, &sparse), run(&sparse, &dense));
+    let (price, moves) = (in_place.3, by_moves.3);
+    assert_eq!((price.batches, price.batched, price.promoted_levels), (1, 300, 0));
+    assert_eq!((moves.batches, moves.batched, moves.promoted_levels), (1, 300, 900));
+    assert_eq!((price.packed_lists, moves.packed_lists), (300, 301));
+    assert_eq!(in_place.2, by_moves.2);
+    let integer = |i: usize| (32.0 * (from_torus(x[i]) * 256.0).round() / 256.0).round() as i32;
+    for i in 0..300 {
+        assert_eq!(in_place.0.integers[0][299 - i], integer(i), "{i}");
+        assert_eq!(by_moves.0.integers[i][i], integer(i), "{i}");
+        assert_eq!(in_place.2[0][i], to_torus(f64::from(integer(i)) / 64.0));
+        for (rows, list, coefficient) in [(&in_place.1[0], 0, 299 - i), (&by_moves.1[0], i, i)] {
+            assert_eq!(rows[list].coefficients(n)[coefficient], in_place.2[0][i]);
+        }
+        for (rows, list, coefficient) in [(&in_place.1[1], i, i), (&by_moves.1[1], 0, 299 - i)] {
+            assert_eq!(rows[list].coefficients(n)[coefficient], in_place.2[1][i]);
+        }
+    }
+    let row = in_place.1[0][0].coefficients(n);
+    assert!(row[300..].iter().all(|&x| x == 0), "coefficients that no slot names");
+}
+
+/// The engine with noise has that of the formulas.
+#[test]
+fn noise_of_batches_is_that_of_the_formulas() {
+    let (params, n) = (params(), params().row_size);
+    let (noise, noisy) = (Noise::new(&params), Clear::noisy(&params, 4));
+    let x: Vec<u64> = (0..2048).map(|i| to_torus(0.3 * f64::from(i) / 2048.0 - 0.15)).collect();
+    let constant = Table::new(n, |_| 0.125).unwrap();
+    let out = noisy.lookup(&x, &[constant]).unwrap();
+    near("output", &out, &vec![to_torus(0.125); 2048], noise.batch_output(0.125));
+    for half in [false, true] {
+        let ramp = Table::new(n, |x| x / 2.0).unwrap();
+        let ramp = if half { ramp.within_half_torus() } else { ramp };
+        let out = noisy.lookup(&x, &[ramp]).unwrap();
+        let want: Vec<u64> = x.iter().map(|&x| to_torus(from_torus(x) / 2.0)).collect();
+        let packing = noise.pack_list(n) + noise.pack_list_rounding();
+        let slot = 1.0 / if half { 256.0 } else { 128.0 };
+        let read = noise.batch_input(half) + packing + slot * slot / 12.0;
+        near("input / 2", &out, &want, noise.batch_output(0.125) + read / 4.0);
+    }
+    let meter = Meter::new(&params);
+    let y = meter.lookup(&meter.fresh(2048), &[table(n)]).unwrap();
+    let largest = table(n).largest();
+    assert_eq!(y, Metered { len: 2048, variance: noise.batch_output(largest) });
+    assert_eq!(meter.list().readings[0].slots, 64);
+}

@@ -211,7 +211,7 @@ mod tests {
         let params = Params::secure128_deep_v3().unwrap();
         let (n, t) = (params.row_size, 1024.0);
         let mut rng = ChaCha8Rng::seed_from_u64(5);
-        let (mut sum, runs) = (0.0f64, 4000);
+        let (mut sum, runs) = (0.0f64, 16_000);
         for _ in 0..runs {
             let mut error = 0.0;
             for _ in 0..n {
@@ -223,8 +223,8 @@ mod tests {
         }
         let measured = (sum / f64::from(runs)).sqrt();
         let noise = Noise::new(&params);
-        assert!((noise.batch_input(false).sqrt() * t / measured - 1.0).abs() < 0.05, "{measured}");
-        assert!((6.5..6.6).contains(&measured), "{measured}");
+        // Of 16,000 samples a standard deviation has an error of 0.6 %.
+        assert!((noise.batch_input(false).sqrt() * t / measured - 1.0).abs() < 0.025, "{measured}");
         assert_eq!(noise.batch_input(true) * 4.0, noise.batch_input(false));
     }
 }

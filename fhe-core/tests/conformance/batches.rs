@@ -283,4 +283,41 @@ pub(super) fn batch_lengths(b: &mut Case) {
             assert!(from_torus(got.wrapping_sub(*want)).abs() < 0.01, "{count}");
         }
     }
+
+/// Without batches a lookup's outputs are those of the single moves, bit for bit.
+#[test]
+fn outputs_without_batches_are_those_of_the_moves() {
+    let b = Case::new(&Params::toy_insecure().unwrap());
+    let n = b.n();
+    let gadget = b.key.params().lists.unwrap().selector;
+    let m = IntegerTable::new(n, |x| (32.0 * x).round() as i32).unwrap();
+    let (scaled, finest) = (m.times(1.0 / 1024.0), m.times(2f64.powi(-21)));
+    let inputs: Vec<u64> = (0..40).map(|i| to_torus(f64::from(i) / 90.0 - 0.22)).collect();
+    let x = b.values(&inputs, "test outputs");
+    let list = |factor| -> Vec<Slot> {
+        (0..40).map(|i| Slot { value: i, coefficient: factor * i + 1 }).collect()
+    };
+    let (back, rows) = (vec![list(2)], vec![list(1), list(5)]);
+    let outputs = Outputs {
+        selectors: Some((m.clone(), back.clone())),
+        rows: vec![(scaled.clone(), rows.clone())],
+        values: vec![finest, scaled.clone()],
+    };
+    let mut out = b.cpu.lookup_into(&x, &outputs).unwrap();
+
+    // Tables with as many slots as four of them have in a bootstrap; the finest level is one.
+    let mut tables = IntegerTable::new(n / 4, |x| (32.0 * x).round() as i32).unwrap();
+    let mut four = tables.levels(gadget).unwrap();
+    tables = tables.within_half_torus();
+    four.push(tables.times(1.0 / 1024.0));
+    let y = b.cpu.lookup(&x, &four).unwrap();
+    let of = |t: usize| b.cpu.take(&y, (0..40).map(|i| 4 * i + t)).unwrap();
+    assert_eq!(out.values().unwrap().elements(), of(2).elements());
+    assert_eq!(out.values().unwrap().elements(), of(3).elements());
+    let packed = b.cpu.pack(&of(3), &rows).unwrap();
+    assert_eq!(out.rows().unwrap().elements(), packed.elements());
+    let (got, want) = (out.selectors().unwrap(), b.cpu.promote(&y, 4, &back).unwrap());
+    let terms = [vec![Term { selector: 0, row: 0 }]];
+    let product = |m| b.cpu.products(m, &packed, &terms).unwrap();
+    assert_eq!(product(&got).elements(), product(&want).elements());
 }

@@ -143,8 +143,8 @@ fn a_network_is_trained_and_evaluated() {
 /// Batches that fit in memory, in part or not at all, and those that are none.
 fn batches(here: &Path, infer: &[&str]) {
     let batch = |more: &[&str]| program("infer_bnn", here, &[infer, more].concat());
-    // An image holds 784 pixels, 784 more on their way to 24 sums, and 24 signs of these: 26 MB.
-    let said = batch(&["--batch", "5", "--memory", "0.06", "--json"]).succeeds();
+    // An image holds 784 pixels, 24 sums and their 24 signs: 13.6 MB.
+    let said = batch(&["--batch", "5", "--memory", "0.03", "--json"]).succeeds();
     let found = said.lines().find(|line| line.contains("encrypted images")).unwrap();
     let found: serde_json::Value = serde_json::from_str(found).unwrap();
     let of = |name: &str| found["data"][name].as_u64().unwrap();

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Parser;
 use fhe_core::store::Secrecy;
 use fhe_examples::bnn::operations::Operations;
@@ -13,7 +13,8 @@ use fhe_examples::results::Results;
 use fhe_examples::{file, output, render};
 use serde_json::json;
 
-/// Renders docs/results/*.json into docs/src/results.md and docs/src/figures.
+/// Renders docs/results/*.json into docs/src/results.md, docs/src/figures and the figures of
+/// docs/src/batch-lookups.md.
 #[derive(Parser)]
 #[command(
     name = "report",
@@ -47,6 +48,10 @@ fn report(args: &Args) -> Result<()> {
     }
     let page = docs.join("src/results.md");
     file::write(&page, render::page(&folder)?.as_bytes(), Secrecy::Public)?;
+    let chapter = docs.join("src/batch-lookups.md");
+    let text = std::fs::read_to_string(&chapter)
+        .with_context(|| format!("reading {}", chapter.display()))?;
+    file::write(&chapter, render::chapter(&text, &folder)?.as_bytes(), Secrecy::Public)?;
     for name in render::RUNS {
         let run: Results = file::read_json(&folder.join(format!("{name}.json")), "results")?;
         run.draw(&docs.join("src/figures"), name)?;

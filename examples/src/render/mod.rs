@@ -2,6 +2,7 @@
 
 pub mod figure;
 
+mod batch;
 mod bnn;
 mod operations;
 mod search;
@@ -12,9 +13,10 @@ mod twin;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 pub use twin::line;
 
+use crate::batch_lookup::results::BatchResults;
 use crate::bnn::operations::Operations;
 use crate::bnn::results::BnnResults;
 use crate::fast::FastResults;
@@ -39,6 +41,8 @@ pub const TWIN: &str = "deep-twin-cifar10";
 pub const BNN: [&str; 4] = ["bnn-mnist", "bnn-mnist-perceptron", "bnn-cifar10", "bnn-cifar10-4bit"];
 /// The operations of the book.
 pub const OPERATIONS: &str = "bnn-operations";
+/// The batch lookups of the book.
+pub const BATCH: &str = "batch-lookup";
 /// Bootstraps a second of one H100, derived from published tables: see the book's page.
 const GPU_LOOKUPS: f64 = 13_400.0;
 
@@ -98,8 +102,21 @@ pub fn page(folder: &Path) -> Result<String> {
     let operations: Operations =
         file::read_json(&folder.join(format!("{OPERATIONS}.json")), "operations")?;
     let _ = write!(text, "\n{}", operations.section(OPERATIONS));
+    let _ = write!(text, "\n{}", batch(folder)?.section(BATCH));
     let _ = write!(text, "\n{}", search.section());
     Ok(text)
+}
+
+fn batch(folder: &Path) -> Result<BatchResults> {
+    file::read_json(&folder.join(format!("{BATCH}.json")), "batch lookups")
+}
+
+/// Renders the chapter on batch lookups: what `text` has, with the figures of a folder.
+///
+/// # Errors
+/// If the file is absent or says something else, or the chapter has no place for figures.
+pub fn chapter(text: &str, folder: &Path) -> Result<String> {
+    batch(folder)?.chapter(text).context("the chapter has no lines between which figures stand")
 }
 
 #[cfg(test)]
@@ -107,10 +124,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_committed_page_is_what_the_files_say() {
+    fn the_committed_pages_are_what_the_files_say() {
         let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
         let committed = std::fs::read_to_string(docs.join("src/results.md")).unwrap();
         let hint = "run `cargo run --release --example report`";
         assert!(page(&docs.join("results")).unwrap() == committed, "{hint}");
+        let committed = std::fs::read_to_string(docs.join("src/batch-lookups.md")).unwrap();
+        assert!(chapter(&committed, &docs.join("results")).unwrap() == committed, "{hint}");
     }
 }

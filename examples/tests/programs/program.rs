@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// All programs.
-pub(crate) const PROGRAMS: [&str; 10] = [
+pub(crate) const PROGRAMS: [&str; 11] = [
     "quickstart",
     "setup",
     "train",
@@ -13,6 +13,7 @@ pub(crate) const PROGRAMS: [&str; 10] = [
     "twin",
     "audit",
     "parameter_search",
+    "batch_lookup",
     "report",
     "infer_bnn",
     "train_bnn",

@@ -1,0 +1,52 @@
+//! The time of a batch of two functions.
+
+use fhe_core::{Engine, Result};
+
+use super::clock::{Clock, Spent};
+use super::functions::Functions;
+use super::keys::Keys;
+use super::values::Listed;
+
+/// What some batches took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cost {
+    /// Values.
+    pub values: u64,
+    /// Functions of each.
+    pub functions: usize,
+    /// From values to rows of both functions.
+    pub whole: Spent,
+    /// The packing of the values alone, once more.
+    pub packing: Spent,
+}
+
+impl Cost {
+    /// Takes the time of full batches: values in, a row of the integers' top level and a row of
+    /// gates out for each list.
+    ///
+    /// # Errors
+    /// None in practice: the lists fit together.
+    pub fn measure(keys: &Keys, functions: &Functions, batches: u64) -> Result<Self> {
+        let params = keys.key.params();
+        let (rows, n) = (params.batch.map_or(0, |batch| batch.rows), params.row_size);
+        let tables = functions.two();
+        let mut cost = Self { functions: tables.len(), ..Self::default() };
+        for batch in 0..batches {
+            let listed = Listed::new(&keys.key, &keys.cpu, (rows, n), batch)?;
+            let clock = Clock::start();
+            keys.cpu.lookup_rows(&listed.values, &tables, &listed.lists)?;
+            cost.whole += clock.spent();
+            let clock = Clock::start();
+            keys.cpu.pack(&listed.values, &listed.lists)?;
+            cost.packing += clock.spent();
+            cost.values += listed.phases.len() as u64;
+        }
+        Ok(cost)
+    }
+
+    /// Returns milliseconds of a value.
+    #[must_use]
+    pub fn ms(&self, seconds: f64) -> f64 {
+        1e3 * seconds / self.values.max(1) as f64
+    }
+}

@@ -1,0 +1,122 @@
+//! The noise of selectors: that of their rows, and that of their products.
+
+use fhe_core::client::ClientKey;
+use fhe_core::engine::clear::Row;
+use fhe_core::engine::cpu::{Rows, Selectors};
+use fhe_core::noise::{Noise, SelectorKind};
+use fhe_core::{Clear, Cpu, Engine, List, Result, Term, to_torus};
+
+use super::noise::{Compared, Squares};
+use super::values::{PURPOSE, decrypt, spread};
+
+/// Fresh rows that each selector is multiplied with.
+const ROWS: usize = 4;
+/// Use of the fresh rows, far from those of values.
+const USE: u64 = 1 << 40;
+
+/// The rows of some selectors, decrypted.
+#[derive(Debug)]
+pub struct Levels {
+    /// For each level, the rows of m of all selectors, one after another.
+    pub integers: Vec<Vec<u64>>,
+    /// For each level, those of -S m.
+    pub times_key: Vec<Vec<u64>>,
+}
+
+impl Levels {
+    /// Reads the rows of every level of selectors. They are the products with the constant rows
+    /// that have one digit, of the body or of the mask.
+    ///
+    /// # Errors
+    /// None in practice: the lists fit together.
+    pub fn read(key: &ClientKey, cpu: &Cpu, m: &Selectors, units: &[f64]) -> Result<Self> {
+        let n = key.params().row_size;
+        let read = |offset: usize, unit: f64| -> Result<Vec<u64>> {
+            let mut row = vec![0; 2 * n];
+            row[offset] = to_torus(unit);
+            let terms: Vec<_> =
+                (0..m.len()).map(|selector| vec![Term { selector, row: 0 }]).collect();
+            decrypt(key, &cpu.products(m, &rows(cpu, row), &terms)?)
+        };
+        let levels = |offset: usize| -> Result<Vec<_>> {
+            units.iter().map(|&unit| read(offset, unit)).collect()
+        };
+        Ok(Self { integers: levels(n)?, times_key: levels(0)? })
+    }
+}
+
+/// Takes whole rows.
+fn rows(cpu: &Cpu, elements: Vec<u64>) -> Rows {
+    // Other elements than whole rows are not given.
+    Rows::from_elements(cpu.params().row_size, elements).unwrap_or_else(|| cpu.zero_rows(0))
+}
+
+/// Returns the noise of the rows of m and of -S m of some selectors at a level whose unit is `unit`:
+/// how many numbers, and their variances added. This is what products depend on.
+fn rows_noise(
+    key: &ClientKey,
+    cpu: &Cpu,
+    m: &Selectors,
+    integers: &[Vec<i32>],
+    unit: f64,
+) -> Result<(u64, f64)> {
+    let got = Levels::read(key, cpu, m, &[unit])?;
+    let (mut of_m, mut of_times_key) = (Squares::default(), Squares::default());
+    let scaled: Vec<Vec<u64>> = integers
+        .iter()
+        .map(|m| m.iter().map(|&m| to_torus(f64::from(m) * unit)).collect())
+        .collect();
+    of_m.add_all(&got.integers[0], &scaled.concat());
+    // The phase of a row whose mask is m, and whose body is 0, is -S m.
+    let zeros = vec![0; key.params().row_size];
+    let masks: Vec<u64> = scaled.iter().flat_map(|m| [&m[..], &zeros]).flatten().copied().collect();
+    of_times_key.add_all(&got.times_key[0], &decrypt(key, &rows(cpu, masks))?);
+    Ok((of_m.numbers + of_times_key.numbers, of_m.variance() + of_times_key.variance()))
+}
+
+/// What is measured of some selectors of the same integers.
+#[derive(Clone, Debug)]
+pub struct SelectorNoise {
+    /// Both rows of a selector at the top level, variances added.
+    pub rows: Compared,
+    /// Products with fresh rows.
+    pub products: Compared,
+}
+
+impl SelectorNoise {
+    /// Measures selectors that should hold these integers, named `what`, with the unit `unit` at
+    /// their top level.
+    ///
+    /// # Errors
+    /// None in practice: the lists fit together.
+    pub fn measure(
+        key: &ClientKey,
+        cpu: &Cpu,
+        (what, m): (&str, &Selectors),
+        integers: &[Vec<i32>],
+        (kind, unit): (SelectorKind, f64),
+    ) -> Result<Self> {
+        let (numbers, rows) = rows_noise(key, cpu, m, integers, unit)?;
+        let rows = Compared::of(format!("both rows of {what}"), numbers, rows, kind.rows);
+        let params = key.params();
+        let phases: Vec<u64> = (0..ROWS * params.row_size).map(|i| spread(i as u64)).collect();
+        let fresh = key.deterministic(PURPOSE).encrypt_rows(&phases, USE)?;
+        let terms: Vec<Vec<Term>> = (0..m.len())
+            .flat_map(|selector| (0..ROWS).map(move |row| vec![Term { selector, row }]))
+            .collect();
+        let got = decrypt(key, &cpu.products(m, &fresh, &terms)?)?;
+        let clear = Clear::exact(params);
+        let held = decrypt(key, &fresh)?;
+        let held = held.chunks_exact(params.row_size).map(|row| Row::Full(row.to_vec())).collect();
+        let want = clear.products(&clear.selectors(integers.to_vec()), &held, &terms)?;
+        let want: Vec<u64> =
+            want.iter().flat_map(|row| row.coefficients(params.row_size)).collect();
+        let mut squares = Squares::default();
+        squares.add_all(&got, &want);
+        let norms = integers.iter().flatten().map(|&m| f64::from(m).powi(2)).sum::<f64>();
+        let norm = norms / integers.len().max(1) as f64;
+        let predicted = Noise::new(params).products(kind, 1, norm);
+        let products = Compared::new(format!("products of {what}"), squares, predicted);
+        Ok(Self { rows, products })
+    }
+}

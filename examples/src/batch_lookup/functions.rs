@@ -1,7 +1,8 @@
 //! What is looked up: a rectifier of four bits, its gate, and the value itself.
 
+use fhe_core::noise::{BatchNoise, Noise};
 use fhe_core::params::{Gadget, ListGadgets};
-use fhe_core::{IntegerTable, Params, Table, from_torus, to_torus};
+use fhe_core::{IntegerTable, Params, Table, TestPolynomial, from_torus, to_torus};
 use fhe_nn::activation::{Activation, Kind};
 
 /// A rectifier with 16 levels, clipped at 4/5 of the range.
@@ -19,6 +20,13 @@ pub struct Functions {
     pub half: Table,
     /// Gadget of the selectors.
     pub gadget: Gadget,
+}
+
+/// Returns the predicted variance of the rows that a batch gives of a table, of values that are read
+/// as all slots equally often.
+#[must_use]
+pub fn batch_noise(noise: &Noise, table: &Table) -> f64 {
+    noise.batch_output(&TestPolynomial::new(table.clone())).first().map_or(0.0, BatchNoise::mean)
 }
 
 impl Functions {
@@ -41,10 +49,10 @@ impl Functions {
         2f64.powi(-((self.gadget.base_log * level) as i32))
     }
 
-    /// Returns the largest torus fraction of an integer at a level.
+    /// Returns the predicted variance of the rows of integers at a level.
     #[must_use]
-    pub fn largest(&self, level: u32) -> f64 {
-        f64::from(ACTIVATION.levels) * self.unit(level)
+    pub fn level_noise(&self, noise: &Noise, level: u32) -> f64 {
+        batch_noise(noise, &self.integers.times(self.unit(level)))
     }
 
     /// Returns the tables of the two functions whose time is taken: the top level of the integers,
@@ -122,10 +130,7 @@ mod tests {
         }
         assert_eq!((slots.at(512), slots.at(-513)), (None, None));
         assert!(slots.at(511).is_some() && slots.at(-512).is_some());
-        assert_eq!(
-            (functions.two()[0].largest(), functions.largest(1)),
-            (15.0 / 128.0, 15.0 / 128.0)
-        );
+        assert_eq!(from_torus(functions.two()[0].at(to_torus(0.22))), 15.0 / 128.0);
     }
 
     #[test]

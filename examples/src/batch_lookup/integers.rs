@@ -9,7 +9,7 @@ use fhe_core::engine::cpu::Selectors;
 use fhe_core::noise::Noise;
 use fhe_core::{Engine, Result, from_torus, to_torus};
 
-use super::functions::{Functions, Slots};
+use super::functions::{Functions, Slots, batch_noise};
 use super::keys::Keys;
 use super::noise::{Compared, Squares};
 use super::prediction::batch_reading;
@@ -92,7 +92,8 @@ impl<'a> Integers<'a> {
         let (m, integers) = self.judged(lists, index)?;
         let Keys { key, cpu, .. } = self.keys;
         let noise = Noise::new(key.params());
-        let kind = noise.batch_selectors().unwrap_or_else(|| noise.fresh_selectors());
+        let kind = noise.batch_selectors(&self.functions.integers);
+        let kind = kind.unwrap_or_else(|| noise.fresh_selectors());
         let what = format!("selectors of {} values from a batch", lists.1);
         let of = (kind, self.functions.unit(1));
         SelectorNoise::measure(key, cpu, (&what, &m), &integers, of)
@@ -175,10 +176,10 @@ impl<'a> Integers<'a> {
         let noise = Noise::new(self.keys.key.params());
         let reading = Compared::new("reading of a batch", self.found.reading, self.reading);
         let levels = self.found.levels.iter().zip(1..).map(|(squares, level)| {
-            let predicted = noise.batch_output(self.functions.largest(level));
+            let predicted = self.functions.level_noise(&noise, level);
             Compared::new(format!("rows of integers, level {level}"), *squares, predicted)
         });
-        let gate = noise.batch_output(self.functions.gate.largest());
+        let gate = batch_noise(&noise, &self.functions.gate);
         let gate = Compared::new("rows of gates", self.found.gate, gate);
         std::iter::once(reading).chain(levels).chain([gate]).collect()
     }

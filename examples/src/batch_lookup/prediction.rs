@@ -49,9 +49,9 @@ pub fn text(params: &Params, today: &Params) -> Result<String> {
          top row of an integer        {:>7.2}\n",
         log2_std(batch_reading(params, n)),
         log2_std(lookup_reading(today)),
-        log2_std(noise.batch_output(functions.largest(1))),
+        log2_std(functions.level_noise(&noise, 1)),
     );
-    if let Some(kind) = noise.batch_selectors() {
+    if let Some(kind) = noise.batch_selectors(&functions.integers) {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "  both rows of a selector      {:>7.2}", log2_std(kind.rows));
     }

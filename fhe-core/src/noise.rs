@@ -204,10 +204,10 @@ impl Noise {
     /// `half` is whether the tables are promised to be read in the half torus. A slot is `1/t` of
     /// the torus, or half as much with the promise.
     ///
-    /// With S the binary key and `S' = 2 S - J`, J being all ones, `b - a S = (b - a J/2) - a S'/2`.
-    /// The public `b - a J/2` and each a are rounded to slots. Each rounding is uniform, of variance
-    /// 1/12. N of them come times +-1/2, so that the variance is `N/4 / 12` slots squared. The
-    /// rounding of the first part is done by the table itself and not counted.
+    /// With S the binary key and `S' = 2 S - J`, J being all ones, `b - a S` is
+    /// `(b - a J/2) - a S'/2`. The public `b - a J/2` and each a are rounded to slots. A rounding
+    /// is uniform, of variance 1/12. N of them come times +-1/2, so that the variance is `N/4 / 12`
+    /// slots squared. The rounding of the first part is done by the table itself and not counted.
     #[must_use]
     pub fn batch_input(&self, half: bool) -> f64 {
         let Some(slot) = self.batch_slot(half) else { return 0.0 };
@@ -221,8 +221,8 @@ impl Noise {
     }
 
     /// Returns the variance of every coefficient of a row that a batch gives:
-    /// `(largest / 2^24)^2` of the evaluation, and `R l N V_row (B^2+2)/12 + R N / (18 B^2l)` of the
-    /// key switch from the large ring. 0 if the set has no batches.
+    /// `(largest / 2^24)^2` of the evaluation, and `R l N V_row (B^2+2)/12 + R N / (18 B^2l)` of
+    /// the key switch from the large ring. 0 if the set has no batches.
     ///
     /// `largest` is the largest size of the tables' entries. The large ring's key is ternary: its
     /// coefficients have a mean square of 2/3.

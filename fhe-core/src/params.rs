@@ -225,7 +225,7 @@ impl Params {
         })
     }
 
-    /// The set for deep networks whose lookups are taken in batches: [`Params::secure128_deep`], and
+    /// The set for deep networks whose lookups are taken in batches: [`Params::secure128_deep`] with
     /// a batch part.
     ///
     /// # Errors

@@ -58,9 +58,24 @@ fn depth(t: usize) -> usize {
     t.ilog2() as usize - 1
 }
 
+/// Baby steps b, and giant steps t / 2 b.
+fn steps(t: usize) -> (usize, usize) {
+    let babies = 1 << (depth(t) / 2);
+    (babies, t / 2 / babies)
+}
+
 /// Inner sums of a table of t entries.
 pub(crate) fn inner_sums(t: usize) -> usize {
-    (t / 2) >> (depth(t) / 2)
+    steps(t).1
+}
+
+/// The levels of all powers that tables of t entries need, and how many inner sums are held.
+pub(super) fn power_levels(t: usize) -> (Vec<usize>, usize) {
+    let (babies, giants) = steps(t);
+    let level = |k: usize| k.next_power_of_two().ilog2() as usize;
+    let low = (1..babies).map(level);
+    let high = (1..=giants).map(|k| level(babies) + level(k));
+    (low.chain(high).collect(), giants - 1)
 }
 
 /// Adds powers up to `last`: power k is that of the largest power of two below k times another.
@@ -75,11 +90,11 @@ fn powers(ring: &Ring, key: &SwitchingKey, all: &mut Vec<Ciphertext>, last: usiz
 impl Powers {
     /// Takes zeta to all powers that tables of t entries need.
     pub(super) fn new(ring: &Ring, key: &SwitchingKey, zeta: Ciphertext, t: usize) -> Self {
-        let babies = 1usize << (depth(t) / 2);
+        let (babies, giants) = steps(t);
         let mut low = vec![zeta];
         powers(ring, key, &mut low, babies);
         let mut high: Vec<Ciphertext> = low.pop().into_iter().collect();
-        powers(ring, key, &mut high, t / 2 / babies);
+        powers(ring, key, &mut high, giants);
         Self { babies: low, giants: high }
     }
 

@@ -15,6 +15,7 @@
 //! | `multiply`, `key_switch`, `automorphism` | ciphertexts of the large ring |
 //! | `ring`, `prime`, `lanes`, `pool` | polynomials in residues, and how they are computed |
 //! | `plan`, `keys`, `secret` | a parameter set's numbers, and its keys |
+//! | `memory` | the bytes that all this takes |
 
 mod automorphism;
 mod down;
@@ -27,6 +28,7 @@ mod key_switch;
 mod keys;
 mod lanes;
 mod linear;
+mod memory;
 mod multiply;
 mod plan;
 mod pool;
@@ -47,8 +49,9 @@ use evaluate::Evaluator;
 use exact::Exact;
 pub(crate) use interpolation::{Interpolation, inner_sums};
 use keys::RingKeys;
-pub(crate) use plan::TABLE_SCALE;
+pub(crate) use memory::bytes;
 use plan::{KeyShapes, Plan};
+pub(crate) use plan::{Residues, TABLE_SCALE};
 use read::Read;
 pub(crate) use secret::SIGMA;
 use secret::{Secret, Seeds};
@@ -73,19 +76,21 @@ impl BatchKeys {
         params: &Params,
         spec: &BatchSpec,
         row_key: &[u64],
-        seed: impl Fn(&str, u64) -> [u8; 32],
+        seed: impl Fn(&str, u64) -> Zeroizing<[u8; 32]>,
         rows: impl Fn(&[u64], &str) -> SeededRows,
     ) -> Option<Self> {
         let plan = Plan::new(params, spec)?;
-        let secret = Secret::new(&plan.ring, Zeroizing::new(seed("batch key", 0)));
+        let secret = Secret::new(&plan.ring, seed("batch key", 0));
         let ring = secret.keys(&plan, row_key, |purpose, index| {
             let mut mask = [0; 16];
             mask.copy_from_slice(&seed(&format!("{purpose} mask"), index)[..16]);
-            let noise = Zeroizing::new(seed(&format!("{purpose} noise"), index));
+            let noise = seed(&format!("{purpose} noise"), index);
             Seeds { mask: u128::from_le_bytes(mask), noise }
         });
         let n = params.row_size;
-        let mut components = Zeroizing::new(Vec::with_capacity(plan.ring.size * 4));
+        let len = plan.ring.size * spec.down.levels as usize;
+        // Of the right size: a list that grows leaves copies behind.
+        let mut components = Zeroizing::new(Vec::with_capacity(len));
         for r in 0..spec.rows {
             for level in 1..=spec.down.levels {
                 let shift = 64 - spec.down.base_log * level;
@@ -101,7 +106,8 @@ impl BatchKeys {
                 *at = if i + j < n { at.wrapping_add(bit) } else { at.wrapping_sub(bit) };
             }
         }
-        let mut squares = Zeroizing::new(Vec::with_capacity(4 * n));
+        let len = n * spec.square.levels as usize;
+        let mut squares = Zeroizing::new(Vec::with_capacity(len));
         for level in 1..=spec.square.levels {
             let shift = 64 - spec.square.base_log * level;
             squares.extend(product.iter().map(|&x| x << shift));

@@ -4,14 +4,15 @@ use fhe_core::params::{Gadget, ListGadgets};
 use fhe_core::{IntegerTable, Params, Table, from_torus, to_torus};
 use fhe_nn::activation::{Activation, Kind};
 
-/// A rectifier with 16 levels, clipped at 4/5 of the range.
+/// A rectifier with 16 levels, clipped at 4/5 of the range. The offset is the mean level of the
+/// values here, as it is in a network.
 const ACTIVATION: Activation =
-    Activation { kind: Kind::Relu, levels: 15, range: 0.8, offset: 0, spacing: 1 };
+    Activation { kind: Kind::Relu, levels: 15, range: 0.8, offset: 4, spacing: 1 };
 
 /// The functions, with the promise that values stay in the half torus.
 #[derive(Clone, Debug)]
 pub struct Functions {
-    /// The rectifier, 0 to 15.
+    /// The rectifier, -4 to 11.
     pub integers: IntegerTable,
     /// A quarter where the rectifier has a slope, else 0.
     pub gate: Table,
@@ -41,17 +42,17 @@ impl Functions {
         2f64.powi(-((self.gadget.base_log * level) as i32))
     }
 
-    /// Returns the largest torus fraction of an integer at a level.
+    /// Returns the table of the integers at a level, from 1 on.
     #[must_use]
-    pub fn largest(&self, level: u32) -> f64 {
-        f64::from(ACTIVATION.levels) * self.unit(level)
+    pub fn level(&self, level: u32) -> Table {
+        self.integers.times(self.unit(level))
     }
 
     /// Returns the tables of the two functions whose time is taken: the top level of the integers,
     /// and the gate.
     #[must_use]
     pub fn two(&self) -> [Table; 2] {
-        [self.integers.times(self.unit(1)), self.gate.clone()]
+        [self.level(1), self.gate.clone()]
     }
 
     /// Returns the four tables of a lookup of today: the levels of the integers, and the value.
@@ -63,6 +64,17 @@ impl Functions {
         tables.push(self.half.clone());
         Ok(tables)
     }
+}
+
+/// Returns what a batch of so many slots reads of a table with the promise: entry i at the phase of
+/// the half torus that is `i / 2 slots` modulo 1/2.
+#[must_use]
+pub fn entries(table: &Table, slots: usize) -> Vec<u64> {
+    let phase = |i: usize| {
+        let wrapped = if i < slots / 2 { i as f64 } else { i as f64 - slots as f64 };
+        to_torus(wrapped / (2 * slots) as f64)
+    };
+    (0..slots).map(|i| table.at(phase(i))).collect()
 }
 
 /// Integer and gate of each of so many slots of the half torus.
@@ -82,6 +94,12 @@ impl Slots {
             (integer.round() as i32, gate.at(phase))
         };
         Self { entries: (0..slots).map(entry).collect() }
+    }
+
+    /// Returns the number of slots.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.entries.len()
     }
 
     /// Returns the width of a slot, as a fraction of the torus.
@@ -113,7 +131,7 @@ mod tests {
         let functions = Functions::new(&Params::secure128_deep().unwrap()).unwrap();
         let slots = Slots::new(&functions, 1024);
         for (x, integer, open) in
-            [(-0.2, 0, false), (0.1, 8, true), (0.196, 15, true), (0.22, 15, false)]
+            [(-0.2, -4, false), (0.1, 4, true), (0.196, 11, true), (0.22, 11, false)]
         {
             let slot = slots.read(to_torus(x / 2.0));
             assert!((slot as f64 * slots.width() - x).abs() <= slots.width() / 2.0);

@@ -7,7 +7,7 @@ use fhe_core::server::EvaluationKeys;
 use fhe_core::store::Message;
 use fhe_core::{Engine, Meter, Params, Result};
 
-use super::functions::Functions;
+use super::functions::{Functions, entries};
 use super::noise::log2_std;
 use super::values::Listed;
 
@@ -41,6 +41,7 @@ pub fn text(params: &Params, today: &Params) -> Result<String> {
     let tables = [functions.gate.clone(), functions.half.clone()];
     let lists = Listed::places(rows, n);
     meter.lookup_selectors(&meter.fresh(rows * n), &functions.integers, &tables, &lists)?;
+    let top = entries(&functions.level(1), params.batch.map_or(1, |batch| batch.slots));
     let keys = EvaluationKeys::max_payload(params) as f64 / 1e9;
     let mut text = format!(
         "predicted, as log2 of standard deviations in fractions of the torus:\n  \
@@ -49,9 +50,9 @@ pub fn text(params: &Params, today: &Params) -> Result<String> {
          top row of an integer        {:>7.2}\n",
         log2_std(batch_reading(params, n)),
         log2_std(lookup_reading(today)),
-        log2_std(noise.batch_output(functions.largest(1))),
+        log2_std(noise.batch_output(&top).mean()),
     );
-    if let Some(kind) = noise.batch_selectors() {
+    if let Some(kind) = noise.batch_selectors(&top) {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "  both rows of a selector      {:>7.2}", log2_std(kind.rows));
     }

@@ -10,10 +10,10 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use clap::{Parser, value_parser};
+use clap::{ArgGroup, Parser, value_parser};
 use fhe_core::Params;
 use fhe_data::ImageSet;
-use fhe_examples::bnn::{ModelName, integers};
+use fhe_examples::bnn::{ModelName, integers, parameters};
 use fhe_examples::output;
 use fhe_examples::program::{self, Common};
 use fhe_nn::public::client::decide;
@@ -26,11 +26,12 @@ use twins::Twins;
 /// Classifies an encrypted image with a network whose weights are public.
 ///
 /// The image is encrypted under the client's key; the server evaluates the network and never sees
-/// that key; the scores come back encrypted. Without --image or --count: one test image.
+/// that key; the scores come back encrypted. Without --image, --count or --batch: one test image.
 #[derive(Parser)]
 #[command(
     name = "infer_bnn",
     version,
+    group(ArgGroup::new("many").args(["count", "batch"]).multiple(true)),
     after_help = "\
 Examples:
   infer_bnn --model cnn                        one encrypted image of the test set
@@ -38,6 +39,7 @@ Examples:
   infer_bnn --model cnn --meter                what it costs
   infer_bnn --model cnn --clear                the test set in the clear, without encryption
   infer_bnn --model cnn --count 10 --results cnn.json
+  infer_bnn --model cnn --batch 50             fifty test images in one query
 
 Weights of your own come from train_bnn."
 )]
@@ -52,7 +54,7 @@ struct Args {
     #[arg(long, default_value_t = 0)]
     index: usize,
     /// A PNG or JPEG file instead; for MNIST, light ink on a dark ground.
-    #[arg(long, conflicts_with_all = ["index", "count"])]
+    #[arg(long, conflicts_with_all = ["index", "count", "batch"])]
     image: Option<PathBuf>,
     /// Crop and resize an image file of another size.
     #[arg(long, requires = "image")]
@@ -64,15 +66,23 @@ struct Args {
     /// Encrypt nothing: print shapes, ranges, lookups, predicted time and failure probability.
     #[arg(long)]
     meter: bool,
-    /// Encrypt so many test images, one after another, and compare with the exact twin.
+    /// Encrypt so many test images, and compare with the exact twin; default: one batch.
     #[arg(long, value_parser = value_parser!(u32).range(1..))]
     count: Option<u32>,
-    /// Evaluate so many images together; with --count.
-    #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..))]
-    batch: u32,
-    /// With --count: where to write the results, JSON. A file of an interrupted run is gone on
-    /// with.
-    #[arg(long, requires = "count")]
+    /// Images of a query, whose lookups are made together; default: one. A batch takes less time
+    /// an image, and longer until the first answer.
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    batch: Option<u32>,
+    /// Memory for the encrypted values of a batch, in GB. What finds no room together is evaluated
+    /// one part after another.
+    #[arg(long, value_name = "GB", default_value = "3", value_parser = gigabytes)]
+    memory: u64,
+    /// Name of the parameter set; default: secure128-bnn-v1.
+    #[arg(long, value_name = "NAME")]
+    params: Option<String>,
+    /// With --count or --batch: where to write the results, JSON. A file of an interrupted run is
+    /// gone on with.
+    #[arg(long, requires = "many")]
     results: Option<PathBuf>,
     /// The data set's folder or archive; default: looked for in data, and fetched if it is not
     /// there.
@@ -83,6 +93,14 @@ struct Args {
     seed: u64,
     #[command(flatten)]
     common: Common,
+}
+
+/// Reads a number of gigabytes as bytes.
+fn gigabytes(text: &str) -> Result<u64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number > 0.0 && number <= 1e6 => Ok((number * 1e9) as u64),
+        _ => Err("expected a number of gigabytes, above 0 and at most 1000000".into()),
+    }
 }
 
 fn main() -> ExitCode {
@@ -108,7 +126,7 @@ fn infer(args: &Args) -> Result<()> {
                 .context("--resize takes images of another size")?,
         ),
     };
-    let params = Params::secure128_bnn()?;
+    let params = parameters(args.params.as_deref())?;
     let network = PublicNetwork::new(&config, weights, params.row_size)?;
     let summary = network.summary(&params)?;
     output::note(format!("{}, {}\n{summary}", path.display(), params.name))?;
@@ -116,7 +134,7 @@ fn infer(args: &Args) -> Result<()> {
         return in_the_clear(args, &network, &params);
     }
     let start = Instant::now();
-    let parties = Parties::new(&params, &network, &summary);
+    let parties = Parties::new(&params, &network, &summary, args.memory);
     output::note(format!("keys made in {:.1} s", start.elapsed().as_secs_f64()))?;
     price(args, &parties)?;
     if args.meter {
@@ -131,11 +149,13 @@ fn infer(args: &Args) -> Result<()> {
         return Ok(output::result("class", text, &data)?);
     }
     let data = args.model.data(args.data.as_deref())?;
-    match args.count {
+    match args.count.or(args.batch) {
         Some(count) => {
             let (count, most) = (count as usize, data.test.len());
-            ensure!(count <= most, "--count {count}: the test set has {most}");
-            many::run(args, &path, &parties, &data.test)
+            ensure!(count <= most, "{count} images: the test set has {most}");
+            let batch = args.batch.map_or(1, |batch| batch as usize);
+            ensure!(batch <= count, "--batch {batch}: --count has {count} images");
+            many::run(args, &path, &parties, &data.test, (count, batch))
         }
         None => one_of_the_test_set(args, &parties, &data.test),
     }

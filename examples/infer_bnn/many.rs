@@ -29,33 +29,43 @@ pub(crate) fn run(
     weights: &Path,
     parties: &Parties<'_>,
     images: &ImageSet,
+    (count, batch): (usize, usize),
 ) -> Result<()> {
-    let count = args.count.unwrap_or(1) as usize;
+    let together = parties.together(batch)?;
     let hash = blake3::hash(&std::fs::read(weights)?).to_hex()[..16].to_owned();
     let mut provenance = Provenance::here();
-    let mut found = match earlier(args, &hash, count)? {
+    let mut found = match earlier(args, (&hash, &parties.engine.params().name), (count, batch))? {
         Some(earlier) => {
             output::note(format!("going on after {} images", earlier.images.len()))?;
             earlier
         }
-        None => begun(args, hash, parties, images, provenance.clone())?,
+        None => {
+            let begun = begun(args, hash, parties, images, provenance.clone())?;
+            BnnResults { batch, together, ..begun }
+        }
     };
+    if batch > 1 {
+        let megabytes = (parties.summary.bytes * together as u64) as f64 / 1e6;
+        let text = format!("{batch} images a query, {together} together: {megabytes:.0} MB");
+        output::note(text)?;
+    }
     let stop = args.results.as_ref().map(|_| Stop::listen()).transpose()?;
     let requested = || stop.as_ref().is_some_and(Stop::requested);
-    let bar = progress::bar_from("encrypted", found.images.len() as u64, count as u64, "images");
+    let lookups = |images| parties.lookups(images);
+    let bar =
+        progress::bar_from("encrypted", lookups(found.images.len()), lookups(count), "lookups");
     while found.images.len() < count && !requested() {
         let first = found.images.len();
-        let last = count.min(first + args.batch as usize);
-        let batch = evaluated(parties, images, first..last)?;
-        let seconds = batch.first().map_or(0.0, |image| image.seconds);
-        found.images.extend(batch);
+        let last = count.min(first + batch);
+        found.add(evaluated(parties, images, first..last, |lookups| bar.inc(lookups))?);
         provenance.measure_memory();
         found.provenance = provenance.clone();
         if let Some(path) = &args.results {
             file::write_json(path, &found)?;
         }
-        bar.set_position(found.images.len() as u64);
-        bar.set_message(format!("{seconds:.1} s an image"));
+        let seconds = found.images.last().map_or(0.0, |image| image.seconds);
+        bar.set_message(format!("{last} of {count} images, {seconds:.1} s an image"));
+        bar.set_position(lookups(last));
     }
     bar.finish();
     if let Some(stop) = stop.filter(|_| found.images.len() < count) {
@@ -70,7 +80,7 @@ pub(crate) fn run(
          {:.2} s an image, efficiency {:.3}, {} in all",
         found.same(),
         found.predicted_share,
-        all / count as f64,
+        found.seconds_per_image,
         found.efficiency(),
         HumanDuration(Duration::from_secs_f64(all))
     );
@@ -78,18 +88,26 @@ pub(crate) fn run(
 }
 
 /// Reads the results of an interrupted run, if there are any.
-fn earlier(args: &Args, hash: &str, count: usize) -> Result<Option<BnnResults>> {
+fn earlier(
+    args: &Args,
+    (hash, set): (&str, &str),
+    (count, batch): (usize, usize),
+) -> Result<Option<BnnResults>> {
     let Some(path) = args.results.as_deref().filter(|path| path.exists()) else {
         return Ok(None);
     };
     let earlier: BnnResults = file::read_json(path, "results")?;
-    if earlier.weights != hash || earlier.images.len() >= count {
+    let alike = (earlier.weights.as_str(), earlier.parameter_set.as_str(), earlier.batch)
+        == (hash, set, batch);
+    if !alike || earlier.images.len() >= count {
         bail!(
-            "{}: has {} images of weights {}: expected fewer than {count} of weights {hash}; \
-             move it away to begin anew",
+            "{}: has {} images of weights {} with {} in batches of {}: expected fewer than \
+             {count} of weights {hash} with {set} in batches of {batch}; move it away to begin anew",
             path.display(),
             earlier.images.len(),
-            earlier.weights
+            earlier.weights,
+            earlier.parameter_set,
+            earlier.batch
         );
     }
     Ok(Some(earlier))
@@ -124,7 +142,10 @@ fn begun(
         exact_accuracy: twins.exact_accuracy,
         noisy_accuracy: twins.noisy_accuracy,
         predicted_share: twins.alike,
+        batch: 1,
+        together: 1,
         images: Vec::new(),
+        seconds_per_image: 0.0,
         provenance,
     })
 }
@@ -134,11 +155,12 @@ fn evaluated(
     parties: &Parties<'_>,
     images: &ImageSet,
     batch: std::ops::Range<usize>,
+    done: impl Fn(u64),
 ) -> Result<Vec<EncryptedImage>> {
     let clear = integers(parties.network.config(), images, batch.clone())?;
     let exact = decide(parties.network.exact_scores(clear.view())?.view());
     let raw_seconds = parties.engine.raw_seconds(2);
-    let (encrypted, seconds) = parties.classify(clear.view(), |_| ())?;
+    let (encrypted, seconds) = parties.classify(clear.view(), done)?;
     let seconds = seconds / batch.len() as f64;
     let image = |((index, &exact), &encrypted): ((usize, &usize), &usize)| {
         let label = images.labels()[index] as usize;

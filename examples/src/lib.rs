@@ -13,6 +13,7 @@ pub mod failure;
 pub mod fast;
 pub mod file;
 pub mod folders;
+pub mod memory;
 pub mod output;
 pub mod own_data;
 pub mod preset;

@@ -1,5 +1,5 @@
 use crate::params::Gadget;
-use crate::{Error, Result, Table, to_torus};
+use crate::{Error, Result, Table, TestPolynomial, to_torus};
 
 /// A function from the half torus to small integers, as a lookup applies it.
 ///
@@ -59,9 +59,11 @@ impl IntegerTable {
         Ok((1..=gadget.levels).map(|level| self.times(unit(level))).collect())
     }
 
-    /// Returns the integers as a table, m as the torus element `m / 2^64`.
-    pub(crate) fn raw(&self) -> &Table {
-        &self.raw
+    /// Returns what a batch reads: the integers, m as the torus element `m / 2^64`, then tables.
+    pub(crate) fn beside(&self, tables: &[Table]) -> Result<TestPolynomial> {
+        let mut all = vec![self.raw.clone()];
+        all.extend_from_slice(tables);
+        TestPolynomial::interleaved(all)
     }
 }
 

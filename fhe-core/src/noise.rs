@@ -7,14 +7,14 @@
 //! 2020) in the variance form of Chillotti, Ligier, Orfila, Tap (eprint 2021/729, section 2),
 //! written out for k = 1.
 
+mod batch;
+
 use rand::{Rng, RngExt};
 
 use crate::Params;
-use crate::params::{BatchSpec, Gadget};
+use crate::params::Gadget;
 
-/// Standard deviation that the evaluation of a table in a batch leaves, as a part of the table's
-/// largest entry.
-const EVALUATION: f64 = 1.0 / (1 << 24) as f64;
+pub use batch::BatchNoise;
 
 /// What the noise of a product depends on besides the selector's integers.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -197,61 +197,6 @@ impl Noise {
         let steps = (self.params.short_dimension / self.params.lookup_group) as f64;
         steps * (2.0 * patterns * (gadget + transform) + rounding)
     }
-
-    /// Returns the variance with which a batch reads its input, on top of the input's own noise and
-    /// that of its packing: `N / 48` slots squared. 0 if the set has no batches.
-    ///
-    /// `half` is whether the tables are promised to be read in the half torus. A slot is `1/t` of
-    /// the torus, or half as much with the promise.
-    ///
-    /// With S the binary key and `S' = 2 S - J`, J being all ones, `b - a S = (b - a J/2) - a S'/2`.
-    /// The public `b - a J/2` and each a are rounded to slots. Each rounding is uniform, of variance
-    /// 1/12. N of them come times +-1/2, so that the variance is `N/4 / 12` slots squared. The
-    /// rounding of the first part is done by the table itself and not counted.
-    #[must_use]
-    pub fn batch_input(&self, half: bool) -> f64 {
-        let Some(slot) = self.batch_slot(half) else { return 0.0 };
-        self.size() / 48.0 * slot * slot
-    }
-
-    /// Returns the width of a slot of a batch as a fraction of the torus.
-    fn batch_slot(&self, half: bool) -> Option<f64> {
-        let torus = if half { 0.5 } else { 1.0 };
-        Some(torus / self.params.batch?.slots as f64)
-    }
-
-    /// Returns the variance of every coefficient of a row that a batch gives:
-    /// `(largest / 2^24)^2` of the evaluation, and `R l N V_row (B^2+2)/12 + R N / (18 B^2l)` of the
-    /// key switch from the large ring. 0 if the set has no batches.
-    ///
-    /// `largest` is the largest size of the tables' entries. The large ring's key is ternary: its
-    /// coefficients have a mean square of 2/3.
-    #[must_use]
-    pub fn batch_output(&self, largest: f64) -> f64 {
-        let Some(BatchSpec { rows, down, .. }) = self.params.batch else { return 0.0 };
-        let ring = rows as f64 * self.size();
-        let switch = f64::from(down.levels) * ring * self.fresh() * digit(down)
-            + rounding(down) * ring * 2.0 / 3.0;
-        (largest * EVALUATION).powi(2) + switch
-    }
-
-    /// Returns the noise of selectors that a batch gives, or None if the set has no batches: the
-    /// rows of m have that of [`Noise::batch_output`], V, and those of -S m
-    /// `N V / 2 + l N V_row (B^2+2)/12 + N (N^2/48) / (12 B^2l)`.
-    ///
-    /// The first term is -S times the noise of the row of m. The others are of the key of the
-    /// square S^2, whose coefficients have a mean square of about `N^2 / 48`: coefficient k is a
-    /// sum of k + 1 products of two bits less N - 1 - k others, each product being 1/4 in the mean.
-    #[must_use]
-    pub fn batch_selectors(&self) -> Option<SelectorKind> {
-        let (square, gadget) = (self.params.batch?.square, self.params.lists?.selector);
-        let (n, largest) = (self.size(), 0.5);
-        let output = self.batch_output(largest);
-        let switch = f64::from(square.levels) * n * self.fresh() * digit(square)
-            + rounding(square) * n * n * n / 48.0
-            + self.transform(square, f64::from(square.levels));
-        Some(SelectorKind { gadget, rows: output * (1.0 + n / 2.0) + switch })
-    }
 }
 
 #[cfg(test)]
@@ -266,7 +211,7 @@ mod tests {
         let params = Params::secure128_deep_v3().unwrap();
         let (n, t) = (params.row_size, 1024.0);
         let mut rng = ChaCha8Rng::seed_from_u64(5);
-        let (mut sum, runs) = (0.0f64, 4000);
+        let (mut sum, runs) = (0.0f64, 16_000);
         for _ in 0..runs {
             let mut error = 0.0;
             for _ in 0..n {
@@ -278,8 +223,8 @@ mod tests {
         }
         let measured = (sum / f64::from(runs)).sqrt();
         let noise = Noise::new(&params);
-        assert!((noise.batch_input(false).sqrt() * t / measured - 1.0).abs() < 0.05, "{measured}");
-        assert!((6.5..6.6).contains(&measured), "{measured}");
+        // Of 16,000 samples a standard deviation has an error of 0.6 %.
+        assert!((noise.batch_input(false).sqrt() * t / measured - 1.0).abs() < 0.025, "{measured}");
         assert_eq!(noise.batch_input(true) * 4.0, noise.batch_input(false));
     }
 }

@@ -1,5 +1,6 @@
 //! The server's side: evaluation keys. Nothing here can decrypt.
 
+use tfhe::core_crypto::commons::generators::MaskRandomGenerator;
 use tfhe::core_crypto::commons::math::random::Seed as Seed128;
 use tfhe::core_crypto::prelude::*;
 
@@ -38,23 +39,27 @@ impl SeededRows {
 
     /// Expands to values of `n` mask elements and a body.
     pub(crate) fn expand_values(&self, n: usize) -> Vec<u64> {
-        if self.bodies.is_empty() {
-            return Vec::new();
-        }
+        self.expansions(n, self.bodies.len()).flatten().collect()
+    }
+
+    /// Expands to values of `n` mask elements and a body, so many at a time and in their order.
+    /// There is no part without values.
+    pub(crate) fn expansions(&self, n: usize, part: usize) -> impl Iterator<Item = Vec<u64>> + '_ {
         let modulus = CiphertextModulus::new_native();
         let size = LweDimension(n).to_lwe_size();
-        let seeded = SeededLweCiphertextList::from_container(
-            &self.bodies[..],
-            size,
-            Seed128(self.seed).into(),
-            modulus,
-        );
-        let count = LweCiphertextCount(self.bodies.len());
-        let mut list = LweCiphertextList::new(0u64, size, count, modulus);
-        decompress_seeded_lwe_ciphertext_list::<_, _, _, DefaultRandomGenerator>(
-            &mut list, &seeded,
-        );
-        list.into_container()
+        let seed = Seed128(self.seed);
+        // Every value takes its mask from the seed's stream where the value before it ended.
+        let mut masks = MaskRandomGenerator::<DefaultRandomGenerator>::new(seed);
+        self.bodies.chunks(part.max(1)).map(move |bodies| {
+            let seeded =
+                SeededLweCiphertextList::from_container(bodies, size, seed.into(), modulus);
+            let count = LweCiphertextCount(bodies.len());
+            let mut list = LweCiphertextList::new(0u64, size, count, modulus);
+            decompress_seeded_lwe_ciphertext_list_with_pre_seeded_generator(
+                &mut list, &seeded, &mut masks,
+            );
+            list.into_container()
+        })
     }
 }
 

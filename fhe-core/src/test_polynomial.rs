@@ -108,11 +108,6 @@ impl TestPolynomial {
         self.tables.iter().all(Table::is_within_half_torus)
     }
 
-    /// Returns the largest size of an entry, as a fraction of the torus.
-    pub(crate) fn largest(&self) -> f64 {
-        self.tables.iter().map(Table::largest).fold(0.0, f64::max)
-    }
-
     /// Returns the number r of tables that the polynomial has place for.
     pub(crate) fn interleaving(&self) -> usize {
         self.tables.len().next_power_of_two()

@@ -132,6 +132,28 @@ fn another_key_and_another_kind_are_named() {
     assert_eq!(error.to_string(), text);
 }
 
+#[test]
+fn values_opened_in_parts_are_those_opened_at_once() {
+    let phases: Vec<u64> = (0..7).map(|i| to_torus(f64::from(i) / 64.0)).collect();
+    let seeded = KEY.encrypt_values(&phases).unwrap();
+    let at_once = seeded.open(&SERVER).unwrap();
+    let full = EncryptedValues::new(&SERVER, at_once.clone()).unwrap();
+    for values in [&seeded, &full] {
+        for (part, lengths) in
+            [(0, vec![1; 7]), (3, vec![3, 3, 1]), (7, vec![7]), (usize::MAX, vec![7])]
+        {
+            let parts = values.open_in_parts(&SERVER, part).unwrap();
+            let parts: Vec<_> = parts.map(Result::unwrap).collect();
+            assert_eq!(parts.iter().map(|part| part.len()).collect::<Vec<_>>(), lengths);
+            assert!(parts.iter().flat_map(|part| part.elements()).eq(at_once.elements()));
+        }
+    }
+    let none = KEY.encrypt_values(&[]).unwrap();
+    assert_eq!(none.open_in_parts(&SERVER, 3).unwrap().count(), 0);
+    let stranger = Cpu::new(&key(8).evaluation_keys());
+    assert!(seeded.open_in_parts(&stranger, 3).is_err());
+}
+
 /// Damages a message at many places; nothing may come of it but an error.
 fn damaged<M: Message>(bytes: &[u8]) {
     let places = [0, 8, 13, 40, bytes.len() / 2, bytes.len() - 1];

@@ -114,12 +114,36 @@ impl<E: Engine> Model<E> {
     /// # Errors
     /// Those of the engine.
     pub fn scores(&self, engine: &E, x: &E::Selectors) -> Result<E::Values> {
-        match self {
-            Self::Head(head) => Ok(head.layer().forward(engine, x)?),
-            Self::Deep(deep) => {
-                let samples = 0..x.len();
-                Ok(deep.network().forward(engine, x, samples)?.scores)
-            }
+        self.scores_in_groups(engine, x, x.len())
+    }
+
+    /// [`Model::scores`] with so many samples at a time, at least one: a network holds what is
+    /// between its layers for these alone. The scores are the same, bit for bit, where each value
+    /// is looked up by itself. A linear classifier holds nothing but scores, and takes all samples
+    /// at a time.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub fn scores_in_groups(
+        &self,
+        engine: &E,
+        x: &E::Selectors,
+        group: usize,
+    ) -> Result<E::Values> {
+        let network = match self {
+            Self::Head(head) => return Ok(head.layer().forward(engine, x)?),
+            Self::Deep(deep) => deep.network(),
+        };
+        let (len, group) = (x.len(), group.max(1));
+        let mut lists = Vec::with_capacity(len.div_ceil(group));
+        for first in (0..len).step_by(group) {
+            let samples = first..first.saturating_add(group).min(len);
+            lists.push(network.forward(engine, x, samples)?.scores);
         }
+        let lists: Vec<&E::Values> = lists.iter().collect();
+        let picks =
+            |(list, scores): (usize, &&E::Values)| (0..scores.len()).map(move |i| (list, i));
+        let picks: Vec<(usize, usize)> = lists.iter().enumerate().flat_map(picks).collect();
+        Ok(engine.gather(&lists, &picks)?)
     }
 }

@@ -7,10 +7,10 @@ use std::path::Path;
 use fhe_core::engine::meter::{PriceList, UnitCosts};
 use fhe_core::server::EvaluationKeys;
 use fhe_core::store::{Dataset, EncryptedQuery, Message};
-use fhe_core::{Cpu, Engine, Params};
+use fhe_core::{Cpu, Engine, Meter, Params};
 
 use crate::{
-    Checkpoint, EncryptedScores, Event, Recipe, Result, ShapeSource, Trainer, TrainerOptions,
+    Checkpoint, EncryptedScores, Event, Model, Recipe, Result, ShapeSource, Trainer, TrainerOptions,
 };
 
 /// Trains and scores with evaluation keys alone.
@@ -158,11 +158,18 @@ impl Server {
         }
     }
 
+    /// The bytes for which [`Server::score`] takes samples together: 3 GiB.
+    pub const MEMORY: u64 = 3 << 30;
+
     /// Computes the encrypted scores of encrypted samples.
+    ///
+    /// The lookups of a network's layer are one list over the samples that are taken together: as
+    /// many as write no more than [`Server::MEMORY`] on their way, and one at least.
     ///
     /// # Cost
     /// A product a class and sample for a linear classifier; a lookup for each hidden unit, and,
-    /// with binary weights, for each of these.
+    /// with binary weights, for each of these. Beside the memory of the samples that are taken
+    /// together, that of the query: `64 N` bytes a sample with a gadget of two levels.
     ///
     /// # Errors
     /// [`crate::Error::Core`] if model or query were made under another key.
@@ -172,8 +179,18 @@ impl Server {
         let x = query.open(&self.engine)?;
         let recipe = &model.state.recipe;
         let network = model.clone().model(&self.engine)?.finished(&self.engine)?;
-        let values = network.scores(&self.engine, &x)?;
+        let values = network.scores_in_groups(&self.engine, &x, self.together(recipe)?)?;
         let (classes, unit) = (recipe.classes(), recipe.logit_unit());
         Ok(EncryptedScores::new(params, key_id, values, classes, unit))
+    }
+
+    /// Returns how many samples are scored together, at least one.
+    fn together(&self, recipe: &Recipe) -> Result<usize> {
+        let meter = Meter::new(self.params());
+        let model = Model::new(&meter, recipe)?.finished(&meter)?;
+        let before = meter.price().bytes;
+        model.scores(&meter, &meter.fresh_selectors(1, recipe.squared_norm()))?;
+        let of_one = (meter.price().bytes - before).max(1);
+        Ok(usize::try_from(Self::MEMORY / of_one).unwrap_or(usize::MAX).max(1))
     }
 }

@@ -154,6 +154,17 @@ fn network(folder: &Path, stop_at: Option<usize>) -> Checkpoint {
     let exact = clear.scores(x.view().slice_move(s![12..13, ..])).unwrap();
     let off = (&logits - &exact).mapv(f64::abs).fold(0.0, |most: f64, &x| most.max(x));
     assert!(off < 2.0, "{off}: {logits} {exact}");
+
+    // Samples of a query are scored alike, however many of them are taken together.
+    let query = client.query(x.view().slice_move(s![12..15, ..])).unwrap();
+    let together = server.score(&model, &query).unwrap();
+    let engine = server.engine();
+    let network = model.clone().model(engine).unwrap().finished(engine).unwrap();
+    let selectors = query.open(engine).unwrap();
+    for group in [0, 1, 2, 3] {
+        let scores = network.scores_in_groups(engine, &selectors, group).unwrap();
+        assert!(scores == *together.values(), "{group} at a time");
+    }
     model
 }
 

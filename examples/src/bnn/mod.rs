@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use clap::ValueEnum;
+use fhe_core::Params;
 use fhe_data::{ImageSet, ImageShape, Split};
 use fhe_nn::public::PublicNetworkConfig;
 use ndarray::Array2;
@@ -134,6 +135,14 @@ impl ModelName {
             )?,
         })
     }
+}
+
+/// Returns the parameter set of encrypted inference: that of a name, or the usual one.
+///
+/// # Errors
+/// If there is no set of that name.
+pub fn parameters(name: Option<&str>) -> Result<Params> {
+    Ok(name.map_or_else(Params::secure128_bnn, Params::named)?)
 }
 
 /// Returns images of a set as the integers that a network takes.

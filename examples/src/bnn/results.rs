@@ -34,10 +34,24 @@ pub struct BnnResults {
     pub noisy_accuracy: f64,
     /// Share for which both decide alike.
     pub predicted_share: f64,
-    /// Test images that were evaluated encrypted, one at a time.
+    /// Images of a query.
+    #[serde(default = "one")]
+    pub batch: usize,
+    /// How many of these are evaluated together.
+    #[serde(default = "one")]
+    pub together: usize,
+    /// Test images that were evaluated encrypted.
     pub images: Vec<EncryptedImage>,
+    /// Mean of the seconds of the server's part.
+    #[serde(default)]
+    pub seconds_per_image: f64,
     /// Where the figures come from: the last part of the work.
     pub provenance: Provenance,
+}
+
+/// Older files are of queries of one image.
+fn one() -> usize {
+    1
 }
 
 /// One encrypted inference.
@@ -52,7 +66,7 @@ pub struct EncryptedImage {
     pub exact: usize,
     /// The decrypted decision.
     pub encrypted: usize,
-    /// Seconds of the server's part.
+    /// Seconds of the server's part: an equal share of those of the query.
     pub seconds: f64,
     /// Seconds of one of tfhe's own key switches and bootstraps on each thread, just before.
     pub raw_seconds: f64,
@@ -65,6 +79,13 @@ impl BnnResults {
         let wall: f64 = self.images.iter().map(|image| image.seconds).sum();
         let raw: f64 = self.images.iter().map(|image| image.raw_seconds).sum();
         wall * self.threads as f64 / (self.lookups as f64 * raw)
+    }
+
+    /// Adds the images of a query, and computes the mean of the seconds anew.
+    pub fn add(&mut self, images: Vec<EncryptedImage>) {
+        self.images.extend(images);
+        let all: f64 = self.images.iter().map(|image| image.seconds).sum();
+        self.seconds_per_image = all / self.images.len().max(1) as f64;
     }
 
     /// Returns the number of encrypted decisions that are the exact twin's.

@@ -16,7 +16,7 @@ impl BnnResults {
             seconds.clone().fold((f64::INFINITY, 0f64), |(a, b), s| (a.min(s), b.max(s)));
         let noise: Vec<String> =
             self.layers.iter().map(|(name, _, noise)| format!("{name} {noise:.2}")).collect();
-        let rows = [
+        let mut rows = vec![
             ("top-1 of the exact twin", format!("{:.4}", self.exact_accuracy)),
             ("top-1 of the twin with noise", format!("{:.4}", self.noisy_accuracy)),
             ("test images of the twins", self.test_images.to_string()),
@@ -40,6 +40,10 @@ impl BnnResults {
             ("command", format!("`{}`", self.provenance.command)),
             ("commit", format!("`{}`", self.provenance.commit)),
         ];
+        if self.batch > 1 {
+            let together = format!("{}, of them {} together", self.batch, self.together);
+            rows.insert(11, ("images of a query", together));
+        }
         facts(name, &rows)
     }
 }

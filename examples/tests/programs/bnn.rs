@@ -106,7 +106,7 @@ fn a_network_is_trained_and_evaluated() {
     let results = here.join("r.json");
     let mut asked = Command::new(path("infer_bnn"))
         .current_dir(here)
-        .args([&infer[..], &["--count", "6", "--results", "r.json"]].concat())
+        .args([&infer[..], &["--count", "6", "--batch", "2", "--results", "r.json"]].concat())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -127,6 +127,36 @@ fn a_network_is_trained_and_evaluated() {
     // The classes lie far apart: all of six encrypted decisions are those of the exact twin.
     assert_eq!((found.images.len(), found.same(), found.lookups), (6, 6, 24));
     assert!(found.exact_accuracy > 0.9 && found.efficiency() > 0.0, "{found:?}");
+    assert_eq!((found.batch, found.together), (2, 2));
+    let shares: f64 = found.images.iter().map(|image| image.seconds).sum();
+    assert!((found.seconds_per_image - shares / 6.0).abs() < 1e-9, "{found:?}");
+    // Results of other batches are not gone on with.
+    let single = ["--count", "7", "--results", "r.json"];
+    program("infer_bnn", here, &[&infer[..], &single].concat()).fails(&[
+        "r.json: has 6 images",
+        "in batches of 2: expected",
+        "in batches of 1",
+    ]);
+    batches(here, &infer);
+}
+
+/// Batches that fit in memory, in part or not at all, and those that are none.
+fn batches(here: &Path, infer: &[&str]) {
+    let batch = |more: &[&str]| program("infer_bnn", here, &[infer, more].concat());
+    // An image holds 784 pixels, 24 sums and their 24 signs: 13.6 MB.
+    let said = batch(&["--batch", "5", "--memory", "0.03", "--json"]).succeeds();
+    let found = said.lines().find(|line| line.contains("encrypted images")).unwrap();
+    let found: serde_json::Value = serde_json::from_str(found).unwrap();
+    let of = |name: &str| found["data"][name].as_u64().unwrap();
+    assert!((of("batch"), of("together")) == (5, 2), "{found}");
+    assert_eq!(found["data"]["images"].as_array().unwrap().len(), 5);
+    batch(&["--batch", "5", "--memory", "0.001"])
+        .fails(&["number of bytes for the values of an image is 1000000, expected at least"]);
+    batch(&["--batch", "101"]).fails(&["101 images: the test set has 100"]);
+    batch(&["--batch", "5", "--count", "4"]).fails(&["--batch 5: --count has 4 images"]);
+    batch(&["--batch", "0"]).refuses(&["--batch", "1.."]);
+    batch(&["--memory", "none"]).refuses(&["--memory", "a number of gigabytes"]);
+    batch(&["--params", "none"]).fails(&["none", "secure128-bnn-v1"]);
 }
 
 #[test]

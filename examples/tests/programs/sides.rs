@@ -77,6 +77,35 @@ fn an_encrypted_image_gets_a_class_and_scores() {
 }
 
 #[test]
+fn several_samples_are_one_query() {
+    let copy = copy(&[]);
+    let infer = |arguments: &[&str]| run("infer", copy.path(), arguments);
+    // The first score of each sample, which is its largest one.
+    let largest = || -> Vec<f64> {
+        let said = infer(&["read"]).succeeds();
+        let scores = said.split("scores, as logits:\n").skip(1);
+        scores.map(|s| s.split_whitespace().next().unwrap().parse().unwrap()).collect()
+    };
+    let said = infer(&["encrypt", "--index", "2", "--count", "3"]).succeeds();
+    assert!(said.starts_with("encrypted 3 samples: "), "{said}");
+    let said = infer(&["score"]).succeeds();
+    assert!(said.starts_with("scored 3 samples in ") && said.contains(" ms each: "), "{said}");
+    let said = infer(&["read"]).succeeds();
+    assert!((0..3).all(|i| said.contains(&format!("sample {i}: class "))), "{said}");
+    let together = largest();
+    assert_eq!(together.len(), 3);
+    for (i, index) in ["2", "3", "4"].into_iter().enumerate() {
+        infer(&["encrypt", "--index", index]).succeeds();
+        infer(&["score"]).succeeds();
+        let alone = largest();
+        assert!((alone[0] - together[i]).abs() < 0.5, "{index}: {alone:?}, {together:?}");
+    }
+    infer(&["encrypt", "--index", "30", "--count", "3"])
+        .fails(&["--index 30 --count 3: the test set has 32 samples"]);
+    infer(&["encrypt", "--count", "0"]).refuses(&["--count", "1.."]);
+}
+
+#[test]
 fn a_query_lies_where_it_is_told_to() {
     let (copy, folder) = (copy(&[]), empty());
     for step in [

@@ -3,8 +3,6 @@
 //! `x(X^g)` at the root w^e is x at w^(g e), so on values an automorphism is a permutation. With
 //! g = 5^k it moves the slots by k; with g = -1 it takes their conjugates.
 
-use super::ring::{Polynomial, Ring};
-
 /// The exponent of the automorphism that moves slot j + k to slot j.
 pub(super) fn rotation(size: usize, k: i64) -> usize {
     let order = size as i64 / 2;
@@ -48,9 +46,5 @@ impl Automorphism {
         for (out, &from) in out.iter_mut().zip(&self.from) {
             *out = x[from as usize];
         }
-    }
-
-    pub(super) fn polynomial(&self, ring: &Ring, x: &Polynomial) -> Polynomial {
-        ring.each(x.count, x.has_special(), |p, out| self.apply(out, ring.residues(x, p)))
     }
 }

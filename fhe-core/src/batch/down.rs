@@ -10,10 +10,9 @@
 //! switching of Gentry, Halevi, Peikert, Smart, SCN 2012, section 3).
 
 use rayon::prelude::*;
-use tfhe::core_crypto::fft_impl::fft64::c64;
 
+use super::exact::{Exact, Values};
 use super::ring::{Polynomial, Ring};
-use crate::engine::cpu::fourier::{Transform, decompose, multiply_add, zeros};
 use crate::params::Gadget;
 use crate::server::SeededRows;
 
@@ -41,81 +40,56 @@ fn torus(ring: &Ring, x: &Polynomial, rows: usize) -> Vec<u64> {
     out
 }
 
-/// The key of the way down, transformed.
+/// The key of the way down.
 pub(super) struct DownKey {
     gadget: Gadget,
-    rows: usize,
+    /// R.
+    components: usize,
     /// For each component and level the mask and the body, and then all of them times X.
-    data: Vec<c64>,
+    rows: Values,
 }
 
 impl DownKey {
     pub(super) fn new(
-        transform: &Transform,
+        exact: &Exact,
         gadget: Gadget,
-        rows: usize,
+        components: usize,
+        n: usize,
         stored: &SeededRows,
     ) -> Self {
-        let n = 2 * transform.points();
-        let points = transform.points();
-        let mut plain = stored.expand_rows(n);
-        let mut shifted = plain.clone();
+        let mut rows = stored.expand_rows(n);
+        let mut shifted = rows.clone();
         shifted.chunks_exact_mut(n).for_each(|x| crate::polynomial::rotate(x, 1));
-        plain.append(&mut shifted);
-        let mut data = vec![c64::default(); plain.len() / 2];
-        data.par_chunks_exact_mut(points).zip(plain.par_chunks_exact(n)).for_each_init(
-            || transform.scratch(),
-            |scratch, (out, x)| transform.forward_torus(out, x, scratch),
-        );
-        Self { gadget, rows, data }
+        rows.append(&mut shifted);
+        Self { gadget, components, rows: exact.values(&rows) }
     }
 
     /// Returns the rows, mask and body each.
     pub(super) fn apply(
         &self,
         ring: &Ring,
-        transform: &Transform,
+        exact: &Exact,
         [body, mask]: &[Polynomial; 2],
     ) -> Vec<u64> {
-        let (n, points) = (2 * transform.points(), transform.points());
-        let levels = self.gadget.levels as usize;
-        let (bodies, masks) = (torus(ring, body, self.rows), torus(ring, mask, self.rows));
-        let mut digits = vec![c64::default(); self.rows * levels * points];
-        digits.par_chunks_exact_mut(levels * points).zip(masks.par_chunks_exact(n)).for_each_init(
-            || (transform.scratch(), vec![0u64; levels * n]),
-            |(scratch, digits), (out, x)| {
-                decompose(digits, x, self.gadget);
-                for (out, digits) in out.chunks_exact_mut(points).zip(digits.chunks_exact(n)) {
-                    transform.forward_integer(out, digits, scratch);
-                }
-            },
-        );
+        let (count, levels) = (self.components, self.gadget.levels as usize);
+        let n = ring.size / count;
+        let (bodies, masks) = (torus(ring, body, count), torus(ring, mask, count));
+        let digits = exact.digits(&masks, self.gadget);
         let mut out = vec![0; 2 * ring.size];
-        out.par_chunks_exact_mut(2 * n).enumerate().for_each_init(
-            || (transform.scratch(), zeros(2 * points)),
-            |(scratch, sum), (m, out)| {
-                sum.fill(c64::default());
-                for r in 0..self.rows {
-                    // Component m - r of the secret, or m - r + R times X.
-                    let component = if r <= m { m - r } else { 2 * self.rows + m - r };
-                    let key = &self.data[component * levels * 2 * points..][..levels * 2 * points];
-                    let digits = &digits[r * levels * points..][..levels * points];
-                    for (digit, key) in
-                        digits.chunks_exact(points).zip(key.chunks_exact(2 * points))
-                    {
-                        let (mask, body) = sum.split_at_mut(points);
-                        multiply_add(mask, digit, &key[..points]);
-                        multiply_add(body, digit, &key[points..]);
-                    }
-                }
-                for (out, sum) in out.chunks_exact_mut(n).zip(sum.chunks_exact(points)) {
-                    transform.backward(out, sum, scratch);
-                }
-                for (out, b) in out[n..].iter_mut().zip(&bodies[m * n..][..n]) {
-                    *out = out.wrapping_add(*b);
-                }
-            },
-        );
+        out.par_chunks_exact_mut(2 * n).enumerate().for_each(|(m, out)| {
+            out[n..].copy_from_slice(&bodies[m * n..][..n]);
+            for (part, out) in out.chunks_exact_mut(n).enumerate() {
+                let pairs: Vec<_> = (0..count * levels)
+                    .map(|digit| {
+                        let (r, level) = (digit / levels, digit % levels);
+                        // Component m - r of the secret, or m - r + R times X.
+                        let component = if r <= m { m - r } else { 2 * count + m - r };
+                        (digit, 2 * (component * levels + level) + part)
+                    })
+                    .collect();
+                exact.add_products(out, &digits, &self.rows, &pairs);
+            }
+        });
         out
     }
 }

@@ -13,7 +13,7 @@ use super::ring::Ring;
 /// Coefficients of the polynomial.
 const TERMS: usize = 16;
 /// Levels that the polynomial takes.
-pub(super) const DEPTH: usize = 4;
+const DEPTH: usize = 4;
 
 /// The exponential of numbers between -K and K times a period.
 pub(super) struct Exponential {
@@ -42,17 +42,6 @@ impl Exponential {
             (before, last) = (last, next);
         }
         Self { coefficients, squarings }
-    }
-
-    /// The value in the clear.
-    pub(super) fn at(&self, y: f64) -> Complex64 {
-        let p = self.coefficients.iter().rev().fold(Complex64::default(), |p, c| p * y + c);
-        (0..self.squarings).fold(p, |z, _| z * z)
-    }
-
-    /// Levels in all.
-    pub(super) fn depth(&self) -> usize {
-        DEPTH + self.squarings
     }
 
     /// Evaluates; the result has the given scale.
@@ -129,6 +118,13 @@ pub(super) fn product(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Exponential {
+        fn at(&self, y: f64) -> Complex64 {
+            let p = self.coefficients.iter().rev().fold(Complex64::default(), |p, c| p * y + c);
+            (0..self.squarings).fold(p, |z, _| z * z)
+        }
+    }
 
     #[test]
     fn the_exponential_is_exact_to_many_bits() {

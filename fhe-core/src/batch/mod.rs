@@ -11,7 +11,7 @@
 //! | `stages`, `linear`, `embedding` | between coefficients and slots |
 //! | `exponential` | `exp(2 pi i x / t)` of every slot's integer x |
 //! | `interpolation` | any table, as a trigonometric polynomial |
-//! | `down`, `square` | back to rows of N, and to selectors |
+//! | `down`, `square`, `exact` | back to rows of N, and to selectors |
 //! | `multiply`, `key_switch`, `automorphism` | ciphertexts of the large ring |
 //! | `ring`, `prime`, `lanes`, `pool` | polynomials in residues, and how they are computed |
 //! | `plan`, `keys`, `secret` | a parameter set's numbers, and its keys |
@@ -20,6 +20,7 @@ mod automorphism;
 mod down;
 mod embedding;
 mod evaluate;
+mod exact;
 mod exponential;
 mod interpolation;
 mod key_switch;
@@ -38,16 +39,18 @@ mod stages;
 #[cfg(test)]
 mod tests;
 
-use crate::engine::cpu::fourier::Transform;
 use crate::params::BatchSpec;
 use crate::server::SeededRows;
 use crate::Params;
 use down::DownKey;
 use evaluate::Evaluator;
-use interpolation::Interpolation;
+use exact::Exact;
+pub(crate) use interpolation::{Interpolation, inner_sums};
 use keys::RingKeys;
+pub(crate) use plan::TABLE_SCALE;
 use plan::{KeyShapes, Plan};
 use read::Read;
+pub(crate) use secret::SIGMA;
 use secret::{Secret, Seeds};
 use square::SquareKey;
 use zeroize::Zeroizing;
@@ -147,7 +150,11 @@ pub(crate) struct Function {
 pub(crate) struct Batch {
     evaluator: Evaluator,
     down: DownKey,
-    pub(crate) square: SquareKey,
+    square: SquareKey,
+    exact: Exact,
+    /// Coefficients N of a row.
+    n: usize,
+    /// Rows R of a batch.
     rows: usize,
 }
 
@@ -157,17 +164,20 @@ impl Batch {
     pub(crate) fn new(
         params: &Params,
         spec: &BatchSpec,
-        transform: &Transform,
         keys: &BatchKeys,
     ) -> Option<Self> {
         let selector = params.lists.map(|lists| lists.selector);
         let levels = selector.map_or(1, |selector| selector.levels);
         let base_log = selector.map_or(0, |selector| selector.base_log);
         let shifts: Vec<u32> = (0..levels).map(|level| level * base_log).collect();
+        let n = params.row_size;
+        let exact = Exact::new(n)?;
         Some(Self {
             evaluator: Evaluator::new(Plan::new(params, spec)?, &keys.ring, &shifts),
-            down: DownKey::new(transform, spec.down, spec.rows, &keys.down),
-            square: SquareKey::new(transform, spec.square, &keys.square),
+            down: DownKey::new(&exact, spec.down, spec.rows, n, &keys.down),
+            square: SquareKey::new(&exact, spec.square, n, &keys.square),
+            exact,
+            n,
             rows: spec.rows,
         })
     }
@@ -178,18 +188,17 @@ impl Batch {
     /// The half torus is read at twice as many slots if values are promised to stay in it.
     pub(crate) fn lookup(
         &self,
-        transform: &Transform,
         rows: &[u64],
         within_half_torus: bool,
         functions: &[Function],
     ) -> Vec<Vec<u64>> {
-        let n = 2 * transform.points();
+        let n = self.n;
         let tables: Vec<Interpolation> =
             functions.iter().map(|f| Interpolation::new(&f.values)).collect();
         let outputs: usize = functions.iter().map(|f| f.levels).sum();
         let mut out = vec![Vec::with_capacity(rows.len()); outputs];
         for rows in rows.chunks(self.rows * 2 * n) {
-            let read = self.read(rows, n, within_half_torus);
+            let read = self.read(rows, within_half_torus);
             let [re, im] = self.evaluator.integers(&read);
             let (re, im) = (self.evaluator.zeta(&re), self.evaluator.zeta(&im));
             let powers = [self.evaluator.powers(re), self.evaluator.powers(im)];
@@ -199,7 +208,7 @@ impl Batch {
                 let hoisted = self.evaluator.rows(&slots);
                 for (level, out) in (0..function.levels).zip(&mut outputs) {
                     let parts = self.evaluator.mix(&hoisted, level);
-                    let down = self.down.apply(&self.evaluator.plan.ring, transform, &parts);
+                    let down = self.down.apply(&self.evaluator.plan.ring, &self.exact, &parts);
                     out.extend_from_slice(&down[..rows.len()]);
                 }
             }
@@ -208,8 +217,14 @@ impl Batch {
         out
     }
 
+    /// Returns the rows of -S m of rows of m, mask and body each.
+    pub(crate) fn times_key(&self, rows: &[u64]) -> Vec<u64> {
+        self.square.apply(&self.exact, self.n, rows)
+    }
+
     /// Reads rows modulo t.
-    fn read(&self, rows: &[u64], n: usize, within_half_torus: bool) -> Read {
+    fn read(&self, rows: &[u64], within_half_torus: bool) -> Read {
+        let n = self.n;
         let mut read = Read { masks: Vec::new(), twice: Vec::new() };
         for row in rows.chunks_exact(2 * n) {
             read.add(row, self.evaluator.plan.t, within_half_torus);

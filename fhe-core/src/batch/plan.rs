@@ -14,7 +14,7 @@ pub(super) const KEY_SCALE: u32 = 50;
 /// Scale of the first two transforms, in bits.
 const FIRST_SCALE: i32 = 48;
 /// Scale of a table's output, in bits.
-const TABLE_SCALE: i32 = 48;
+pub(crate) const TABLE_SCALE: u32 = 48;
 
 /// Numbers of primes before each step.
 #[derive(Clone, Copy, Debug)]
@@ -159,7 +159,7 @@ impl Plan {
 
     /// Scale of a table's output.
     pub(super) fn table_scale(&self) -> f64 {
-        2f64.powi(TABLE_SCALE)
+        2f64.powi(TABLE_SCALE as i32)
     }
 
     /// Encodes all diagonals. An output of 1 becomes half of the torus, and smaller by `2^-bits`

@@ -47,10 +47,6 @@ impl Polynomial {
         &self.data[i * self.size..][..self.size]
     }
 
-    pub(super) fn has_special(&self) -> bool {
-        self.limbs > self.count
-    }
-
     pub(super) fn limbs_mut(&mut self) -> rayon::slice::ChunksExactMut<'_, u64> {
         self.data.par_chunks_exact_mut(self.size)
     }
@@ -142,18 +138,6 @@ impl Ring {
             make(if i < count { i } else { chain + i - count }, [x, y]);
         });
         [x, y]
-    }
-
-    /// From integer coefficients, one number each.
-    pub(super) fn from_integers(&self, x: &[i64], count: usize, special: bool) -> Polynomial {
-        self.each(count, special, |p, limb| {
-            let prime = &self.primes[p];
-            let q = prime.q as i64;
-            for (out, &x) in limb.iter_mut().zip(x) {
-                *out = x.rem_euclid(q) as u64;
-            }
-            prime.forward(limb);
-        })
     }
 
     /// From integer coefficients of up to 127 bits.

@@ -10,7 +10,7 @@ use super::plan::{KEY_SCALE, Plan};
 use super::ring::Ring;
 
 /// Standard deviation of the noise of the large ring.
-pub(super) const SIGMA: f64 = 3.2;
+pub(crate) const SIGMA: f64 = 3.2;
 
 /// A polynomial by its values modulo every prime.
 type Values = Vec<Zeroizing<Vec<u64>>>;

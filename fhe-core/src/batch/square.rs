@@ -4,56 +4,36 @@
 //! times rows that hide `S^2 g_k` add what is missing.
 
 use rayon::prelude::*;
-use tfhe::core_crypto::fft_impl::fft64::c64;
 
-use crate::engine::cpu::fourier::{Transform, decompose, multiply_add, zeros};
+use super::exact::{Exact, Values};
 use crate::params::Gadget;
 use crate::server::SeededRows;
 
-/// The key of S^2, transformed.
-pub(crate) struct SquareKey {
+/// The key of S^2, for each level the mask and the body.
+pub(super) struct SquareKey {
     gadget: Gadget,
-    /// For each level the mask and the body.
-    data: Vec<c64>,
+    rows: Values,
 }
 
 impl SquareKey {
-    pub(super) fn new(transform: &Transform, gadget: Gadget, stored: &SeededRows) -> Self {
-        let n = 2 * transform.points();
-        let rows = stored.expand_rows(n);
-        let mut data = vec![c64::default(); rows.len() / 2];
-        data.par_chunks_exact_mut(n / 2).zip(rows.par_chunks_exact(n)).for_each_init(
-            || transform.scratch(),
-            |scratch, (out, x)| transform.forward_torus(out, x, scratch),
-        );
-        Self { gadget, data }
+    pub(super) fn new(exact: &Exact, gadget: Gadget, n: usize, stored: &SeededRows) -> Self {
+        Self { gadget, rows: exact.values(&stored.expand_rows(n)) }
     }
 
-    /// Returns the rows of -S m, mask and body each.
-    pub(crate) fn apply(&self, transform: &Transform, rows: &[u64]) -> Vec<u64> {
-        let (n, points) = (2 * transform.points(), transform.points());
+    /// Returns the rows of -S m, mask and body each, of rows of N coefficients.
+    pub(super) fn apply(&self, exact: &Exact, n: usize, rows: &[u64]) -> Vec<u64> {
+        let levels = self.gadget.levels as usize;
+        let masks: Vec<u64> = rows.chunks_exact(2 * n).flat_map(|row| &row[..n]).copied().collect();
+        let digits = exact.digits(&masks, self.gadget);
         let mut out = vec![0; rows.len()];
-        out.par_chunks_exact_mut(2 * n).zip(rows.par_chunks_exact(2 * n)).for_each_init(
-            || {
-                let digits = vec![0u64; self.gadget.levels as usize * n];
-                (transform.scratch(), digits, zeros(2 * points), zeros(points))
-            },
-            |(scratch, digits, sum, fourier), (out, row)| {
-                let (a, b) = row.split_at(n);
-                decompose(digits, a, self.gadget);
-                sum.fill(c64::default());
-                let keys = self.data.chunks_exact(2 * points);
-                for (digits, key) in digits.chunks_exact(n).zip(keys) {
-                    transform.forward_integer(fourier, digits, scratch);
-                    let (mask, body) = sum.split_at_mut(points);
-                    multiply_add(mask, fourier, &key[..points]);
-                    multiply_add(body, fourier, &key[points..]);
-                }
-                for (out, sum) in out.chunks_exact_mut(n).zip(sum.chunks_exact(points)) {
-                    transform.backward(out, sum, scratch);
-                }
-                for (out, b) in out[..n].iter_mut().zip(b) {
-                    *out = out.wrapping_add(*b);
+        out.par_chunks_exact_mut(2 * n).zip(rows.par_chunks_exact(2 * n)).enumerate().for_each(
+            |(i, (out, row))| {
+                let (_, b) = row.split_at(n);
+                out[..n].copy_from_slice(b);
+                for (part, out) in out.chunks_exact_mut(n).enumerate() {
+                    let pairs: Vec<_> =
+                        (0..levels).map(|level| (i * levels + level, 2 * level + part)).collect();
+                    exact.add_products(out, &digits, &self.rows, &pairs);
                 }
             },
         );

@@ -57,8 +57,8 @@ impl Setting {
         let residues: Vec<Vec<u64>> = (0..parts[0].count.min(2))
             .map(|p| {
                 let prime = &ring.primes[p];
-                let s: Vec<i64> = self.secret.coefficients.to_vec();
-                let s = ring.from_integers(&s, p + 1, false);
+                let s: Vec<i128> = self.secret.coefficients.iter().map(|&s| s.into()).collect();
+                let s = ring.from_wide(&s, p + 1, false);
                 let sum = ring.each(p + 1, false, |p2, out| {
                     out.copy_from_slice(parts[0].limb(p2));
                     super::lanes::dot(out, true, &[parts[1].limb(p2)], &[s.limb(p2)], ring.primes[p2].reduction);
@@ -128,15 +128,19 @@ fn run(params: &Params) {
     };
     for _ in 0..2 {
     let [re, im] = timed("integers", || e.integers(&read));
-    let unit = e.plan.bound * t as f64;
+    let unit = e.plan.unit() / 2.0;
     let got = setting.slots(&re);
     let error = |got: &[Complex64], want: &dyn Fn(usize, usize) -> Complex64| -> f64 {
-        let mut most = 0f64;
+        let (mut most, mut sum) = (0f64, Complex64::default());
         for r in 0..rows {
             for i in 0..n / 2 {
-                most = most.max((got[place(i, r)] - want(r, i)).norm());
+                let e = got[place(i, r)] - want(r, i);
+                most = most.max(e.norm());
+                sum += Complex64::new(e.re * e.re, e.im * e.im);
             }
         }
+        let count = (rows * n / 2) as f64;
+        eprintln!("   std of re 2^{:.2}, im 2^{:.2}", (sum.re / count).log2() / 2.0, (sum.im / count).log2() / 2.0);
         most.log2()
     };
     let worst = x.iter().map(|x| x.abs()).max().unwrap() as f64 / unit;

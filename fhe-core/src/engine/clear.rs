@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::engine::path::{self, Paths};
 use crate::engine::{Engine, List, Slot, Term, check, outputs};
-use crate::noise::{Noise, SelectorKind, gaussian};
+use crate::noise::{BatchNoise, Noise, SelectorKind, gaussian};
 use crate::params::BatchSpec;
 use crate::polynomial;
 use crate::{IntegerTable, Params, Result, Table, TestPolynomial, from_torus, to_torus};
@@ -122,33 +122,44 @@ impl Clear {
         function: &TestPolynomial,
         lists: &[Vec<Slot>],
     ) -> Vec<Vec<u64>> {
-        let mut rows = self.read_batch(batch, x, function, lists);
-        for row in &mut rows {
-            self.disturb(row, |noise| noise.batch_output(function.largest()));
-        }
-        rows
+        self.read_batch(batch, x, function, lists, 0)
     }
 
-    /// The same without the noise of the outputs.
+    /// The same, but the first `exact` reads without the noise of the outputs.
     fn read_batch(
         &self,
         batch: &BatchSpec,
         x: &[u64],
         function: &TestPolynomial,
         lists: &[Vec<Slot>],
+        exact: usize,
     ) -> Vec<Vec<u64>> {
         let half = function.is_within_half_torus();
         let entries = function.batch_entries(batch.slots);
+        let noise: Vec<Option<BatchNoise>> = entries
+            .iter()
+            .enumerate()
+            .map(|(i, entries)| {
+                (i >= exact && self.rng.is_some()).then(|| self.noise.batch_output(entries))
+            })
+            .collect();
         let mut rows = Vec::with_capacity(lists.len() * entries.len());
         for list in lists {
             let mut held: Vec<u64> = list.iter().map(|slot| x[slot.value]).collect();
             self.disturb(&mut held, |noise| {
                 noise.pack_list(list.len()) + noise.pack_list_rounding() + noise.batch_input(half)
             });
-            for entries in &entries {
+            for (entries, noise) in entries.iter().zip(&noise) {
                 let mut row = vec![0; self.params.row_size];
+                // Coefficients that no slot names are read where the table is calm.
+                let mut variances = vec![noise.as_ref().map_or(0.0, BatchNoise::least); row.len()];
                 for (slot, &x) in list.iter().zip(&held) {
-                    row[slot.coefficient] = entries[function.batch_slot(x, batch.slots)];
+                    let at = function.batch_slot(x, batch.slots);
+                    row[slot.coefficient] = entries[at];
+                    variances[slot.coefficient] = noise.as_ref().map_or(0.0, |noise| noise.at(at));
+                }
+                if noise.is_some() {
+                    self.disturb_each(&mut row, &variances);
                 }
                 rows.push(row);
             }
@@ -165,6 +176,13 @@ impl Clear {
         let mut rng = rng.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for x in x {
             *x = x.wrapping_add(to_torus(std_dev * gaussian(&mut *rng)));
+        }
+    }
+
+    /// Adds noise of a variance of its own to each number.
+    fn disturb_each(&self, x: &mut [u64], variances: &[f64]) {
+        for (x, &variance) in x.iter_mut().zip(variances) {
+            self.disturb(std::slice::from_mut(x), |_| variance);
         }
     }
 }
@@ -359,21 +377,19 @@ impl Engine for Clear {
         let Some(batch) = path::in_place(&self.params, x.len(), lists.len()) else {
             return outputs::selectors_by_moves(self, x, integers, tables, lists);
         };
-        check::lookup_lists(&self.params, x.len(), Some(integers), tables, lists)?;
-        let raw = integers.raw().clone();
-        let both = TestPolynomial::interleaved([&[raw], tables].concat())?;
-        let mut rows = self.read_batch(&batch, x, &both, lists);
+        let all = check::lookup_lists(&self.params, x.len(), Some(integers), tables, lists)?;
+        let both = integers.beside(tables)?;
+        let mut rows = self.read_batch(&batch, x, &both, lists, 1);
         let mut integers = Vec::with_capacity(lists.len());
         let mut others = Vec::with_capacity(lists.len() * tables.len());
-        for (i, mut row) in rows.drain(..).enumerate() {
+        for (i, row) in rows.drain(..).enumerate() {
             if i % (tables.len() + 1) == 0 {
                 integers.push(row.into_iter().map(|m| m as i64 as i32).collect());
             } else {
-                self.disturb(&mut row, |noise| noise.batch_output(both.largest()));
                 others.push(Row::Full(row));
             }
         }
-        let kind = self.noise.batch_selectors();
+        let kind = self.noise.batch_selectors(&all.batch_entries(batch.slots)[0]);
         let kind = kind.unwrap_or_else(|| self.noise.fresh_selectors());
         Ok((Selectors { integers, kind }, others))
     }

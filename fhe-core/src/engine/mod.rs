@@ -29,7 +29,7 @@
 //! - A list that a method returns is ready for the next method.
 //! - It holds no secret key and offers no way to decrypt.
 //!
-//! A provided method is overridden only to be quicker.
+//! A provided method is overridden to be quicker, or to look up in batches.
 //!
 //! `tests/conformance` has a function for each move and a table that names those that an engine
 //! runs; a new engine adds its own table, and takes part in `engines_refuse_the_same_programs` and

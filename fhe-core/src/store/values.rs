@@ -80,6 +80,47 @@ impl EncryptedValues {
         self.expand()
     }
 
+    /// Opens the values for an engine, `part` at a time and in their order; the last part may have
+    /// fewer. Each part is opened when it is asked for, so that a server holds the `8 (N + 1)`
+    /// bytes of a value for one part alone. A part of none is one of a single value.
+    ///
+    /// # Errors
+    /// Those of [`EncryptedValues::open`].
+    ///
+    /// ```
+    /// use fhe_core::store::EncryptedValues;
+    /// use fhe_core::{Cpu, List, Params, Seed, client::ClientKey};
+    /// # fn main() -> fhe_core::Result<()> {
+    /// let key = ClientKey::new(&Params::toy_insecure()?, Seed::random());
+    /// let engine = Cpu::new(&key.evaluation_keys());
+    /// let values: EncryptedValues = key.encrypt_values(&[0; 5])?;
+    /// let mut lengths = Vec::new();
+    /// for part in values.open_in_parts(&engine, 2)? {
+    ///     lengths.push(part?.len());
+    /// }
+    /// assert_eq!(lengths, [2, 2, 1]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn open_in_parts(
+        &self,
+        engine: &Cpu,
+        part: usize,
+    ) -> Result<impl Iterator<Item = Result<Values>> + '_> {
+        self.expect_key(engine.params(), engine.key_id())?;
+        let n = self.params.row_size;
+        let part = part.max(1);
+        let (seeded, full) = match &self.content {
+            Content::Seeded(values) => (Some(values.expansions(n, part)), None),
+            Content::Full(values) => {
+                let elements = part.saturating_mul(n + 1);
+                (None, Some(values.elements().chunks(elements).map(<[u64]>::to_vec)))
+            }
+        };
+        let parts = seeded.into_iter().flatten().chain(full.into_iter().flatten());
+        Ok(parts.map(move |elements| whole(n, elements)))
+    }
+
     /// Returns the values with their masks in full.
     pub(crate) fn expand(&self) -> Result<Values> {
         let n = self.params.row_size;

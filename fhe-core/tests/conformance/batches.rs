@@ -121,7 +121,9 @@ fn noise_of_batches_is_that_of_the_formulas() {
     let x: Vec<u64> = (0..2048).map(|i| to_torus(0.3 * f64::from(i) / 2048.0 - 0.15)).collect();
     let constant = Table::new(n, |_| 0.125).unwrap();
     let out = noisy.lookup(&x, &[constant]).unwrap();
-    near("output", &out, &vec![to_torus(0.125); 2048], noise.batch_output(0.125));
+    let t = params.batch.unwrap().slots;
+    let calm = noise.batch_output(&vec![to_torus(0.125); t]).mean();
+    near("output", &out, &vec![to_torus(0.125); 2048], calm);
     for half in [false, true] {
         let ramp = Table::new(n, |x| x / 2.0).unwrap();
         let ramp = if half { ramp.within_half_torus() } else { ramp };
@@ -130,11 +132,192 @@ fn noise_of_batches_is_that_of_the_formulas() {
         let packing = noise.pack_list(n) + noise.pack_list_rounding();
         let slot = 1.0 / if half { 256.0 } else { 128.0 };
         let read = noise.batch_input(half) + packing + slot * slot / 12.0;
-        near("input / 2", &out, &want, noise.batch_output(0.125) + read / 4.0);
+        near("input / 2", &out, &want, calm + read / 4.0);
     }
     let meter = Meter::new(&params);
     let y = meter.lookup(&meter.fresh(2048), &[table(n)]).unwrap();
-    let largest = table(n).largest();
-    assert_eq!(y, Metered { len: 2048, variance: noise.batch_output(largest) });
+    let f = TestPolynomial::new(table(n));
+    let entries: Vec<u64> = (0..t)
+        .map(|i| (i as u64) << (64 - t.ilog2()))
+        .map(|phase| f.tables()[0].at(phase))
+        .collect();
+    assert_eq!(y, Metered { len: 2048, variance: noise.batch_output(&entries).mean() });
     assert_eq!(meter.list().readings[0].slots, 64);
+}
+
+/// Values spread over the half torus, in the middle of the `steps` steps that it is cut into.
+fn middles(b: &mut Case, count: usize, steps: i32) -> (Vec<i32>, Vec<u64>) {
+    let of: Vec<i32> = (0..count).map(|_| b.rng.random_range(0..steps)).collect();
+    let middle = |&step: &i32| to_torus((f64::from(step) + 0.5) / f64::from(2 * steps) - 0.25);
+    let phases = of.iter().map(middle).collect();
+    (of, phases)
+}
+
+/// The entries of a promised table at t slots, the first at phase 0.
+fn promised_entries(table: &Table, t: usize) -> Vec<u64> {
+    let phase = |i: usize| (((i as u64) << (64 - t.ilog2())) as i64 >> 1) as u64;
+    (0..t).map(|i| table.at(phase(i))).collect()
+}
+
+/// Values whose encryption is quick: coefficients of rows.
+fn spread(b: &Bench, phases: &[u64]) -> cpu::Values {
+    let n = b.n();
+    let mut padded = phases.to_vec();
+    padded.resize(phases.len().next_multiple_of(n), 0);
+    let at: Vec<_> = (0..phases.len()).map(|i| (i / n, i % n)).collect();
+    b.cpu.extract(&b.cpu_rows(&padded), &at).unwrap()
+}
+
+/// A staircase of signed integers and a smooth table, in a batch that is not full: every integer is
+/// right, and both are as noisy as predicted.
+pub(super) fn batch_values(b: &mut Case) {
+    let (n, t) = (b.n(), b.key.params().batch.unwrap().slots);
+    let count = 3 * n - 1;
+    let (of, phases) = middles(b, count, 4);
+    let stairs = Table::new(n, |x| ((x + 0.25) * 8.0).floor() / 16.0 - 0.125).unwrap();
+    let stairs = stairs.within_half_torus();
+    let got = b.cpu.lookup(&spread(b, &phases), std::slice::from_ref(&stairs)).unwrap();
+    let want: Vec<u64> = of.iter().map(|&s| to_torus(f64::from(s) / 16.0 - 0.125)).collect();
+    assert_eq!(b.clear.lookup(&phases, std::slice::from_ref(&stairs)).unwrap(), want);
+    let entries = promised_entries(&stairs, t);
+    let noise = b.noise.batch_output(&entries);
+    // Slots near the middle of steps: less noise than beside jumps.
+    let measured = within("stairs", &b.decrypt(&got), &want, noise.most());
+    assert!(measured > b.noise.batch_output(&vec![0; t]).mean() / 4.0, "{measured:e}");
+
+    let ramp = |half: bool| {
+        let ramp = Table::new(n, |x| x / 2.0).unwrap();
+        if half { ramp.within_half_torus() } else { ramp }
+    };
+    let phases: Vec<u64> = (0..count).map(|_| to_torus(b.rng.random_range(-0.2..0.2))).collect();
+    let x = spread(b, &phases);
+    let want: Vec<u64> = phases.iter().map(|&x| to_torus(from_torus(x) / 2.0)).collect();
+    for half in [false, true] {
+        let got = b.cpu.lookup(&x, &[ramp(half)]).unwrap();
+        let slot = if half { 0.5 } else { 1.0 } / t as f64;
+        let packing = b.noise.pack_list(n) + b.noise.pack_list_rounding();
+        let read = b.noise.batch_input(half) + packing + slot * slot / 12.0;
+        near("reading", &b.decrypt(&got), &want, read / 4.0);
+    }
+}
+
+/// Uniform values: the mean noise is the predicted one, on both sides.
+pub(super) fn batch_output(b: &mut Case) {
+    let (n, spec) = (b.n(), b.key.params().batch.unwrap());
+    let (t, count) = (spec.slots, spec.rows * n);
+    // Two steps up and one down, wide apart: what a value reads is known but for values near them.
+    let steps = |x: f64| if x < -0.05 { 0.0 } else if x < 0.1 { 0.4 } else { 0.2 };
+    let table = Table::new(n, steps).unwrap().within_half_torus();
+    let phases: Vec<u64> = (0..count).map(|_| to_torus(b.rng.random_range(-0.25..0.25))).collect();
+    let list: Vec<Vec<Slot>> = (0..spec.rows)
+        .map(|r| (0..n).map(|i| Slot { value: r * n + i, coefficient: i }).collect())
+        .collect();
+    let rows = b.cpu.lookup_rows(&spread(b, &phases), &[table.clone()], &list).unwrap();
+    let got = b.decrypt_rows(&rows);
+    let entries = promised_entries(&table, t);
+    let noise = b.noise.batch_output(&entries);
+    let (mut sum, mut wrong) = (0.0, 0);
+    for (got, phase) in got.iter().zip(&phases) {
+        let got = from_torus(*got);
+        let nearest = [0.0, 0.2, 0.4].into_iter().min_by(|x, y| (got - x).abs().total_cmp(&(got - y).abs()));
+        let error = got - nearest.unwrap();
+        sum += error * error;
+        assert!(error.abs() < 8.0 * noise.most().sqrt(), "{got}");
+        wrong += usize::from((nearest.unwrap() - steps(from_torus(*phase))).abs() > 0.1);
+    }
+    let ratio = (sum / count as f64 / noise.mean()).sqrt();
+    assert!((0.7..1.4).contains(&ratio), "measured std is {ratio:.2} of the predicted");
+    // A value beside one of three steps reads either side: within two standard deviations of it.
+    let read = (b.noise.batch_input(true) + b.noise.pack_list(n)).sqrt();
+    assert!((wrong as f64) < count as f64 * 4.0 * 2.0 * read / 0.5, "{wrong} of {count}");
+    eprintln!("output noise 2^{:.2}, ratio {ratio:.3}, {wrong} of {count}", noise.mean().log2() / 2.0);
+}
+
+/// Selectors out of a batch multiply as the integers do, with the predicted noise; coefficients that
+/// no slot names are 0.
+pub(super) fn batch_selectors(b: &mut Case) {
+    let (n, t) = (b.n(), b.key.params().batch.unwrap().slots);
+    let (of, phases) = middles(b, n, 4);
+    // With mean 0: others are correlated with the key, whose mean is 1/2.
+    let integers = |x: f64| 10 * ((x + 0.25) * 8.0).floor() as i32 - 15;
+    let integers = IntegerTable::new(n, integers).unwrap().within_half_torus();
+    let gate = Table::new(n, |x| if x < 0.0 { 0.0 } else { 0.25 }).unwrap().within_half_torus();
+    let lists: Vec<Vec<Slot>> = [0, n / 2]
+        .map(|first| {
+            (first..first + n / 2).map(|value| Slot { value, coefficient: value - first }).collect()
+        })
+        .to_vec();
+    let x = spread(b, &phases);
+    let (selectors, gates) =
+        b.cpu.lookup_selectors(&x, &integers, std::slice::from_ref(&gate), &lists).unwrap();
+    let (clear, want) =
+        b.clear.lookup_selectors(&phases, &integers, std::slice::from_ref(&gate), &lists).unwrap();
+    assert_eq!(clear.integers[1][3], 10 * of[n / 2 + 3] - 15);
+    let calm = b.noise.batch_output(&vec![0; t]);
+    within("gates", &b.decrypt_rows(&gates), &b.flat(&want), 64.0 * calm.mean());
+
+    let (rows, clear_rows) = b.rows(2);
+    let terms: Vec<Vec<Term>> =
+        (0..4).map(|i| vec![Term { selector: i / 2, row: i % 2 }]).collect();
+    let got = b.decrypt_rows(&b.cpu.products(&selectors, &rows, &terms).unwrap());
+    let want = b.flat(&b.clear.products(&clear, &clear_rows, &terms).unwrap());
+    let gadget = b.key.params().lists.unwrap().selector;
+    let entries = promised_entries(&integers.levels(gadget).unwrap()[0], t);
+    let kind = b.noise.batch_selectors(&entries).unwrap();
+    let norm = squared_norm(&clear.integers[0]).max(squared_norm(&clear.integers[1]));
+    eprintln!("selectors' rows 2^{:.2}", kind.rows.log2() / 2.0);
+    near("products", &got, &want, b.noise.products(kind, 1, norm) + norm * b.noise.fresh());
+}
+
+/// Lists of awkward lengths.
+pub(super) fn batch_lengths(b: &mut Case) {
+    let (n, spec) = (b.n(), b.key.params().batch.unwrap());
+    let full = spec.values(n);
+    let sign = Table::new(n, |x| if x < 0.0 { -0.125 } else { 0.125 }).unwrap();
+    let sign = sign.within_half_torus();
+    for count in [0, 1, full / 128 - 1, full / 128, full - 1, full, full + 1] {
+        let (_, phases) = middles(b, count, 2);
+        let got = b.cpu.lookup(&spread(b, &phases), std::slice::from_ref(&sign)).unwrap();
+        let want = b.clear.lookup(&phases, std::slice::from_ref(&sign)).unwrap();
+        for (got, want) in b.decrypt(&got).iter().zip(&want) {
+            assert!(from_torus(got.wrapping_sub(*want)).abs() < 0.01, "{count}");
+        }
+    }
+
+/// Without batches a lookup's outputs are those of the single moves, bit for bit.
+#[test]
+fn outputs_without_batches_are_those_of_the_moves() {
+    let b = Case::new(&Params::toy_insecure().unwrap());
+    let n = b.n();
+    let gadget = b.key.params().lists.unwrap().selector;
+    let m = IntegerTable::new(n, |x| (32.0 * x).round() as i32).unwrap();
+    let (scaled, finest) = (m.times(1.0 / 1024.0), m.times(2f64.powi(-21)));
+    let inputs: Vec<u64> = (0..40).map(|i| to_torus(f64::from(i) / 90.0 - 0.22)).collect();
+    let x = b.values(&inputs, "test outputs");
+    let list = |factor| -> Vec<Slot> {
+        (0..40).map(|i| Slot { value: i, coefficient: factor * i + 1 }).collect()
+    };
+    let (back, rows) = (vec![list(2)], vec![list(1), list(5)]);
+    let outputs = Outputs {
+        selectors: Some((m.clone(), back.clone())),
+        rows: vec![(scaled.clone(), rows.clone())],
+        values: vec![finest, scaled.clone()],
+    };
+    let mut out = b.cpu.lookup_into(&x, &outputs).unwrap();
+
+    // Tables with as many slots as four of them have in a bootstrap; the finest level is one.
+    let mut tables = IntegerTable::new(n / 4, |x| (32.0 * x).round() as i32).unwrap();
+    let mut four = tables.levels(gadget).unwrap();
+    tables = tables.within_half_torus();
+    four.push(tables.times(1.0 / 1024.0));
+    let y = b.cpu.lookup(&x, &four).unwrap();
+    let of = |t: usize| b.cpu.take(&y, (0..40).map(|i| 4 * i + t)).unwrap();
+    assert_eq!(out.values().unwrap().elements(), of(2).elements());
+    assert_eq!(out.values().unwrap().elements(), of(3).elements());
+    let packed = b.cpu.pack(&of(3), &rows).unwrap();
+    assert_eq!(out.rows().unwrap().elements(), packed.elements());
+    let (got, want) = (out.selectors().unwrap(), b.cpu.promote(&y, 4, &back).unwrap());
+    let terms = [vec![Term { selector: 0, row: 0 }]];
+    let product = |m| b.cpu.products(m, &packed, &terms).unwrap();
+    assert_eq!(product(&got).elements(), product(&want).elements());
 }

@@ -61,7 +61,7 @@ use crate::argmax;
 /// // The server has the network, and bytes from the client.
 /// let engine = Cpu::new(&EvaluationKeys::from_bytes(&keys)?);
 /// let query = EncryptedValues::from_bytes(&query)?;
-/// let scores: Vec<u8> = network.evaluate(&engine, &query, |_| ())?.to_bytes()?;
+/// let scores: Vec<u8> = network.evaluate(&engine, &query, |_, _| ())?.to_bytes()?;
 ///
 /// // The client has the key.
 /// let scores = client::decrypt(&network, &key, &EncryptedValues::from_bytes(&scores)?)?;

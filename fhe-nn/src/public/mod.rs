@@ -7,6 +7,7 @@ mod error;
 pub mod file;
 mod geometry;
 mod levels;
+mod memory;
 mod network;
 mod pixels;
 mod plan;

@@ -153,6 +153,11 @@ impl PublicNetwork {
         self.layers[self.layers.len() - 1].plan.output.len()
     }
 
+    /// Returns the last layer that adds the pre-activations of layer j, if any does.
+    pub(super) fn last_use(&self, j: usize) -> Option<usize> {
+        self.layers.iter().rposition(|layer| layer.plan.residual == Some(j))
+    }
+
     /// Checks that lookups of a parameter set read as many slots as the network was made for.
     pub(super) fn check_slots(&self, params: &Params) -> Result<()> {
         let (got, expected) = (params.row_size, self.slots);

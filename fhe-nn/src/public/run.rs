@@ -10,9 +10,13 @@ impl PublicNetwork {
     /// Returns the scores of `samples` images, class by class, image after image. Values of an
     /// image are its integers times [`PublicNetwork::input_unit`], channels of a position together.
     ///
+    /// The lookups of a layer are one list over all images, value after value of the first one, then
+    /// of the second.
+    ///
     /// # Cost
     /// A lookup for each pre-activation with an activation, and one for each maximum; twice that
-    /// with mirror images.
+    /// with mirror images. For each image, [`PublicNetwork::values_of_image`] values are held at a
+    /// time.
     ///
     /// # Errors
     /// [`PublicError::Images`] if there are not as many values as the images have.
@@ -67,15 +71,16 @@ impl PublicNetwork {
         done: &impl Fn(usize),
     ) -> Result<E::Values> {
         let mut run = Run { network: self, engine, samples, kept: Vec::new() };
-        let first = run.pre_activations(0, images)?;
-        let mut x = run.activate(0, first)?;
-        done(0);
-        for i in 1..self.layers.len() {
-            let s = run.pre_activations(i, &x)?;
-            x = run.activate(i, s)?;
+        let last = self.layers.len() - 1;
+        let mut s = run.pre_activations(0, images)?;
+        for i in 0..last {
+            let x = run.activate(i, s)?;
             done(i);
+            s = run.pre_activations(i + 1, &x)?;
         }
-        Ok(x)
+        let scores = run.activate(last, s)?;
+        done(last);
+        Ok(scores)
     }
 }
 
@@ -84,7 +89,7 @@ pub(super) struct Run<'a, E: Engine> {
     pub(super) network: &'a PublicNetwork,
     pub(super) engine: &'a E,
     pub(super) samples: usize,
-    /// Of each layer so far, the pre-activations if a later one adds them.
+    /// Of each layer so far, the pre-activations if a layer to come adds them.
     pub(super) kept: Vec<Option<E::Values>>,
 }
 
@@ -96,7 +101,12 @@ impl<E: Engine> Run<'_, E> {
         if let Some(earlier) = layers[i].plan.residual.and_then(|j| self.kept[j].as_ref()) {
             self.engine.add_scaled_values(&mut s, earlier, 1)?;
         }
-        let needed = layers.iter().any(|later| later.plan.residual == Some(i));
+        for (j, kept) in self.kept.iter_mut().enumerate() {
+            if self.network.last_use(j) <= Some(i) {
+                *kept = None;
+            }
+        }
+        let needed = self.network.last_use(i).is_some();
         self.kept.push(if needed { Some(self.engine.scaled_values(&s, 1)?) } else { None });
         Ok(s)
     }

@@ -64,6 +64,10 @@ pub struct PublicSummary {
     pub layers: Vec<PublicLayerSummary>,
     /// Everything that a [`Meter`] counts.
     pub list: PriceList,
+    /// The most values that are held at a time: [`PublicNetwork::values_of_image`].
+    pub values: usize,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 impl PublicSummary {
@@ -117,7 +121,8 @@ impl PublicNetwork {
                 noise: variance.sqrt() / layer.unit,
             });
         }
-        Ok(PublicSummary { layers, list: meter.list() })
+        let (values, bytes) = (self.values_of_image(), self.bytes_of_image(params));
+        Ok(PublicSummary { layers, list: meter.list(), values, bytes })
     }
 }
 
@@ -152,6 +157,8 @@ impl fmt::Display for PublicSummary {
             "  {lookups} lookups and {} weighted terms an image",
             self.list.price.weighted
         )?;
+        let megabytes = self.bytes as f64 / 1e6;
+        writeln!(f, "  at most {} values at a time, {megabytes:.0} MB an image", self.values)?;
         writeln!(
             f,
             "  {} lookups are exact, with a failure of at most {bound:.1e} an image; {noisy} \

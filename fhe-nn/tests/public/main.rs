@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
 mod files;
+mod groups;
 mod hostile;
 mod refused;
 mod story;

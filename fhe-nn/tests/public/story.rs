@@ -20,7 +20,7 @@ fn server(file: &[u8], keys: &[u8], query: &[u8]) -> Vec<u8> {
     let network = network(file, fhe_core::Engine::params(&engine));
     let query = EncryptedValues::from_bytes(query).unwrap();
     assert_eq!(network.images_of(&query).unwrap(), 2);
-    network.evaluate(&engine, &query, |_| ()).unwrap().to_bytes().unwrap()
+    network.evaluate(&engine, &query, |_, _| ()).unwrap().to_bytes().unwrap()
 }
 
 fn two_images() -> Array2<i64> {
@@ -73,7 +73,7 @@ fn images_and_scores_of_another_network_are_refused() {
 
     for count in [0, 15, 17] {
         let query = key.encrypt_values(&vec![0; count]).unwrap();
-        let error = said(network.evaluate(&engine, &query, |_| ()).unwrap_err());
+        let error = said(network.evaluate(&engine, &query, |_, _| ()).unwrap_err());
         let expected =
             format!("number of values of a query is {count}, expected 16 for each image");
         assert_eq!(error, expected);
@@ -84,7 +84,7 @@ fn images_and_scores_of_another_network_are_refused() {
     }
     let other = PublicNetwork::new(&config(), weights(), 2 * params.row_size).unwrap();
     let query = client::encrypt(&network, &key, two_images().view()).unwrap();
-    let error = said(other.evaluate(&engine, &query, |_| ()).unwrap_err());
+    let error = said(other.evaluate(&engine, &query, |_, _| ()).unwrap_err());
     assert!(error.starts_with("network: number of slots of a lookup is"), "{error}");
     let stranger = ClientKey::new(&params, Seed::random());
     assert!(client::decrypt(&network, &stranger, &query).is_err());

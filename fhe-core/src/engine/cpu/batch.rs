@@ -3,76 +3,205 @@
 //! Values are packed into rows, and coefficients of rows are looked up all at a time. What comes out
 //! are rows again, with each output where its value was.
 
-use super::{Cpu, Rows, Selectors, Values, list_packing, product};
+use rayon::prelude::*;
+
+use super::fourier::Transform;
+use super::list_packing::{ListKey, pack};
+use super::{Cpu, Rows, Selectors, Values, product};
 use crate::batch::{Batch, Function};
-use crate::engine::Slot;
+use crate::engine::{Slot, path};
 use crate::params::Gadget;
-use crate::{TestPolynomial, from_torus};
+use crate::{TestPolynomial, from_torus, to_torus};
 
-/// The functions that a test polynomial reads, at each of t slots.
-fn functions(of: &TestPolynomial, t: usize) -> Vec<Function> {
-    let entries = of.batch_entries(t);
-    let halves = |entries: Vec<u64>| entries.into_iter().map(|x| 2.0 * from_torus(x)).collect();
-    entries.into_iter().map(|entries| Function { values: halves(entries), levels: 1 }).collect()
-}
-
-/// Where all functions are constant for the longest stretch of slots: its middle, as a phase.
-fn calmest(functions: &[Function], within_half_torus: bool) -> (usize, u64) {
-    let t = functions.first().map_or(1, |f| f.values.len());
-    let same = |i: usize| functions.iter().all(|f| f.values[i % t] == f.values[(i + 1) % t]);
-    let (mut best, mut len) = ((0, 0), 0);
-    for i in 0..2 * t {
-        len = if same(i) { (len + 1).min(t) } else { 0 };
-        if len > best.1 {
-            best = (i + 1, len);
-        }
-    }
-    let slot = (best.0 + t - best.1 / 2) % t;
-    let phase = (slot as u64) << (64 - t.ilog2());
-    (slot, if within_half_torus { (phase as i64 >> 1) as u64 } else { phase })
+/// What batches need of an engine.
+pub(super) struct Batches<'a> {
+    pub(super) cpu: &'a Cpu,
+    pub(super) batch: &'a Batch,
+    pub(super) lists: &'a ListKey,
+    /// Slots t.
+    pub(super) slots: usize,
+    /// Of selectors.
+    pub(super) selector: Gadget,
 }
 
 impl Cpu {
-    /// Packs lists and looks all their coefficients up: for each function and each of its levels the
-    /// rows of all lists. Coefficients that no slot names become 0.
-    pub(super) fn looked_up(
+    /// Returns what batches need, if this engine has it.
+    pub(super) fn batches(&self) -> Option<Batches<'_>> {
+        let (spec, of_lists) = (self.params.batch?, self.params.lists?);
+        let (batch, lists) = (self.batch.as_ref()?, self.lists.as_ref()?);
+        let (slots, selector) = (spec.slots, of_lists.selector);
+        Some(Batches { cpu: self, batch, lists, slots, selector })
+    }
+}
+
+impl Batches<'_> {
+    /// The functions that a test polynomial reads, at each slot.
+    fn functions(&self, of: &TestPolynomial) -> Vec<Function> {
+        let halves = |entries: Vec<u64>| entries.into_iter().map(|x| 2.0 * from_torus(x)).collect();
+        let entries = of.batch_entries(self.slots).into_iter();
+        entries.map(|entries| Function { values: halves(entries), levels: 1 }).collect()
+    }
+
+    /// Looks some values up, all by one function, and writes what is read of value i to `each`
+    /// values of the output from `each at[i]` on.
+    pub(super) fn values(
         &self,
-        batch: &Batch,
-        key: &list_packing::ListKey,
+        out: &mut Values,
+        x: &Values,
+        function: &TestPolynomial,
+        at: &[usize],
+    ) {
+        let n = self.cpu.params.row_size;
+        let functions = self.functions(function);
+        let each = functions.len();
+        let lists = path::in_order(at.len(), n);
+        let rows = self.looked_up(x, &functions, function.is_within_half_torus(), &lists);
+        let mut targets: Vec<Option<&mut [u64]>> =
+            out.data.chunks_exact_mut((n + 1) * each).map(Some).collect();
+        let mut places: Vec<(usize, &mut [u64])> = Vec::with_capacity(at.len());
+        for (i, &at) in at.iter().enumerate() {
+            if let Some(target) = targets[at].take() {
+                places.push((i, target));
+            }
+        }
+        places.into_par_iter().for_each(|(i, target)| {
+            for (value, rows) in target.chunks_exact_mut(n + 1).zip(&rows) {
+                product::extract_one(value, &rows[i / n * 2 * n..][..2 * n], i % n);
+            }
+        });
+    }
+
+    /// Rows: row `l reads + r` is what list l reads as r.
+    pub(super) fn rows(&self, x: &Values, function: &TestPolynomial, lists: &[Vec<Slot>]) -> Rows {
+        let functions = self.functions(function);
+        let rows = self.looked_up(x, &functions, function.is_within_half_torus(), lists);
+        self.by_list(&rows, lists.len())
+    }
+
+    /// Selectors of the integers that a function reads first, and rows of what it reads besides.
+    pub(super) fn selectors(
+        &self,
+        x: &Values,
+        function: &TestPolynomial,
+        lists: &[Vec<Slot>],
+    ) -> (Selectors, Rows) {
+        let levels = self.selector.levels as usize;
+        let half = 2f64.powi(self.selector.base_log as i32 - 1);
+        let integers = |entries: &Vec<u64>| entries.iter().map(|&m| m as i64 as f64 / half).collect();
+        let mut functions = self.functions(function);
+        if let (Some(first), Some(entries)) =
+            (functions.first_mut(), function.batch_entries(self.slots).first())
+        {
+            *first = Function { values: integers(entries), levels };
+        }
+        let rows = self.looked_up(x, &functions, function.is_within_half_torus(), lists);
+        let (of_integers, others) = rows.split_at(levels);
+        (self.promoted(of_integers, lists.len()), self.by_list(others, lists.len()))
+    }
+
+    /// Puts rows list after list.
+    fn by_list(&self, rows: &[Vec<u64>], lists: usize) -> Rows {
+        let size = 2 * self.cpu.params.row_size;
+        let mut out = Rows::new(self.cpu.params.row_size, 0);
+        for l in 0..lists {
+            for rows in rows {
+                out.data.extend_from_slice(&rows[l * size..][..size]);
+            }
+        }
+        out
+    }
+
+    /// Makes selectors of the rows of their levels.
+    fn promoted(&self, rows: &[Vec<u64>], lists: usize) -> Selectors {
+        let transform: &Transform = &self.cpu.transform;
+        let (n, points) = (self.cpu.params.row_size, transform.points());
+        let mut out = Selectors::new(self.selector, points, lists);
+        for (level, rows) in rows.iter().enumerate() {
+            let times_key = self.batch.times_key(rows);
+            let of_lists = times_key.par_chunks_exact(2 * n).zip(rows.par_chunks_exact(2 * n));
+            let stride = out.stride;
+            out.data.par_chunks_exact_mut(stride).zip(of_lists).for_each_init(
+                || transform.scratch(),
+                |scratch, (out, (times_key, row))| {
+                    let out = out[4 * level * points..][..4 * points].chunks_exact_mut(points);
+                    let parts = times_key.chunks_exact(n).chain(row.chunks_exact(n));
+                    for (out, x) in out.zip(parts) {
+                        transform.forward_torus(out, x, scratch);
+                    }
+                },
+            );
+        }
+        out
+    }
+
+    /// Packs lists and looks all their coefficients up: for each function and each of its levels
+    /// the rows of all lists. Coefficients that no slot names become 0.
+    fn looked_up(
+        &self,
         x: &Values,
         functions: &[Function],
         within_half_torus: bool,
         lists: &[Vec<Slot>],
     ) -> Vec<Vec<u64>> {
-        let n = self.params.row_size;
-        let mut rows = list_packing::pack(self, key, x, lists);
+        let n = self.cpu.params.row_size;
+        let mut rows = pack(self.cpu, self.lists, x, lists);
         // What no slot names is read where the functions are calm, and taken away again.
         let (slot, phase) = calmest(functions, within_half_torus);
-        let empty: Vec<Vec<bool>> = lists
-            .iter()
-            .map(|list| {
-                let mut empty = vec![true; n];
-                list.iter().for_each(|slot| empty[slot.coefficient] = false);
-                empty
-            })
-            .collect();
+        let mut empty = vec![true; lists.len() * n];
+        for (list, empty) in lists.iter().zip(empty.chunks_exact_mut(n)) {
+            list.iter().for_each(|slot| empty[slot.coefficient] = false);
+        }
         let shift = |rows: &mut [u64], by: u64| {
-            for (row, empty) in rows.chunks_exact_mut(2 * n).zip(&empty) {
+            for (row, empty) in rows.chunks_exact_mut(2 * n).zip(empty.chunks_exact(n)) {
                 for (x, empty) in row[n..].iter_mut().zip(empty) {
                     *x = x.wrapping_add(if *empty { by } else { 0 });
                 }
             }
         };
         shift(&mut rows.data, phase);
-        let mut out = batch.lookup(&self.transform, &rows.data, within_half_torus, functions);
-        let selector = self.params.lists.map_or(0, |lists| lists.selector.base_log);
+        let mut out = self.batch.lookup(&rows.data, within_half_torus, functions);
         let mut outputs = out.iter_mut();
         for f in functions {
             for (level, rows) in (0..f.levels as i32).zip(&mut outputs) {
-                let value = f.values[slot] / 2.0 * 2f64.powi(-(selector as i32) * level);
-                shift(rows, crate::to_torus(-value));
+                let unit = 2f64.powi(-(self.selector.base_log as i32) * level);
+                shift(rows, to_torus(-f.values[slot] / 2.0 * unit));
             }
         }
         out
+    }
+}
+
+/// The middle of the longest stretch of slots where all functions are constant, and its phase.
+fn calmest(functions: &[Function], within_half_torus: bool) -> (usize, u64) {
+    let Some(t) = functions.first().map(|f| f.values.len()) else { return (0, 0) };
+    let same = |i: usize| functions.iter().all(|f| f.values[i % t] == f.values[(i + 1) % t]);
+    let (mut end, mut longest, mut len) = (0, 0, 0);
+    for i in 0..2 * t {
+        len = if same(i) { (len + 1).min(t) } else { 0 };
+        if len > longest {
+            (end, longest) = (i + 1, len);
+        }
+    }
+    let slot = (end + t - longest / 2) % t;
+    let phase = (slot as u64) << (64 - t.ilog2());
+    (slot, if within_half_torus { (phase as i64 >> 1) as u64 } else { phase })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_calmest_slot_is_far_from_every_step() {
+        let steps = |at: [usize; 2]| Function {
+            values: (0..64).map(|i| if (at[0]..at[1]).contains(&i) { 0.5 } else { 0.0 }).collect(),
+            levels: 1,
+        };
+        // Constant from 30 around the end to 9: 44 slots.
+        let (slot, phase) = calmest(&[steps([10, 20]), steps([15, 30])], false);
+        assert!((51..=52).contains(&slot), "{slot}");
+        assert_eq!(phase, to_torus(slot as f64 / 64.0));
+        let (slot, phase) = calmest(&[steps([10, 20]), steps([15, 30])], true);
+        assert_eq!(phase, to_torus((slot as f64 / 64.0 - 1.0) / 2.0));
     }
 }

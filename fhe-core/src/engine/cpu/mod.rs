@@ -18,10 +18,11 @@ use tfhe::core_crypto::commons::math::random::Seed as Seed128;
 use tfhe::core_crypto::fft_impl::fft64::c64;
 use tfhe::core_crypto::prelude::*;
 
-use crate::engine::{Engine, List, Slot, Term, check};
 use crate::batch::Batch;
+use crate::engine::path::{self, Paths};
+use crate::engine::{Engine, List, Slot, Term, check, outputs};
 use crate::server::{EvaluationKeys, SeededRows};
-use crate::{Error, Params, Result, TestPolynomial};
+use crate::{Error, IntegerTable, Params, Result, Table, TestPolynomial};
 use fourier::Transform;
 
 pub use ciphertexts::{Ciphertexts, Glwe, Lwe, Rows, Selectors, Values};
@@ -105,7 +106,7 @@ impl Cpu {
             .lists
             .map(|lists| list_packing::ListKey::new(lists.pack, &transform, &keys.lists));
         let of_batch = params.batch.zip(keys.batch.as_ref());
-        let batch = of_batch.and_then(|(spec, keys)| Batch::new(&params, &spec, &transform, keys));
+        let batch = of_batch.and_then(|(spec, keys)| Batch::new(&params, &spec, keys));
         Self {
             params,
             key_id: keys.key_id.clone(),
@@ -247,8 +248,54 @@ impl Engine for Cpu {
         of: &[usize],
     ) -> Result<Values> {
         self.fits("lookup", x.n)?;
-        let counts = check::functions(functions, of, x.len(), self.params.row_size)?;
-        Ok(lookup::apply(self, x, functions, of, counts))
+        let (tables, each) = check::functions(functions, of, x.len(), self.params.row_size)?;
+        let Some(batches) = self.batches() else {
+            return Ok(lookup::apply(self, x, functions, of, (tables, each)));
+        };
+        let paths = Paths::new(&self.params, functions.len(), of);
+        if paths.batched.is_empty() {
+            return Ok(lookup::apply(self, x, functions, of, (tables, each)));
+        }
+        let n = self.params.row_size;
+        let mut out = Values::new(n, x.len() * each);
+        for (f, at) in &paths.batched {
+            let x = self.take(x, at.iter().copied())?;
+            batches.values(&mut out, &x, &functions[*f], at);
+        }
+        let of: Vec<usize> = paths.single.iter().map(|&i| of[i]).collect();
+        let x = self.take(x, paths.single.iter().copied())?;
+        let single = lookup::apply(self, &x, functions, &of, (tables, each));
+        for (&i, value) in paths.single.iter().zip(single.data.chunks_exact((n + 1) * each)) {
+            out.data[i * each * (n + 1)..][..each * (n + 1)].copy_from_slice(value);
+        }
+        Ok(out)
+    }
+
+    fn lookup_rows(&self, x: &Values, tables: &[Table], lists: &[Vec<Slot>]) -> Result<Rows> {
+        self.fits("lookup", x.n)?;
+        let in_place = path::in_place(&self.params, x.len(), lists.len());
+        let Some(batches) = in_place.and_then(|_| self.batches()) else {
+            return outputs::rows_by_moves(self, x, tables, lists);
+        };
+        let function = check::lookup_lists(&self.params, x.len(), None, tables, lists)?;
+        Ok(batches.rows(x, &function, lists))
+    }
+
+    fn lookup_selectors(
+        &self,
+        x: &Values,
+        integers: &IntegerTable,
+        tables: &[Table],
+        lists: &[Vec<Slot>],
+    ) -> Result<(Selectors, Rows)> {
+        self.fits("lookup", x.n)?;
+        let in_place = path::in_place(&self.params, x.len(), lists.len());
+        let Some(batches) = in_place.and_then(|_| self.batches()) else {
+            return outputs::selectors_by_moves(self, x, integers, tables, lists);
+        };
+        check::lookup_lists(&self.params, x.len(), Some(integers), tables, lists)?;
+        let function = integers.beside(tables)?;
+        Ok(batches.selectors(x, &function, lists))
     }
 
     fn pack(&self, x: &Values, lists: &[Vec<Slot>]) -> Result<Rows> {

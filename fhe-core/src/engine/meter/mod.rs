@@ -273,7 +273,7 @@ impl Engine for Meter {
             let Some(batch) = self.params.batch else { continue };
             let (function, len) = (&functions[*f], values.len());
             self.note_batches(&batch, (len.div_ceil(n), n.min(len), len), x.variance, function);
-            variance = variance.max(self.noise.batch_output(function.largest()));
+            variance = variance.max(self.noise.batch_variance(function));
         }
         Ok(self.values("lookup", x.len.saturating_mul(reads), variance))
     }
@@ -284,7 +284,7 @@ impl Engine for Meter {
         };
         let function = check::lookup_lists(&self.params, x.len, None, tables, lists)?;
         self.note_lists(&batch, x, &function, lists);
-        let variance = self.noise.batch_output(function.largest());
+        let variance = self.noise.batch_variance(&function);
         Ok(self.rows("lookup", lists.len() * tables.len(), variance))
     }
 
@@ -300,10 +300,11 @@ impl Engine for Meter {
         };
         let function = check::lookup_lists(&self.params, x.len, Some(integers), tables, lists)?;
         self.note_lists(&batch, x, &function, lists);
-        let kind = self.noise.batch_selectors();
+        let first = function.batch_entries(batch.slots).swap_remove(0);
+        let kind = self.noise.batch_selectors(&first);
         let kind = kind.ok_or_else(|| check::no_lists("lookup", &self.params))?;
         let longest = lists.iter().map(Vec::len).max().unwrap_or(0);
-        let variance = self.noise.batch_output(function.largest());
+        let variance = self.noise.batch_variance(&function);
         let rows = self.rows("lookup", lists.len() * tables.len(), variance);
         Ok((self.selectors("lookup_selectors", lists.len(), longest, kind), rows))
     }

@@ -1,0 +1,163 @@
+//! Noise of batch lookups. The chapter "Batch lookups" of the book derives the formulas.
+
+use std::f64::consts::TAU;
+
+use super::{Noise, SelectorKind, digit, rounding};
+use crate::batch::{Interpolation, SIGMA, TABLE_SCALE, inner_sums};
+use crate::{TestPolynomial, from_torus};
+use crate::params::BatchSpec;
+
+/// Noise of what a batch gives of one table: it depends on the slot that a value is read as. Beside
+/// the jumps of a table it is largest.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BatchNoise {
+    /// Of each slot.
+    variances: Vec<f64>,
+}
+
+impl BatchNoise {
+    /// Returns the variance of a coefficient whose value is read as a slot; 0 for one that there is
+    /// not.
+    #[must_use]
+    pub fn at(&self, slot: usize) -> f64 {
+        self.variances.get(slot).copied().unwrap_or(0.0)
+    }
+
+    /// Returns the mean variance of values that are read as all slots equally often.
+    #[must_use]
+    pub fn mean(&self) -> f64 {
+        self.variances.iter().sum::<f64>() / self.variances.len().max(1) as f64
+    }
+
+    /// Returns the smallest variance.
+    #[must_use]
+    pub fn least(&self) -> f64 {
+        self.variances.iter().copied().reduce(f64::min).unwrap_or(0.0)
+    }
+
+    /// Returns the largest variance.
+    #[must_use]
+    pub fn most(&self) -> f64 {
+        self.variances.iter().copied().fold(0.0, f64::max)
+    }
+}
+
+/// What the large ring adds.
+struct Ring {
+    spec: BatchSpec,
+    /// N'.
+    size: f64,
+}
+
+impl Ring {
+    /// Rounding when a prime is divided out: `(1 + 2 N' / 3) / 12` for each coefficient, as the
+    /// secret has a mean square of 2/3.
+    fn rounding(&self) -> f64 {
+        (1.0 + 2.0 * self.size / 3.0) / 12.0
+    }
+
+    /// The same of a complex slot at a scale of so many bits.
+    fn slot(&self, bits: u32) -> f64 {
+        self.size * self.rounding() / 4f64.powi(bits as i32)
+    }
+
+    /// Key switch, for each coefficient: `N' sigma^2 sum_d (D_d / P)^2 / 12` and its rounding, for
+    /// digits as large as P.
+    fn key_switch(&self, digits: u32) -> f64 {
+        self.size * SIGMA * SIGMA * f64::from(digits) / 12.0 + self.rounding()
+    }
+
+    /// The variance of zeta, a complex number.
+    ///
+    /// The exponential's input y = x / t K has the noise of its last rounding, `nu^2`, and reaches
+    /// zeta times 2 pi K. The polynomial is `p_0 + p_1 y + p_2 y^2 + ...` with powers of their own
+    /// rounding; as y is small for most values, the square, the cube and the sum count. Each of r
+    /// squarings doubles what came before, and adds `nu^2`.
+    fn zeta(&self) -> f64 {
+        let nu = self.slot(self.spec.exponential.bits);
+        let angle = TAU * f64::from(self.spec.overflow);
+        let theta = angle / 2f64.powi(self.spec.squarings as i32);
+        let (square, cube) = (theta.powi(2) / 2.0, theta.powi(3) / 6.0);
+        let polynomial = nu * (1.0 + square * square + cube * cube);
+        let doubled = 4f64.powi(self.spec.squarings as i32);
+        angle * angle * nu + doubled * polynomial + nu * (doubled - 1.0) / 3.0
+    }
+}
+
+impl Noise {
+    /// Returns the variance with which a batch reads its input, on top of the input's own noise and
+    /// that of its packing: `N / 48` slots squared. 0 if the set has no batches.
+    ///
+    /// `half` is whether the tables are promised to be read in the half torus. A slot is `1/t` of
+    /// the torus, or half as much with the promise.
+    ///
+    /// With S the binary key and `S' = 2 S - J`, J being all ones, `b - a S = (b - a J/2) - a S'/2`.
+    /// The public `b - a J/2` and each a are rounded to slots. Each rounding is uniform, of variance
+    /// 1/12. N of them come times +-1/2, so that the variance is `N/4 / 12` slots squared. The
+    /// rounding of the first part is done by the table itself and not counted.
+    #[must_use]
+    pub fn batch_input(&self, half: bool) -> f64 {
+        let Some(spec) = self.params.batch else { return 0.0 };
+        let slot = if half { 0.5 } else { 1.0 } / spec.slots as f64;
+        self.size() / 48.0 * slot * slot
+    }
+
+    /// Returns the variances of the coefficients of a row that a batch gives of a table, given by
+    /// its entries at all t slots. Without entries, and if the set has no batches, there are none.
+    ///
+    /// With the table's polynomial `f(m) = Re sum_k c_k zeta^k`, slot m has
+    /// `V_zeta / 2 |sum_k k c_k zeta_m^k|^2`, and the roundings of the sums; then come the way back
+    /// to coefficients, and the key switch from the large ring, `R l N V_row (B^2+2)/12 +
+    /// R N / (18 B^2l)`.
+    #[must_use]
+    pub fn batch_output(&self, entries: &[u64]) -> BatchNoise {
+        let Some(spec) = self.params.batch else { return BatchNoise { variances: Vec::new() } };
+        let (rows, n) = (spec.rows as f64, self.size());
+        let ring = Ring { spec, size: rows * n };
+        let halves: Vec<f64> = entries.iter().map(|&x| 2.0 * from_torus(x)).collect();
+        let slopes = Interpolation::new(&halves).slopes();
+        let sums = ring.slot(spec.table.bits) * (inner_sums(spec.slots) + 1) as f64;
+        let joined = ring.slot(TABLE_SCALE - 1);
+        // Noise before a stage meets as many numbers as the later stages have entries in a row.
+        let stage = (n / 2.0).sqrt();
+        let entries = rows + stage * rows + ring.size / 2.0;
+        let back = (ring.rounding() + ring.key_switch(1)) * entries / 4f64.powi(TABLE_SCALE as i32);
+        let down = f64::from(spec.down.levels) * ring.size * self.fresh() * digit(spec.down)
+            + rounding(spec.down) * ring.size * 2.0 / 3.0;
+        let zeta = ring.zeta();
+        let variance = |slope: f64| {
+            (zeta * slope * slope / 2.0 + sums / 2.0 + joined / 2.0 + back) / 4.0 + down
+        };
+        BatchNoise { variances: slopes.into_iter().map(variance).collect() }
+    }
+
+    /// Returns the mean variance of what a batch gives of a function, of its noisiest read.
+    pub(crate) fn batch_variance(&self, function: &TestPolynomial) -> f64 {
+        let slots = self.params.batch.map_or(1, |spec| spec.slots);
+        let reads = function.batch_entries(slots);
+        reads.iter().map(|entries| self.batch_output(entries).mean()).fold(0.0, f64::max)
+    }
+
+    /// Returns the noise of selectors that a batch gives of integers, given by their entries
+    /// `m / B` at all t slots; None if the set has no batches. The rows of m have
+    /// [`Noise::batch_output`], V, and those of -S m
+    /// `N V / 2 + l N V_row (B^2+2)/12 + N (N^2/48) / (12 B^2l)`.
+    ///
+    /// The first term is -S times the noise of the row of m. The others are of the key of the
+    /// square S^2, whose coefficients have a mean square of about `N^2 / 48`: coefficient k is a
+    /// sum of k + 1 products of two bits less N - 1 - k others, each product being 1/4 in the mean.
+    ///
+    /// A level's noise is that of the first times its size. It is the first that counts.
+    #[must_use]
+    pub fn batch_selectors(&self, entries: &[u64]) -> Option<SelectorKind> {
+        let (square, gadget) = (self.params.batch?.square, self.params.lists?.selector);
+        let n = self.size();
+        let switch = f64::from(square.levels) * n * self.fresh() * digit(square)
+            + rounding(square) * n * n * n / 48.0;
+        // The others have the noise of no table at all.
+        let levels = f64::from(gadget.levels);
+        let others = (levels - 1.0) * self.batch_output(&vec![0; entries.len()]).mean();
+        let output = (self.batch_output(entries).mean() + others) / levels;
+        Some(SelectorKind { gadget, rows: output * (1.0 + n / 2.0) + switch })
+    }
+}

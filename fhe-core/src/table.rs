@@ -81,6 +81,11 @@ impl Table {
         Self { within_half_torus: true, ..self }
     }
 
+    /// Takes the promise back.
+    pub(crate) fn without_promise(&self) -> Self {
+        Self { entries: self.entries.clone(), within_half_torus: false }
+    }
+
     /// Returns whether values are promised to stay in the half torus.
     #[must_use]
     pub fn is_within_half_torus(&self) -> bool {
@@ -114,12 +119,6 @@ impl Table {
         let step = (self.entries.len() / slots.max(1)).max(1);
         let entries = self.entries.iter().copied().step_by(step).collect();
         Self { entries, within_half_torus: self.within_half_torus }.plateau()
-    }
-
-    /// Returns the largest size of an entry, as a fraction of the torus.
-    #[must_use]
-    pub fn largest(&self) -> f64 {
-        self.entries.iter().map(|&x| from_torus(x).abs()).fold(0.0, f64::max)
     }
 
     /// Returns the width of a slot, as a torus element.

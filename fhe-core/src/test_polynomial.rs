@@ -108,6 +108,19 @@ impl TestPolynomial {
         self.tables.iter().all(Table::is_within_half_torus)
     }
 
+    /// Returns the function whose values in a batch this one's reads are. Several tables are read at
+    /// the value, and that is this function. Reads of one table are values of their own, each at its
+    /// distance. A distance leads out of the half torus, so that the promise does not count.
+    pub(crate) fn in_batch(&self) -> Self {
+        match &self.tables[..] {
+            [table] if self.reads.iter().any(|read| read.beyond > 0) => {
+                Self::new(table.without_promise())
+            }
+            [table] => Self::new(table.clone()),
+            _ => self.clone(),
+        }
+    }
+
     /// Returns the number r of tables that the polynomial has place for.
     pub(crate) fn interleaving(&self) -> usize {
         self.tables.len().next_power_of_two()

@@ -66,17 +66,6 @@ impl Functions {
     }
 }
 
-/// Returns what a batch of so many slots reads of a table with the promise: entry i at the phase of
-/// the half torus that is `i / 2 slots` modulo 1/2.
-#[must_use]
-pub fn entries(table: &Table, slots: usize) -> Vec<u64> {
-    let phase = |i: usize| {
-        let wrapped = if i < slots / 2 { i as f64 } else { i as f64 - slots as f64 };
-        to_torus(wrapped / (2 * slots) as f64)
-    };
-    (0..slots).map(|i| table.at(phase(i))).collect()
-}
-
 /// Integer and gate of each of so many slots of the half torus.
 #[derive(Clone, Debug)]
 pub struct Slots {
@@ -140,10 +129,7 @@ mod tests {
         }
         assert_eq!((slots.at(512), slots.at(-513)), (None, None));
         assert!(slots.at(511).is_some() && slots.at(-512).is_some());
-        assert_eq!(
-            (functions.two()[0].largest(), functions.largest(1)),
-            (15.0 / 128.0, 15.0 / 128.0)
-        );
+        assert_eq!(functions.level(2).largest(), 11.0 / 16384.0);
     }
 
     #[test]

@@ -7,9 +7,9 @@
 
 use fhe_core::engine::cpu::Selectors;
 use fhe_core::noise::{BatchNoise, Noise, SelectorKind};
-use fhe_core::{Engine, Result, from_torus, to_torus};
+use fhe_core::{Engine, Result, TestPolynomial, from_torus, to_torus};
 
-use super::functions::{Functions, Slots, entries};
+use super::functions::{Functions, Slots};
 use super::keys::Keys;
 use super::noise::{Compared, Squares};
 use super::prediction::batch_reading;
@@ -61,17 +61,18 @@ impl<'a> Integers<'a> {
         let params = keys.key.params();
         let (noise, t) = (Noise::new(params), params.batch.map_or(1, |batch| batch.slots));
         let levels = (1..=functions.gadget.levels).map(|level| functions.level(level));
-        let tables: Vec<_> = levels.chain([functions.gate.clone()]).collect();
-        let of_table = |table| noise.batch_output(&entries(table, t));
-        let rows = vec![Squares::default(); tables.len()];
+        let tables = levels.chain([functions.gate.clone()]);
+        let predicted: Vec<_> =
+            tables.flat_map(|table| noise.batch_output(&TestPolynomial::new(table))).collect();
+        let rows = vec![Squares::default(); predicted.len()];
         Self {
             keys,
             functions: functions.clone(),
             slots: Slots::new(functions, t),
             reading: batch_reading(params, params.row_size),
-            predicted: tables.iter().map(of_table).collect(),
+            predicted,
             kind: noise
-                .batch_selectors(&entries(&functions.level(1), t))
+                .batch_selectors(&functions.integers)
                 .unwrap_or_else(|| noise.fresh_selectors()),
             found: Found { predicted: vec![0.0; rows.len()], rows, ..Found::default() },
         }

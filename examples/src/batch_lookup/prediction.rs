@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
-use fhe_core::noise::Noise;
+use fhe_core::noise::{BatchNoise, Noise};
 use fhe_core::server::EvaluationKeys;
 use fhe_core::store::Message;
-use fhe_core::{Engine, Meter, Params, Result};
+use fhe_core::{Engine, Meter, Params, Result, TestPolynomial};
 
-use super::functions::{Functions, entries};
+use super::functions::Functions;
 use super::noise::log2_std;
 use super::values::Listed;
 
@@ -41,7 +41,7 @@ pub fn text(params: &Params, today: &Params) -> Result<String> {
     let tables = [functions.gate.clone(), functions.half.clone()];
     let lists = Listed::places(rows, n);
     meter.lookup_selectors(&meter.fresh(rows * n), &functions.integers, &tables, &lists)?;
-    let top = entries(&functions.level(1), params.batch.map_or(1, |batch| batch.slots));
+    let top = noise.batch_output(&TestPolynomial::new(functions.level(1)));
     let keys = EvaluationKeys::max_payload(params) as f64 / 1e9;
     let mut text = format!(
         "predicted, as log2 of standard deviations in fractions of the torus:\n  \
@@ -50,9 +50,9 @@ pub fn text(params: &Params, today: &Params) -> Result<String> {
          top row of an integer        {:>7.2}\n",
         log2_std(batch_reading(params, n)),
         log2_std(lookup_reading(today)),
-        log2_std(noise.batch_output(&top).mean()),
+        log2_std(top.first().map_or(0.0, BatchNoise::mean)),
     );
-    if let Some(kind) = noise.batch_selectors(&top) {
+    if let Some(kind) = noise.batch_selectors(&functions.integers) {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "  both rows of a selector      {:>7.2}", log2_std(kind.rows));
     }

@@ -25,7 +25,9 @@ pub(super) fn conjugation(size: usize) -> usize {
 
 /// The inverse of an automorphism: the exponents' group has order `size`, a power of two.
 pub(super) fn inverse(size: usize, g: usize) -> usize {
-    (0..size.ilog2()).fold((1, g), |(out, square), _| (out * square % (2 * size), square * square % (2 * size))).0
+    (0..size.ilog2())
+        .fold((1, g), |(out, square), _| (out * square % (2 * size), square * square % (2 * size)))
+        .0
 }
 
 /// An automorphism as a permutation of values.

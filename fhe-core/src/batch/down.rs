@@ -25,7 +25,8 @@ fn torus(ring: &Ring, x: &Polynomial, rows: usize) -> Vec<u64> {
         let prime = &ring.primes[p];
         // x / Q = sum_p (x_p (Q / q)^-1 mod q) / q modulo 1.
         let others = (0..x.count).filter(|&o| o != p);
-        let product = others.fold(1, |product, o| prime.multiply(product, ring.primes[o].q % prime.q));
+        let product =
+            others.fold(1, |product, o| prime.multiply(product, ring.primes[o].q % prime.q));
         let factor = prime.inverse(product);
         let coefficients = ring.coefficients(x, p);
         // floor(2^(64 + 48) / q): one and a half times as many bits as a factor below 2^50 leaves.

@@ -38,18 +38,26 @@ impl Exact {
         Values(self.primes.each_ref().map(|prime| {
             let mut out = vec![0; x.len()];
             let q = prime.q as i64;
-            out.par_chunks_exact_mut(self.n).zip(x.par_chunks_exact(self.n)).for_each(|(out, x)| {
-                for (out, &x) in out.iter_mut().zip(x) {
-                    *out = (x as i64).rem_euclid(q) as u64;
-                }
-                prime.forward(out);
-            });
+            out.par_chunks_exact_mut(self.n).zip(x.par_chunks_exact(self.n)).for_each(
+                |(out, x)| {
+                    for (out, &x) in out.iter_mut().zip(x) {
+                        *out = (x as i64).rem_euclid(q) as u64;
+                    }
+                    prime.forward(out);
+                },
+            );
             out
         }))
     }
 
     /// Adds `sum_k x[i_k] y[j_k]` to a polynomial modulo 2^64, for pairs of indices.
-    pub(super) fn add_products(&self, out: &mut [u64], x: &Values, y: &Values, pairs: &[(usize, usize)]) {
+    pub(super) fn add_products(
+        &self,
+        out: &mut [u64],
+        x: &Values,
+        y: &Values,
+        pairs: &[(usize, usize)],
+    ) {
         let n = self.n;
         let [first, second] = [0, 1].map(|p| {
             let prime = &self.primes[p];
@@ -85,9 +93,10 @@ impl Exact {
     pub(super) fn digits(&self, x: &[u64], gadget: Gadget) -> Values {
         let levels = gadget.levels as usize;
         let mut digits = vec![0; x.len() * levels];
-        digits.par_chunks_exact_mut(levels * self.n).zip(x.par_chunks_exact(self.n)).for_each(
-            |(digits, x)| crate::engine::cpu::fourier::decompose(digits, x, gadget),
-        );
+        digits
+            .par_chunks_exact_mut(levels * self.n)
+            .zip(x.par_chunks_exact(self.n))
+            .for_each(|(digits, x)| crate::engine::cpu::fourier::decompose(digits, x, gadget));
         self.values(&digits)
     }
 }
@@ -115,7 +124,8 @@ mod tests {
                 for j in 0..n {
                     let product = x[a * n + i].wrapping_mul(y[b * n + j]);
                     let at = &mut want[(i + j) % n];
-                    *at = if i + j < n { at.wrapping_add(product) } else { at.wrapping_sub(product) };
+                    *at =
+                        if i + j < n { at.wrapping_add(product) } else { at.wrapping_sub(product) };
                 }
             }
         }

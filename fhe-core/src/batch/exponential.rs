@@ -55,9 +55,8 @@ impl Exponential {
         let top = y.count();
         // What the scale must be before each squaring.
         let q = |count: usize| ring.primes[count - 1].q as f64;
-        let target = (0..self.squarings).rev().fold(scale, |scale, k| {
-            (scale * q(top - DEPTH - k)).sqrt()
-        });
+        let target =
+            (0..self.squarings).rev().fold(scale, |scale, k| (scale * q(top - DEPTH - k)).sqrt());
         let mut z = self.polynomial(ring, key, y, target);
         for _ in 0..self.squarings {
             z = product(ring, key, &z, &z);

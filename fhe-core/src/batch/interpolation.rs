@@ -21,12 +21,10 @@ impl Interpolation {
     /// Of a table with t entries, a power of two.
     pub(crate) fn new(table: &[f64]) -> Self {
         let t = table.len();
-        let roots: Vec<Complex64> = (0..t)
-            .map(|e| Complex64::cis(-std::f64::consts::TAU * e as f64 / t as f64))
-            .collect();
+        let roots: Vec<Complex64> =
+            (0..t).map(|e| Complex64::cis(-std::f64::consts::TAU * e as f64 / t as f64)).collect();
         let coefficient = |k: usize| -> Complex64 {
-            let sum: Complex64 =
-                table.iter().enumerate().map(|(m, f)| roots[m * k % t] * f).sum();
+            let sum: Complex64 = table.iter().enumerate().map(|(m, f)| roots[m * k % t] * f).sum();
             let factor = if k == 0 || 2 * k == t { 1.0 } else { 2.0 };
             sum * (factor / t as f64)
         };
@@ -129,10 +127,12 @@ mod tests {
         let of = Interpolation::new(&table);
         for (m, expected) in table.iter().enumerate() {
             let zeta = Complex64::cis(std::f64::consts::TAU * m as f64 / t as f64);
-            let (sum, _) = of.coefficients.iter().fold(
-                (Complex64::default(), Complex64::new(1.0, 0.0)),
-                |(sum, power), c| (sum + c * power, power * zeta),
-            );
+            let (sum, _) = of
+                .coefficients
+                .iter()
+                .fold((Complex64::default(), Complex64::new(1.0, 0.0)), |(sum, power), c| {
+                    (sum + c * power, power * zeta)
+                });
             assert!((sum.re - expected).abs() < 1e-9, "{m}");
         }
     }

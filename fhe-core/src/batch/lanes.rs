@@ -179,8 +179,7 @@ impl Lanes for Ifma {
         let mask = self.splat(MASK);
         let low =
             std::array::from_fn(|i| cast(self.avx512f._mm512_and_si512(cast(a[i]), cast(mask[i]))));
-        let high =
-            std::array::from_fn(|i| cast(self.avx512f._mm512_srli_epi64::<52>(cast(a[i]))));
+        let high = std::array::from_fn(|i| cast(self.avx512f._mm512_srli_epi64::<52>(cast(a[i]))));
         (low, high)
     }
 }
@@ -329,7 +328,9 @@ mod tests {
             let by = Reduction::new(q);
             for terms in [1, 7, 15, 16, 40] {
                 let mut draw = |n: usize| -> Vec<u64> {
-                    (0..n).map(|i| if i % 9 == 0 { q - 1 } else { rng.random_range(0..q) }).collect()
+                    (0..n)
+                        .map(|i| if i % 9 == 0 { q - 1 } else { rng.random_range(0..q) })
+                        .collect()
                 };
                 let x: Vec<_> = (0..terms).map(|_| draw(64)).collect();
                 let y: Vec<_> = (0..terms).map(|_| draw(64)).collect();

@@ -153,8 +153,7 @@ impl Transform<'_> {
         let first = g * self.steps.babies;
         let terms = self.steps.babies.min(self.steps.count - first);
         ring.each_pair(x.count, true, |p, out| {
-            let y: Vec<&[u64]> =
-                (first..first + terms).map(|d| diagonals.of(ring, d, p)).collect();
+            let y: Vec<&[u64]> = (first..first + terms).map(|d| diagonals.of(ring, d, p)).collect();
             for (part, out) in out.into_iter().enumerate() {
                 let rotated = x.rotations[..terms].iter();
                 let x: Vec<&[u64]> = rotated.map(|r| ring.residues(&r[part], p)).collect();

@@ -39,9 +39,9 @@ mod stages;
 #[cfg(test)]
 mod tests;
 
+use crate::Params;
 use crate::params::BatchSpec;
 use crate::server::SeededRows;
-use crate::Params;
 use down::DownKey;
 use evaluate::Evaluator;
 use exact::Exact;
@@ -161,11 +161,7 @@ pub(crate) struct Batch {
 impl Batch {
     /// Expands keys; `None` if there are not enough primes, which the check of parameter sets rules
     /// out.
-    pub(crate) fn new(
-        params: &Params,
-        spec: &BatchSpec,
-        keys: &BatchKeys,
-    ) -> Option<Self> {
+    pub(crate) fn new(params: &Params, spec: &BatchSpec, keys: &BatchKeys) -> Option<Self> {
         let selector = params.lists.map(|lists| lists.selector);
         let levels = selector.map_or(1, |selector| selector.levels);
         let base_log = selector.map_or(0, |selector| selector.base_log);
@@ -180,6 +176,11 @@ impl Batch {
             n,
             rows: spec.rows,
         })
+    }
+
+    /// Returns the number R of rows of a batch.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
     }
 
     /// Applies functions to every coefficient of rows. Returns for each function and each of its

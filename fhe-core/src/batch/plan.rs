@@ -6,8 +6,8 @@ use super::keys::Extent;
 use super::linear::{Diagonals, Steps, exponents};
 use super::ring::{Dimensions, Ring};
 use super::stages::{Shape, Stage};
-use crate::params::BatchSpec;
 use crate::Params;
+use crate::params::BatchSpec;
 
 /// Scale of the encryption of S', in bits.
 pub(super) const KEY_SCALE: u32 = 50;

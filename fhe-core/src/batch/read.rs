@@ -63,7 +63,8 @@ mod tests {
                 let (mut phase, mut twice) = (row[n + i], read.twice[i]);
                 for (j, bit) in key.iter().enumerate() {
                     let (k, sign) = if j <= i { (i - j, 1) } else { (n + i - j, -1) };
-                    phase = phase.wrapping_sub((sign * (row[k] as i64).wrapping_mul(*bit as i64)) as u64);
+                    phase = phase
+                        .wrapping_sub((sign * (row[k] as i64).wrapping_mul(*bit as i64)) as u64);
                     twice -= sign * read.masks[k] * (2 * *bit as i64 - 1);
                 }
                 assert_eq!(twice.rem_euclid(2), 0);

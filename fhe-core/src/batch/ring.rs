@@ -198,9 +198,8 @@ impl Ring {
         let modulus = &self.primes[prime];
         let times = |left_out: usize| {
             let others = x.primes.iter().filter(|&&o| o != left_out);
-            others.fold(factor, |product, &o| {
-                modulus.multiply(product, self.primes[o].q % modulus.q)
-            })
+            others
+                .fold(factor, |product, &o| modulus.multiply(product, self.primes[o].q % modulus.q))
         };
         let mut weights: Vec<u64> = x.primes.iter().map(|&p| times(p)).collect();
         weights.push(modulus.negate(times(usize::MAX)));

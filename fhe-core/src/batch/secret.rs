@@ -56,9 +56,20 @@ impl Secret {
         let noise = |seeds: &Seeds, i: usize| noise(ring, &seeds.noise, i);
         let of_secret = seeds("batch secret", 0);
         let sealer = Sealer { ring, key: &self.values };
-        let secret = sealer.seal(shapes.secret, of_secret.mask, |i| noise(&of_secret, i), |_, p, out| {
-            super::lanes::weighted(out, true, &[&signs[p]], &[factor(p)], ring.primes[p].reduction);
-        });
+        let secret = sealer.seal(
+            shapes.secret,
+            of_secret.mask,
+            |i| noise(&of_secret, i),
+            |_, p, out| {
+                super::lanes::weighted(
+                    out,
+                    true,
+                    &[&signs[p]],
+                    &[factor(p)],
+                    ring.primes[p].reduction,
+                );
+            },
+        );
         let square: Values = self
             .values
             .iter()
@@ -69,13 +80,24 @@ impl Secret {
             .collect();
         let under = |key: &Values, from: &Values, extent: Extent, seeds: &Seeds| {
             let sealer = Sealer { ring, key };
-            sealer.seal(extent, seeds.mask, |i| noise(seeds, i), |i, p, out| {
-                let digit = i * ring.special()..(i + 1) * ring.special();
-                if p < ring.chain && digit.contains(&p) {
-                    let product = ring.special_product(p);
-                    super::lanes::weighted(out, true, &[&from[p]], &[product], ring.primes[p].reduction);
-                }
-            })
+            sealer.seal(
+                extent,
+                seeds.mask,
+                |i| noise(seeds, i),
+                |i, p, out| {
+                    let digit = i * ring.special()..(i + 1) * ring.special();
+                    if p < ring.chain && digit.contains(&p) {
+                        let product = ring.special_product(p);
+                        super::lanes::weighted(
+                            out,
+                            true,
+                            &[&from[p]],
+                            &[product],
+                            ring.primes[p].reduction,
+                        );
+                    }
+                },
+            )
         };
         let rotated = |g: usize, extent: Extent, seeds: &Seeds| {
             let automorphism = Automorphism::new(ring.size, inverse(ring.size, g));
@@ -92,8 +114,17 @@ impl Secret {
         };
         RingKeys {
             secret,
-            relinearise: under(&self.values, &square, shapes.relinearise, &seeds("batch square", 0)),
-            conjugate: rotated(conjugation(ring.size), shapes.conjugate, &seeds("batch conjugate", 0)),
+            relinearise: under(
+                &self.values,
+                &square,
+                shapes.relinearise,
+                &seeds("batch square", 0),
+            ),
+            conjugate: rotated(
+                conjugation(ring.size),
+                shapes.conjugate,
+                &seeds("batch conjugate", 0),
+            ),
             rotations: shapes
                 .rotations
                 .iter()
@@ -106,7 +137,9 @@ impl Secret {
 fn values(ring: &Ring, coefficients: &[i64]) -> Values {
     let of = |prime: &super::prime::Prime| {
         let q = prime.q as i64;
-        let mut x = Zeroizing::new(coefficients.iter().map(|c| c.rem_euclid(q) as u64).collect::<Vec<u64>>());
+        let mut x = Zeroizing::new(
+            coefficients.iter().map(|c| c.rem_euclid(q) as u64).collect::<Vec<u64>>(),
+        );
         prime.forward(&mut x);
         x
     };

@@ -90,7 +90,13 @@ impl Shape {
     }
 
     /// Encodes the diagonals of a stage.
-    pub(super) fn diagonals(self, ring: &Ring, stage: Stage, count: usize, scale: f64) -> Diagonals {
+    pub(super) fn diagonals(
+        self,
+        ring: &Ring,
+        stage: Stage,
+        count: usize,
+        scale: f64,
+    ) -> Diagonals {
         let embedding = Embedding::new(2 * self.slots);
         let (f, g, n) = (self.f, self.g, self.slots as i64);
         let shift = self.shift(stage);

@@ -6,10 +6,10 @@ use zeroize::Zeroizing;
 
 use super::embedding::Embedding;
 use super::evaluate::Evaluator;
-use super::read::Read;
 use super::interpolation::Interpolation;
 use super::key_switch::Ciphertext;
 use super::plan::Plan;
+use super::read::Read;
 use super::secret::{Secret, Seeds};
 use crate::Params;
 
@@ -61,7 +61,13 @@ impl Setting {
                 let s = ring.from_wide(&s, p + 1, false);
                 let sum = ring.each(p + 1, false, |p2, out| {
                     out.copy_from_slice(parts[0].limb(p2));
-                    super::lanes::dot(out, true, &[parts[1].limb(p2)], &[s.limb(p2)], ring.primes[p2].reduction);
+                    super::lanes::dot(
+                        out,
+                        true,
+                        &[parts[1].limb(p2)],
+                        &[s.limb(p2)],
+                        ring.primes[p2].reduction,
+                    );
                 });
                 let _ = prime;
                 ring.coefficients(&sum, p)
@@ -123,59 +129,84 @@ fn run(params: &Params) {
     }
     let shape = e.plan.shape;
     let place = |i: usize, r: usize| {
-        let at = (r * n / 2 + shape.slot_of(i)) as i64 + shape.shift(super::stages::Stage::NearInverse);
+        let at =
+            (r * n / 2 + shape.slot_of(i)) as i64 + shape.shift(super::stages::Stage::NearInverse);
         at.rem_euclid((n * rows / 2) as i64) as usize
     };
     for _ in 0..2 {
-    let [re, im] = timed("integers", || e.integers(&read));
-    let unit = e.plan.unit() / 2.0;
-    let got = setting.slots(&re);
-    let error = |got: &[Complex64], want: &dyn Fn(usize, usize) -> Complex64| -> f64 {
-        let (mut most, mut sum) = (0f64, Complex64::default());
-        for r in 0..rows {
-            for i in 0..n / 2 {
-                let e = got[place(i, r)] - want(r, i);
-                most = most.max(e.norm());
-                sum += Complex64::new(e.re * e.re, e.im * e.im);
+        let [re, im] = timed("integers", || e.integers(&read));
+        let unit = e.plan.unit() / 2.0;
+        let got = setting.slots(&re);
+        let error = |got: &[Complex64], want: &dyn Fn(usize, usize) -> Complex64| -> f64 {
+            let (mut most, mut sum) = (0f64, Complex64::default());
+            for r in 0..rows {
+                for i in 0..n / 2 {
+                    let e = got[place(i, r)] - want(r, i);
+                    most = most.max(e.norm());
+                    sum += Complex64::new(e.re * e.re, e.im * e.im);
+                }
             }
-        }
-        let count = (rows * n / 2) as f64;
-        eprintln!("   std of re 2^{:.2}, im 2^{:.2}", (sum.re / count).log2() / 2.0, (sum.im / count).log2() / 2.0);
-        most.log2()
-    };
-    let worst = x.iter().map(|x| x.abs()).max().unwrap() as f64 / unit;
-    eprintln!("overflow {worst:.3} of the bound; x: 2^{:.1}", error(&got, &|r, i| Complex64::from(x[r * n + i] as f64 / unit)) + unit.log2());
-    let got = setting.slots(&im);
-    eprintln!("x imaginary: 2^{:.1}", error(&got, &|r, i| Complex64::from(x[r * n + i + n / 2] as f64 / unit)) + unit.log2());
-    let zeta = timed("exponential", || [e.zeta(&re), e.zeta(&im)]);
-    let want = |r: usize, i: usize| Complex64::cis(std::f64::consts::TAU * x[r * n + i] as f64 / t as f64);
-    eprintln!("zeta: 2^{:.1}", error(&setting.slots(&zeta[0]), &want));
-    let [a, b] = zeta;
-    let powers = timed("powers", || [e.powers(a), e.powers(b)]);
-    let table: Vec<f64> = (0..t).map(|m| {
-        let m = if m < t / 2 { m } else { m - t };
-        (m as f64 / t as f64 * 40.0).round().clamp(0.0, 15.0) / 64.0
-    }).collect();
-    let interpolation = timed("interpolation", || Interpolation::new(&table));
-    let out = timed("table", || e.table(&powers, &interpolation));
-    let f = |x: i64| table[x.rem_euclid(t) as usize];
-    eprintln!("table: 2^{:.1} of 1/64", 6.0 + error(&setting.slots(&out), &|r, i| Complex64::new(f(x[r * n + i]), f(x[r * n + i + n / 2]))));
-    let hoisted = timed("to rows", || e.rows(&out));
-    for (shift, bits) in [0, 7, 14].into_iter().enumerate() {
-        let parts = timed("mix", || e.mix(&hoisted, shift));
-        let phase = setting.phase(&parts);
-        let q: f64 = e.plan.ring.primes[..2].iter().map(|p| p.q as f64).product();
-        let (mut most, mut sum) = (0f64, 0f64);
-        for r in 0..rows {
-            for i in 0..n {
-                let got = phase[rows * i + r] as f64 / q;
-                let want = f(x[r * n + i]) / 2.0 * 2f64.powi(-bits);
-                most = most.max((got - want).abs());
-                sum += (got - want).powi(2);
+            let count = (rows * n / 2) as f64;
+            eprintln!(
+                "   std of re 2^{:.2}, im 2^{:.2}",
+                (sum.re / count).log2() / 2.0,
+                (sum.im / count).log2() / 2.0
+            );
+            most.log2()
+        };
+        let worst = x.iter().map(|x| x.abs()).max().unwrap() as f64 / unit;
+        eprintln!(
+            "overflow {worst:.3} of the bound; x: 2^{:.1}",
+            error(&got, &|r, i| Complex64::from(x[r * n + i] as f64 / unit)) + unit.log2()
+        );
+        let got = setting.slots(&im);
+        eprintln!(
+            "x imaginary: 2^{:.1}",
+            error(&got, &|r, i| Complex64::from(x[r * n + i + n / 2] as f64 / unit)) + unit.log2()
+        );
+        let zeta = timed("exponential", || [e.zeta(&re), e.zeta(&im)]);
+        let want = |r: usize, i: usize| {
+            Complex64::cis(std::f64::consts::TAU * x[r * n + i] as f64 / t as f64)
+        };
+        eprintln!("zeta: 2^{:.1}", error(&setting.slots(&zeta[0]), &want));
+        let [a, b] = zeta;
+        let powers = timed("powers", || [e.powers(a), e.powers(b)]);
+        let table: Vec<f64> = (0..t)
+            .map(|m| {
+                let m = if m < t / 2 { m } else { m - t };
+                (m as f64 / t as f64 * 40.0).round().clamp(0.0, 15.0) / 64.0
+            })
+            .collect();
+        let interpolation = timed("interpolation", || Interpolation::new(&table));
+        let out = timed("table", || e.table(&powers, &interpolation));
+        let f = |x: i64| table[x.rem_euclid(t) as usize];
+        eprintln!(
+            "table: 2^{:.1} of 1/64",
+            6.0 + error(&setting.slots(&out), &|r, i| Complex64::new(
+                f(x[r * n + i]),
+                f(x[r * n + i + n / 2])
+            ))
+        );
+        let hoisted = timed("to rows", || e.rows(&out));
+        for (shift, bits) in [0, 7, 14].into_iter().enumerate() {
+            let parts = timed("mix", || e.mix(&hoisted, shift));
+            let phase = setting.phase(&parts);
+            let q: f64 = e.plan.ring.primes[..2].iter().map(|p| p.q as f64).product();
+            let (mut most, mut sum) = (0f64, 0f64);
+            for r in 0..rows {
+                for i in 0..n {
+                    let got = phase[rows * i + r] as f64 / q;
+                    let want = f(x[r * n + i]) / 2.0 * 2f64.powi(-bits);
+                    most = most.max((got - want).abs());
+                    sum += (got - want).powi(2);
+                }
             }
+            eprintln!(
+                "rows at 2^-{bits}: most 2^{:.1}, std 2^{:.1} of the torus",
+                most.log2(),
+                (sum / (rows * n) as f64).log2() / 2.0
+            );
         }
-        eprintln!("rows at 2^-{bits}: most 2^{:.1}, std 2^{:.1} of the torus", most.log2(), (sum / (rows * n) as f64).log2() / 2.0);
-    }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use crate::engine::path::{self, Paths};
+use crate::engine::path::{self, Group, Paths};
 use crate::engine::{Engine, List, Slot, Term, check, outputs};
 use crate::noise::{BatchNoise, Noise, SelectorKind, gaussian};
 use crate::params::BatchSpec;
@@ -140,7 +140,7 @@ impl Clear {
             .iter()
             .enumerate()
             .map(|(i, entries)| {
-                (i >= exact && self.rng.is_some()).then(|| self.noise.batch_output(entries))
+                (i >= exact && self.rng.is_some()).then(|| self.noise.batch_table(entries))
             })
             .collect();
         let mut rows = Vec::with_capacity(lists.len() * entries.len());
@@ -333,7 +333,7 @@ impl Engine for Clear {
     ) -> Result<Values> {
         let n = self.params.row_size;
         let (tables, each) = check::functions(functions, of, x.len(), n)?;
-        let paths = Paths::new(&self.params, functions.len(), of);
+        let paths = Paths::new(&self.params, functions, of, each);
         let mut out = vec![0; x.len() * each];
 
         let mut input: Vec<u64> = paths.single.iter().map(|&i| x[i]).collect();
@@ -344,15 +344,17 @@ impl Engine for Clear {
         for (at, &i) in paths.single.iter().enumerate() {
             out[i * each..][..each].copy_from_slice(&single[at * each..][..each]);
         }
-        for (f, values) in paths.batched {
+        for Group { function, entries } in paths.batched {
             let Some(batch) = self.params.batch else { continue };
-            let lists = path::in_order(values.len(), n);
-            let x: Vec<u64> = values.iter().map(|&i| x[i]).collect();
-            let rows = self.batch(&batch, &x, &functions[f], &lists);
-            for (at, i) in values.into_iter().enumerate() {
+            let lists = path::in_order(entries.len(), n);
+            let x: Vec<u64> =
+                entries.iter().map(|entry| x[entry.value].wrapping_add(entry.beyond)).collect();
+            let rows = self.batch(&batch, &x, &function, &lists);
+            let reads = function.reads().len();
+            for (at, entry) in entries.into_iter().enumerate() {
                 let (list, coefficient) = (at / n, at % n);
-                for read in 0..each {
-                    out[i * each + read] = rows[list * each + read][coefficient];
+                for read in 0..reads {
+                    out[entry.out + read] = rows[list * reads + read][coefficient];
                 }
             }
         }
@@ -377,7 +379,8 @@ impl Engine for Clear {
         let Some(batch) = path::in_place(&self.params, x.len(), lists.len()) else {
             return outputs::selectors_by_moves(self, x, integers, tables, lists);
         };
-        let all = check::lookup_lists(&self.params, x.len(), Some(integers), tables, lists)?;
+        check::lookup_lists(&self.params, x.len(), Some(integers), tables, lists)?;
+        let kind = self.noise.batch_selectors(integers);
         let both = integers.beside(tables)?;
         let mut rows = self.read_batch(&batch, x, &both, lists, 1);
         let mut integers = Vec::with_capacity(lists.len());
@@ -389,7 +392,6 @@ impl Engine for Clear {
                 others.push(Row::Full(row));
             }
         }
-        let kind = self.noise.batch_selectors(&all.batch_entries(batch.slots)[0]);
         let kind = kind.unwrap_or_else(|| self.noise.fresh_selectors());
         Ok((Selectors { integers, kind }, others))
     }

@@ -1,32 +1,85 @@
 //! Which way lookups take: the decisions that all engines share.
 
 use super::Slot;
-use crate::Params;
 use crate::params::{BatchSpec, LookupPath};
+use crate::{Params, Read, TestPolynomial};
 
 /// The values of a list by the way that they take.
 pub(crate) struct Paths {
     /// Indices of the values that are looked up one at a time.
     pub(crate) single: Vec<usize>,
-    /// For each function whose values are looked up in batches, its index and theirs.
-    pub(crate) batched: Vec<(usize, Vec<usize>)>,
+    /// What is looked up in batches.
+    pub(crate) batched: Vec<Group>,
+}
+
+/// Values that one function is applied to.
+pub(crate) struct Group {
+    /// All its tables are read at the value.
+    pub(crate) function: TestPolynomial,
+    pub(crate) entries: Vec<Entry>,
+}
+
+/// A value, and where its outputs go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// Index of the value.
+    pub(crate) value: usize,
+    /// What is added to it first.
+    pub(crate) beyond: u64,
+    /// Index of the first output.
+    pub(crate) out: usize,
 }
 
 impl Paths {
-    /// Value i is looked up by function `of[i]`, below `functions`. A batch has one function, so
-    /// that it is the number of a function's values that decides.
-    pub(crate) fn new(params: &Params, functions: usize, of: &[usize]) -> Self {
-        let mut counts = vec![0usize; functions];
-        of.iter().for_each(|&f| counts[f] += 1);
-        let in_batch: Vec<bool> =
-            counts.iter().map(|&count| params.lookup_path(count) == LookupPath::Batch).collect();
-        let mut of_function = vec![Vec::new(); functions];
-        let mut single = Vec::new();
-        for (i, &f) in of.iter().enumerate() {
-            if in_batch[f] { of_function[f].push(i) } else { single.push(i) }
+    /// Value i is looked up by function `of[i]`, each of which reads `each` numbers. A batch has one
+    /// function, so that it is the number of a function's values that decides. Reads of one table at
+    /// distances from the value are as many values with one read.
+    pub(crate) fn new(
+        params: &Params,
+        functions: &[TestPolynomial],
+        of: &[usize],
+        each: usize,
+    ) -> Self {
+        if params.batch.is_none() || each == 0 {
+            return Self { single: (0..of.len()).collect(), batched: Vec::new() };
         }
-        let batched = of_function.into_iter().enumerate().filter(|(_, of)| !of.is_empty());
-        Self { single, batched: batched.collect() }
+        let mut groups: Vec<Group> = Vec::new();
+        let group_of: Vec<usize> = functions
+            .iter()
+            .map(|f| {
+                let function = f.in_batch();
+                groups.iter().position(|group| group.function == function).unwrap_or_else(|| {
+                    groups.push(Group { function, entries: Vec::new() });
+                    groups.len() - 1
+                })
+            })
+            .collect();
+        let mut values = vec![Vec::new(); groups.len()];
+        for (i, &f) in of.iter().enumerate() {
+            let (group, out) = (&mut groups[group_of[f]], i * each);
+            if group.function.reads().len() == each {
+                group.entries.push(Entry { value: i, beyond: functions[f].reads()[0].beyond, out });
+            } else {
+                let reads = functions[f].reads().iter().enumerate();
+                let entry = |(r, read): (usize, &Read)| Entry {
+                    value: i,
+                    beyond: read.beyond,
+                    out: out + r,
+                };
+                group.entries.extend(reads.map(entry));
+            }
+            values[group_of[f]].push(i);
+        }
+        let (mut single, mut batched) = (Vec::new(), Vec::new());
+        for (group, values) in groups.into_iter().zip(values) {
+            if params.lookup_path(group.entries.len()) == LookupPath::Batch {
+                batched.push(group);
+            } else {
+                single.extend(values);
+            }
+        }
+        single.sort_unstable();
+        Self { single, batched }
     }
 }
 
@@ -51,19 +104,43 @@ pub(crate) fn in_order(values: usize, n: usize) -> Vec<Vec<Slot>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Table;
 
     #[test]
     fn the_values_of_a_function_decide_on_its_path() {
         // 16 values fill the 128th part of 4 rows of 512.
         let params = Params::toy_insecure_batch().unwrap();
         let of: Vec<usize> = (0..40).map(|i| [0, 1, 1, 2][i % 4]).collect();
-        let paths = Paths::new(&params, 3, &of);
+        let table = |size: f64| Table::new(512, move |x| size * x).unwrap();
+        let functions = [0.1, 0.2, 0.3].map(|size| TestPolynomial::new(table(size)));
+        let paths = Paths::new(&params, &functions, &of, 1);
         assert_eq!(paths.single, (0..40).filter(|i| of[*i] != 1).collect::<Vec<_>>());
-        let [(1, values)] = &paths.batched[..] else { panic!("one function") };
-        assert_eq!(*values, (0..40).filter(|i| of[*i] == 1).collect::<Vec<_>>());
+        let [Group { function, entries }] = &paths.batched[..] else { panic!("one function") };
+        assert_eq!(function, &functions[1]);
+        let values: Vec<usize> = entries.iter().map(|entry| entry.value).collect();
+        assert_eq!(values, (0..40).filter(|i| of[*i] == 1).collect::<Vec<_>>());
 
-        let without = Paths::new(&Params::toy_insecure().unwrap(), 3, &of);
+        let without = Paths::new(&Params::toy_insecure().unwrap(), &functions, &of, 1);
         assert_eq!((without.single.len(), without.batched.len()), (40, 0));
+    }
+
+    /// Functions that read one table at distances of their own share a batch.
+    #[test]
+    fn reads_at_distances_are_values_of_their_own() {
+        let params = Params::toy_insecure_batch().unwrap();
+        let table = Table::new(512, |x| x / 2.0).unwrap().within_half_torus();
+        let at = |offsets: [usize; 2]| {
+            TestPolynomial::at_offsets(table.clone(), offsets.to_vec()).unwrap()
+        };
+        let functions = [at([0, 5]), at([9, 0]), at([3, 4])];
+        let of: Vec<usize> = (0..9).map(|i| i % 3).collect();
+        let paths = Paths::new(&params, &functions, &of, 2);
+        let [Group { function, entries }] = &paths.batched[..] else { panic!("one table") };
+        assert!(paths.single.is_empty() && !function.is_within_half_torus());
+        assert_eq!(entries.len(), 18);
+        let beyond = table.slot() * 4;
+        assert_eq!(entries[11], Entry { value: 5, beyond, out: 11 });
+        assert!(Paths::new(&params, &functions, &of[..7], 2).batched.is_empty(), "14 reads");
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::f64::consts::TAU;
 
 use super::{Noise, SelectorKind, digit, rounding};
 use crate::batch::{Interpolation, SIGMA, TABLE_SCALE, inner_sums};
-use crate::{TestPolynomial, from_torus};
 use crate::params::BatchSpec;
+use crate::{IntegerTable, TestPolynomial, from_torus};
 
 /// Noise of what a batch gives of one table: it depends on the slot that a value is read as. Beside
 /// the jumps of a table it is largest.
@@ -102,15 +102,22 @@ impl Noise {
         self.size() / 48.0 * slot * slot
     }
 
-    /// Returns the variances of the coefficients of a row that a batch gives of a table, given by
-    /// its entries at all t slots. Without entries, and if the set has no batches, there are none.
+    /// Returns for each read of a function the variances of the coefficients of the rows that a
+    /// batch gives; nothing if the set has no batches.
     ///
     /// With the table's polynomial `f(m) = Re sum_k c_k zeta^k`, slot m has
     /// `V_zeta / 2 |sum_k k c_k zeta_m^k|^2`, and the roundings of the sums; then come the way back
     /// to coefficients, and the key switch from the large ring, `R l N V_row (B^2+2)/12 +
     /// R N / (18 B^2l)`.
     #[must_use]
-    pub fn batch_output(&self, entries: &[u64]) -> BatchNoise {
+    pub fn batch_output(&self, function: &TestPolynomial) -> Vec<BatchNoise> {
+        let Some(spec) = self.params.batch else { return Vec::new() };
+        let reads = function.batch_entries(spec.slots);
+        reads.iter().map(|entries| self.batch_table(entries)).collect()
+    }
+
+    /// Returns the same of one table, given by its entries at all t slots.
+    pub(crate) fn batch_table(&self, entries: &[u64]) -> BatchNoise {
         let Some(spec) = self.params.batch else { return BatchNoise { variances: Vec::new() } };
         let (rows, n) = (spec.rows as f64, self.size());
         let ring = Ring { spec, size: rows * n };
@@ -133,13 +140,11 @@ impl Noise {
 
     /// Returns the mean variance of what a batch gives of a function, of its noisiest read.
     pub(crate) fn batch_variance(&self, function: &TestPolynomial) -> f64 {
-        let slots = self.params.batch.map_or(1, |spec| spec.slots);
-        let reads = function.batch_entries(slots);
-        reads.iter().map(|entries| self.batch_output(entries).mean()).fold(0.0, f64::max)
+        self.batch_output(function).iter().map(BatchNoise::mean).fold(0.0, f64::max)
     }
 
-    /// Returns the noise of selectors that a batch gives of integers, given by their entries
-    /// `m / B` at all t slots; None if the set has no batches. The rows of m have
+    /// Returns the noise of selectors that a batch gives of integers, read alone; None if the set has
+    /// no batches. The rows of m have
     /// [`Noise::batch_output`], V, and those of -S m
     /// `N V / 2 + l N V_row (B^2+2)/12 + N (N^2/48) / (12 B^2l)`.
     ///
@@ -149,15 +154,18 @@ impl Noise {
     ///
     /// A level's noise is that of the first times its size. It is the first that counts.
     #[must_use]
-    pub fn batch_selectors(&self, entries: &[u64]) -> Option<SelectorKind> {
-        let (square, gadget) = (self.params.batch?.square, self.params.lists?.selector);
+    pub fn batch_selectors(&self, integers: &IntegerTable) -> Option<SelectorKind> {
+        let (spec, gadget) = (self.params.batch?, self.params.lists?.selector);
+        let square = spec.square;
+        let first = TestPolynomial::new(integers.times(2f64.powi(-(gadget.base_log as i32))));
+        let entries = first.batch_entries(spec.slots).swap_remove(0);
         let n = self.size();
         let switch = f64::from(square.levels) * n * self.fresh() * digit(square)
             + rounding(square) * n * n * n / 48.0;
         // The others have the noise of no table at all.
         let levels = f64::from(gadget.levels);
-        let others = (levels - 1.0) * self.batch_output(&vec![0; entries.len()]).mean();
-        let output = (self.batch_output(entries).mean() + others) / levels;
+        let others = (levels - 1.0) * self.batch_table(&vec![0; entries.len()]).mean();
+        let output = (self.batch_table(&entries).mean() + others) / levels;
         Some(SelectorKind { gadget, rows: output * (1.0 + n / 2.0) + switch })
     }
 }

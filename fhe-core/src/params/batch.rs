@@ -112,9 +112,24 @@ impl BatchSpec {
         }
         for (field, got, expected, rule) in [
             ("batch.base", self.base.count, 1, "must have one prime"),
-            ("batch.slots_to_coefficients", self.slots_to_coefficients.count, 3, "must have 3 primes"),
-            ("batch.coefficients_to_slots", self.coefficients_to_slots.count, 3, "must have 3 primes"),
-            ("batch.exponential", self.exponential.count, 4 + self.squarings, "must have 4 primes and one for each squaring"),
+            (
+                "batch.slots_to_coefficients",
+                self.slots_to_coefficients.count,
+                3,
+                "must have 3 primes",
+            ),
+            (
+                "batch.coefficients_to_slots",
+                self.coefficients_to_slots.count,
+                3,
+                "must have 3 primes",
+            ),
+            (
+                "batch.exponential",
+                self.exponential.count,
+                4 + self.squarings,
+                "must have 4 primes and one for each squaring",
+            ),
         ] {
             if got != expected {
                 return Err((field, got.into(), rule));

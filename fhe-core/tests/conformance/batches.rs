@@ -2,6 +2,8 @@
 
 use fhe_core::engine::meter::Metered;
 
+use fhe_core::noise::BatchNoise;
+
 use super::*;
 
 fn params() -> Params {
@@ -121,8 +123,11 @@ fn noise_of_batches_is_that_of_the_formulas() {
     let x: Vec<u64> = (0..2048).map(|i| to_torus(0.3 * f64::from(i) / 2048.0 - 0.15)).collect();
     let constant = Table::new(n, |_| 0.125).unwrap();
     let out = noisy.lookup(&x, &[constant]).unwrap();
-    let t = params.batch.unwrap().slots;
-    let calm = noise.batch_output(&vec![to_torus(0.125); t]).mean();
+    let constant_noise = |x: f64| {
+        let table = Table::new(n, move |_| x).unwrap();
+        noise.batch_output(&TestPolynomial::new(table))[0].mean()
+    };
+    let calm = constant_noise(0.125);
     near("output", &out, &vec![to_torus(0.125); 2048], calm);
     for half in [false, true] {
         let ramp = Table::new(n, |x| x / 2.0).unwrap();
@@ -136,12 +141,8 @@ fn noise_of_batches_is_that_of_the_formulas() {
     }
     let meter = Meter::new(&params);
     let y = meter.lookup(&meter.fresh(2048), &[table(n)]).unwrap();
-    let f = TestPolynomial::new(table(n));
-    let entries: Vec<u64> = (0..t)
-        .map(|i| (i as u64) << (64 - t.ilog2()))
-        .map(|phase| f.tables()[0].at(phase))
-        .collect();
-    assert_eq!(y, Metered { len: 2048, variance: noise.batch_output(&entries).mean() });
+    let variance = noise.batch_output(&TestPolynomial::new(table(n)))[0].mean();
+    assert_eq!(y, Metered { len: 2048, variance });
     assert_eq!(meter.list().readings[0].slots, 64);
 }
 
@@ -153,10 +154,14 @@ fn middles(b: &mut Case, count: usize, steps: i32) -> (Vec<i32>, Vec<u64>) {
     (of, phases)
 }
 
-/// The entries of a promised table at t slots, the first at phase 0.
-fn promised_entries(table: &Table, t: usize) -> Vec<u64> {
-    let phase = |i: usize| (((i as u64) << (64 - t.ilog2())) as i64 >> 1) as u64;
-    (0..t).map(|i| table.at(phase(i))).collect()
+/// The predicted noise of a table in a batch.
+fn noise_of(b: &Bench, table: &Table) -> BatchNoise {
+    b.noise.batch_output(&TestPolynomial::new(table.clone())).swap_remove(0)
+}
+
+/// The same of a table without steps.
+fn calm(b: &Bench) -> f64 {
+    noise_of(b, &Table::new(b.n(), |_| 0.0).unwrap()).mean()
 }
 
 /// Values whose encryption is quick: coefficients of rows.
@@ -179,11 +184,10 @@ pub(super) fn batch_values(b: &mut Case) {
     let got = b.cpu.lookup(&spread(b, &phases), std::slice::from_ref(&stairs)).unwrap();
     let want: Vec<u64> = of.iter().map(|&s| to_torus(f64::from(s) / 16.0 - 0.125)).collect();
     assert_eq!(b.clear.lookup(&phases, std::slice::from_ref(&stairs)).unwrap(), want);
-    let entries = promised_entries(&stairs, t);
-    let noise = b.noise.batch_output(&entries);
+    let noise = noise_of(b, &stairs);
     // Slots near the middle of steps: less noise than beside jumps.
     let measured = within("stairs", &b.decrypt(&got), &want, noise.most());
-    assert!(measured > b.noise.batch_output(&vec![0; t]).mean() / 4.0, "{measured:e}");
+    assert!(measured > calm(b) / 4.0, "{measured:e}");
 
     let ramp = |half: bool| {
         let ramp = Table::new(n, |x| x / 2.0).unwrap();
@@ -204,9 +208,17 @@ pub(super) fn batch_values(b: &mut Case) {
 /// Uniform values: the mean noise is the predicted one, on both sides.
 pub(super) fn batch_output(b: &mut Case) {
     let (n, spec) = (b.n(), b.key.params().batch.unwrap());
-    let (t, count) = (spec.slots, spec.rows * n);
+    let count = spec.rows * n;
     // Two steps up and one down, wide apart: what a value reads is known but for values near them.
-    let steps = |x: f64| if x < -0.05 { 0.0 } else if x < 0.1 { 0.4 } else { 0.2 };
+    let steps = |x: f64| {
+        if x < -0.05 {
+            0.0
+        } else if x < 0.1 {
+            0.4
+        } else {
+            0.2
+        }
+    };
     let table = Table::new(n, steps).unwrap().within_half_torus();
     let phases: Vec<u64> = (0..count).map(|_| to_torus(b.rng.random_range(-0.25..0.25))).collect();
     let list: Vec<Vec<Slot>> = (0..spec.rows)
@@ -214,12 +226,12 @@ pub(super) fn batch_output(b: &mut Case) {
         .collect();
     let rows = b.cpu.lookup_rows(&spread(b, &phases), &[table.clone()], &list).unwrap();
     let got = b.decrypt_rows(&rows);
-    let entries = promised_entries(&table, t);
-    let noise = b.noise.batch_output(&entries);
+    let noise = noise_of(b, &table);
     let (mut sum, mut wrong) = (0.0, 0);
     for (got, phase) in got.iter().zip(&phases) {
         let got = from_torus(*got);
-        let nearest = [0.0, 0.2, 0.4].into_iter().min_by(|x, y| (got - x).abs().total_cmp(&(got - y).abs()));
+        let nearest =
+            [0.0, 0.2, 0.4].into_iter().min_by(|x, y| (got - x).abs().total_cmp(&(got - y).abs()));
         let error = got - nearest.unwrap();
         sum += error * error;
         assert!(error.abs() < 8.0 * noise.most().sqrt(), "{got}");
@@ -230,13 +242,12 @@ pub(super) fn batch_output(b: &mut Case) {
     // A value beside one of three steps reads either side: within two standard deviations of it.
     let read = (b.noise.batch_input(true) + b.noise.pack_list(n)).sqrt();
     assert!((wrong as f64) < count as f64 * 4.0 * 2.0 * read / 0.5, "{wrong} of {count}");
-    eprintln!("output noise 2^{:.2}, ratio {ratio:.3}, {wrong} of {count}", noise.mean().log2() / 2.0);
 }
 
 /// Selectors out of a batch multiply as the integers do, with the predicted noise; coefficients that
 /// no slot names are 0.
 pub(super) fn batch_selectors(b: &mut Case) {
-    let (n, t) = (b.n(), b.key.params().batch.unwrap().slots);
+    let n = b.n();
     let (of, phases) = middles(b, n, 4);
     // With mean 0: others are correlated with the key, whose mean is 1/2.
     let integers = |x: f64| 10 * ((x + 0.25) * 8.0).floor() as i32 - 15;
@@ -253,19 +264,15 @@ pub(super) fn batch_selectors(b: &mut Case) {
     let (clear, want) =
         b.clear.lookup_selectors(&phases, &integers, std::slice::from_ref(&gate), &lists).unwrap();
     assert_eq!(clear.integers[1][3], 10 * of[n / 2 + 3] - 15);
-    let calm = b.noise.batch_output(&vec![0; t]);
-    within("gates", &b.decrypt_rows(&gates), &b.flat(&want), 64.0 * calm.mean());
+    within("gates", &b.decrypt_rows(&gates), &b.flat(&want), 64.0 * calm(b));
 
     let (rows, clear_rows) = b.rows(2);
     let terms: Vec<Vec<Term>> =
         (0..4).map(|i| vec![Term { selector: i / 2, row: i % 2 }]).collect();
     let got = b.decrypt_rows(&b.cpu.products(&selectors, &rows, &terms).unwrap());
     let want = b.flat(&b.clear.products(&clear, &clear_rows, &terms).unwrap());
-    let gadget = b.key.params().lists.unwrap().selector;
-    let entries = promised_entries(&integers.levels(gadget).unwrap()[0], t);
-    let kind = b.noise.batch_selectors(&entries).unwrap();
+    let kind = b.noise.batch_selectors(&integers).unwrap();
     let norm = squared_norm(&clear.integers[0]).max(squared_norm(&clear.integers[1]));
-    eprintln!("selectors' rows 2^{:.2}", kind.rows.log2() / 2.0);
     near("products", &got, &want, b.noise.products(kind, 1, norm) + norm * b.noise.fresh());
 }
 
@@ -283,6 +290,7 @@ pub(super) fn batch_lengths(b: &mut Case) {
             assert!(from_torus(got.wrapping_sub(*want)).abs() < 0.01, "{count}");
         }
     }
+}
 
 /// Without batches a lookup's outputs are those of the single moves, bit for bit.
 #[test]

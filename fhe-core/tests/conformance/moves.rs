@@ -1,7 +1,7 @@
 //! The moves, each on ciphertexts and in the clear.
 
-use super::*;
 pub(super) use super::batches::{batch_lengths, batch_output, batch_selectors, batch_values};
+use super::*;
 
 pub(super) fn fresh_rows(b: &mut Case) {
     let phases = b.phases(3 * b.n());

@@ -9,7 +9,8 @@ use super::fourier::Transform;
 use super::list_packing::{ListKey, pack};
 use super::{Cpu, Rows, Selectors, Values, product};
 use crate::batch::{Batch, Function};
-use crate::engine::{Slot, path};
+use crate::engine::Slot;
+use crate::engine::path::{Entry, Group};
 use crate::params::Gadget;
 use crate::{TestPolynomial, from_torus, to_torus};
 
@@ -42,39 +43,45 @@ impl Batches<'_> {
         entries.map(|entries| Function { values: halves(entries), levels: 1 }).collect()
     }
 
-    /// Looks some values up, all by one function, and writes what is read of value i to `each`
-    /// values of the output from `each at[i]` on.
-    pub(super) fn values(
-        &self,
-        out: &mut Values,
-        x: &Values,
-        function: &TestPolynomial,
-        at: &[usize],
-    ) {
+    /// Looks a group of values up, batch after batch, and writes what is read.
+    pub(super) fn values(&self, out: &mut Values, x: &Values, group: &Group) {
         let n = self.cpu.params.row_size;
-        let functions = self.functions(function);
-        let each = functions.len();
-        let lists = path::in_order(at.len(), n);
-        let rows = self.looked_up(x, &functions, function.is_within_half_torus(), &lists);
+        let functions = self.functions(&group.function);
+        let reads = functions.len();
+        let half = group.function.is_within_half_torus();
         let mut targets: Vec<Option<&mut [u64]>> =
-            out.data.chunks_exact_mut((n + 1) * each).map(Some).collect();
-        let mut places: Vec<(usize, &mut [u64])> = Vec::with_capacity(at.len());
-        for (i, &at) in at.iter().enumerate() {
-            if let Some(target) = targets[at].take() {
-                places.push((i, target));
+            out.data.chunks_exact_mut(n + 1).map(Some).collect();
+        for entries in group.entries.chunks(self.batch.rows() * n) {
+            let lists: Vec<Vec<Slot>> = entries
+                .chunks(n)
+                .map(|entries| {
+                    let slot = |(coefficient, entry): (usize, &Entry)| Slot {
+                        value: entry.value,
+                        coefficient,
+                    };
+                    entries.iter().enumerate().map(slot).collect()
+                })
+                .collect();
+            let beyond: Vec<u64> = entries.iter().map(|entry| entry.beyond).collect();
+            let rows = self.looked_up(x, &functions, half, &lists, &beyond);
+            let mut places: Vec<(usize, usize, &mut [u64])> = Vec::new();
+            for (i, entry) in entries.iter().enumerate() {
+                for read in 0..reads {
+                    if let Some(target) = targets[entry.out + read].take() {
+                        places.push((i, read, target));
+                    }
+                }
             }
+            places.into_par_iter().for_each(|(i, read, target)| {
+                product::extract_one(target, &rows[read][i / n * 2 * n..][..2 * n], i % n);
+            });
         }
-        places.into_par_iter().for_each(|(i, target)| {
-            for (value, rows) in target.chunks_exact_mut(n + 1).zip(&rows) {
-                product::extract_one(value, &rows[i / n * 2 * n..][..2 * n], i % n);
-            }
-        });
     }
 
     /// Rows: row `l reads + r` is what list l reads as r.
     pub(super) fn rows(&self, x: &Values, function: &TestPolynomial, lists: &[Vec<Slot>]) -> Rows {
         let functions = self.functions(function);
-        let rows = self.looked_up(x, &functions, function.is_within_half_torus(), lists);
+        let rows = self.looked_up(x, &functions, function.is_within_half_torus(), lists, &[]);
         self.by_list(&rows, lists.len())
     }
 
@@ -87,14 +94,15 @@ impl Batches<'_> {
     ) -> (Selectors, Rows) {
         let levels = self.selector.levels as usize;
         let half = 2f64.powi(self.selector.base_log as i32 - 1);
-        let integers = |entries: &Vec<u64>| entries.iter().map(|&m| m as i64 as f64 / half).collect();
+        let integers =
+            |entries: &Vec<u64>| entries.iter().map(|&m| m as i64 as f64 / half).collect();
         let mut functions = self.functions(function);
         if let (Some(first), Some(entries)) =
             (functions.first_mut(), function.batch_entries(self.slots).first())
         {
             *first = Function { values: integers(entries), levels };
         }
-        let rows = self.looked_up(x, &functions, function.is_within_half_torus(), lists);
+        let rows = self.looked_up(x, &functions, function.is_within_half_torus(), lists, &[]);
         let (of_integers, others) = rows.split_at(levels);
         (self.promoted(of_integers, lists.len()), self.by_list(others, lists.len()))
     }
@@ -135,16 +143,23 @@ impl Batches<'_> {
     }
 
     /// Packs lists and looks all their coefficients up: for each function and each of its levels
-    /// the rows of all lists. Coefficients that no slot names become 0.
+    /// the rows of all lists. Coefficients that no slot names become 0. To the coefficients, row
+    /// after row, something may be added first.
     fn looked_up(
         &self,
         x: &Values,
         functions: &[Function],
         within_half_torus: bool,
         lists: &[Vec<Slot>],
+        beyond: &[u64],
     ) -> Vec<Vec<u64>> {
         let n = self.cpu.params.row_size;
         let mut rows = pack(self.cpu, self.lists, x, lists);
+        for (row, beyond) in rows.data.chunks_exact_mut(2 * n).zip(beyond.chunks(n)) {
+            for (x, by) in row[n..].iter_mut().zip(beyond) {
+                *x = x.wrapping_add(*by);
+            }
+        }
         // What no slot names is read where the functions are calm, and taken away again.
         let (slot, phase) = calmest(functions, within_half_torus);
         let mut empty = vec![true; lists.len() * n];

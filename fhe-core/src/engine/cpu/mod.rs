@@ -252,15 +252,14 @@ impl Engine for Cpu {
         let Some(batches) = self.batches() else {
             return Ok(lookup::apply(self, x, functions, of, (tables, each)));
         };
-        let paths = Paths::new(&self.params, functions.len(), of);
+        let paths = Paths::new(&self.params, functions, of, each);
         if paths.batched.is_empty() {
             return Ok(lookup::apply(self, x, functions, of, (tables, each)));
         }
         let n = self.params.row_size;
         let mut out = Values::new(n, x.len() * each);
-        for (f, at) in &paths.batched {
-            let x = self.take(x, at.iter().copied())?;
-            batches.values(&mut out, &x, &functions[*f], at);
+        for group in &paths.batched {
+            batches.values(&mut out, x, group);
         }
         let of: Vec<usize> = paths.single.iter().map(|&i| of[i]).collect();
         let x = self.take(x, paths.single.iter().copied())?;

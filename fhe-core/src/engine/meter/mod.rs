@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use price::{Price, PriceList, Reading, UnitCosts};
 
-use crate::engine::path::{self, Paths};
+use crate::engine::path::{self, Group, Paths};
 use crate::engine::{Engine, List, Slot, Term, check, outputs};
 use crate::noise::{Noise, SelectorKind};
 use crate::params::BatchSpec;
@@ -263,15 +263,15 @@ impl Engine for Meter {
     ) -> Result<Metered> {
         let n = self.params.row_size;
         let (tables, reads) = check::functions(functions, of, x.len, n)?;
-        let paths = Paths::new(&self.params, functions.len(), of);
+        let paths = Paths::new(&self.params, functions, of, reads);
         let mut variance: f64 = 0.0;
         if !paths.single.is_empty() {
             self.note_single(paths.single.len(), x.variance, tables, functions);
             variance = self.noise.lookup();
         }
-        for (f, values) in &paths.batched {
+        for Group { function, entries } in &paths.batched {
             let Some(batch) = self.params.batch else { continue };
-            let (function, len) = (&functions[*f], values.len());
+            let len = entries.len();
             self.note_batches(&batch, (len.div_ceil(n), n.min(len), len), x.variance, function);
             variance = variance.max(self.noise.batch_variance(function));
         }
@@ -300,8 +300,7 @@ impl Engine for Meter {
         };
         let function = check::lookup_lists(&self.params, x.len, Some(integers), tables, lists)?;
         self.note_lists(&batch, x, &function, lists);
-        let first = function.batch_entries(batch.slots).swap_remove(0);
-        let kind = self.noise.batch_selectors(&first);
+        let kind = self.noise.batch_selectors(integers);
         let kind = kind.ok_or_else(|| check::no_lists("lookup", &self.params))?;
         let longest = lists.iter().map(Vec::len).max().unwrap_or(0);
         let variance = self.noise.batch_variance(&function);

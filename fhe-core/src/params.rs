@@ -225,8 +225,8 @@ impl Params {
         })
     }
 
-    /// The set for deep networks whose lookups are taken in batches: [`Params::secure128_deep`], and
-    /// a batch part.
+    /// The set for deep networks whose lookups are taken in batches: [`Params::secure128_deep`]
+    /// with a batch part.
     ///
     /// # Errors
     /// None in practice, as for [`Params::secure128`].

@@ -1,4 +1,4 @@
-use crate::torus::{from_torus, to_torus};
+use crate::torus::to_torus;
 use crate::{Error, Result};
 
 /// Most slots of a table: the largest row size there is.

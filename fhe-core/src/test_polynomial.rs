@@ -153,8 +153,8 @@ impl TestPolynomial {
             .map(move |read| self.tables[read.table].at(middle(at + (read.beyond >> shift), slots)))
     }
 
-    /// Returns what a batch of t slots reads at each of them, for each read: slot i, below t, is
-    /// the phase `i / t` or, if all tables have the promise, the phases `i / 2t` and `1/2 + i / 2t`.
+    /// Returns for each read what a batch of t slots reads at each slot. Slot i is the phase
+    /// `i / t` or, if all tables have the promise, the two phases `i / 2t` and `i / 2t + 1/2`.
     pub(crate) fn batch_entries(&self, t: usize) -> Vec<Vec<u64>> {
         let half = self.is_within_half_torus();
         // The phase of a slot, that of [-1/4, 1/4) if there are two.

@@ -302,8 +302,18 @@ fn cosine(x: &[f64], y: &[f64]) -> f64 {
 
 #[test]
 fn scores_and_gradients_are_those_of_pytorch() {
+    agrees_with_pytorch(Params::toy_insecure().unwrap());
+}
+
+/// The lookups of the hidden layers are long enough for batches of the set.
+#[test]
+fn scores_and_gradients_in_batches_are_those_of_pytorch() {
+    agrees_with_pytorch(Params::toy_insecure_batch().unwrap());
+}
+
+fn agrees_with_pytorch(params: Params) {
     let f = fixture();
-    let (scores, weights, biases) = Case::of(&f).on_engine();
+    let (scores, weights, biases) = Case { params, ..Case::of(&f) }.on_engine();
     for (got, want) in scores.iter().zip(&f.scores) {
         // Half a level in each of 4 activations, times the weights.
         assert!((got - want).abs() < 0.25, "{got} {want}");

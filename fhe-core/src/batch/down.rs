@@ -34,7 +34,7 @@ fn torus(ring: &Ring, x: &Polynomial, rows: usize) -> Vec<u64> {
         out.par_chunks_exact_mut(n).enumerate().for_each(|(r, out)| {
             for (i, out) in out.iter_mut().enumerate() {
                 let x = prime.multiply(coefficients[rows * i + r], factor);
-                *out = out.wrapping_add((u128::from(x) * inverse >> 48) as u64);
+                *out = out.wrapping_add(((u128::from(x) * inverse) >> 48) as u64);
             }
         });
     }

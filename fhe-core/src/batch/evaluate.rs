@@ -90,7 +90,7 @@ impl Evaluator {
         });
         let scale = self.plan.mask_scale();
         let encoded = Embedding::new(ring.size).encode(&slots, scale);
-        let plain = ring.from_wide(&encoded, self.plan.counts.top, false);
+        let plain = ring.polynomial(&encoded, self.plan.counts.top, false);
         let parts = self.secret.0[0].each_ref().map(|part| {
             ring.each(self.plan.counts.top, false, |p, out| {
                 lanes::dot(out, false, &[part.limb(p)], &[plain.limb(p)], ring.primes[p].reduction);
@@ -115,7 +115,7 @@ impl Evaluator {
             }
         }
         let encoded = Embedding::new(ring.size).encode(&slots, x.scale);
-        let plain = ring.from_wide(&encoded, x.count(), false);
+        let plain = ring.polynomial(&encoded, x.count(), false);
         ring.add(&mut x.parts[0], &plain);
     }
 

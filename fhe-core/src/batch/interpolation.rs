@@ -60,7 +60,7 @@ fn depth(t: usize) -> usize {
 
 /// Inner sums of a table of t entries.
 pub(crate) fn inner_sums(t: usize) -> usize {
-    t / 2 >> (depth(t) / 2)
+    (t / 2) >> (depth(t) / 2)
 }
 
 /// Adds powers up to `last`: power k is that of the largest power of two below k times another.

@@ -214,7 +214,6 @@ impl Batch {
                 }
             }
         }
-        self.evaluator.plan.ring.release();
         out
     }
 

@@ -31,13 +31,6 @@ impl Pool {
         Self { limb, free: Arc::default() }
     }
 
-    /// Gives what is not in use back to the operating system.
-    pub(super) fn release(&self) {
-        if let Ok(mut free) = self.free.lock() {
-            free.clear();
-        }
-    }
-
     /// Returns a buffer of so many limbs, with any numbers in it.
     pub(super) fn take(&self, limbs: usize) -> Buffer {
         let class = limbs.div_ceil(STEP);

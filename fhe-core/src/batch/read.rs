@@ -23,7 +23,7 @@ impl Read {
         let shift = 64 - t.ilog2();
         let lift = |x: &u64| i128::from(if within_half_torus { x << 1 } else { *x } as i64);
         let (mask, body) = row.split_at(row.len() / 2);
-        let round = |x: &u64| (lift(x) + (1 << (shift - 1)) >> shift) as i64;
+        let round = |x: &u64| ((lift(x) + (1 << (shift - 1))) >> shift) as i64;
         let first = self.masks.len();
         self.masks.extend(mask.iter().map(round));
         let parity = self.masks[first..].iter().sum::<i64>().rem_euclid(2);
@@ -35,7 +35,7 @@ impl Read {
             let exact = 2 * lift(b) - (2 * reached - all);
             // To the nearest integer 2 k + parity.
             let from = exact - (i128::from(parity) << shift);
-            2 * (from + (1 << shift) >> (shift + 1)) as i64 + parity
+            2 * ((from + (1 << shift)) >> (shift + 1)) as i64 + parity
         }));
     }
 }

@@ -86,11 +86,6 @@ impl Ring {
         out
     }
 
-    /// Forgets the memory that waits for its next use.
-    pub(super) fn release(&self) {
-        self.pool.release();
-    }
-
     pub(super) fn dimensions(&self) -> Dimensions {
         Dimensions { size: self.size, chain: self.chain, special: self.special() }
     }
@@ -141,7 +136,7 @@ impl Ring {
     }
 
     /// From integer coefficients of up to 127 bits.
-    pub(super) fn from_wide(&self, x: &[i128], count: usize, special: bool) -> Polynomial {
+    pub(super) fn polynomial(&self, x: &[i128], count: usize, special: bool) -> Polynomial {
         self.each(count, special, |p, limb| {
             let prime = &self.primes[p];
             for (out, &x) in limb.iter_mut().zip(x) {

@@ -58,7 +58,7 @@ impl Setting {
             .map(|p| {
                 let prime = &ring.primes[p];
                 let s: Vec<i128> = self.secret.coefficients.iter().map(|&s| s.into()).collect();
-                let s = ring.from_wide(&s, p + 1, false);
+                let s = ring.polynomial(&s, p + 1, false);
                 let sum = ring.each(p + 1, false, |p2, out| {
                     out.copy_from_slice(parts[0].limb(p2));
                     super::lanes::dot(

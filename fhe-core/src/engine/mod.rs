@@ -313,8 +313,8 @@ pub trait Engine: Send + Sync {
     ///
     /// Value `v tables + j`, for `j` below the number l of levels of the set's gadget for
     /// promotion, must hold `m[v] / B^(j+1)`: what [`IntegerTable::levels`] and any further tables
-    /// give in one lookup. (Packed circuit bootstrapping: Chillotti, Gama, Georgieva, Izabachene, Journal
-    /// of Cryptology 2020, section 4.3, for all coefficients at a time.)
+    /// give in one lookup. (Packed circuit bootstrapping: Chillotti, Gama, Georgieva, Izabachene,
+    /// Journal of Cryptology 2020, section 4.3, for all coefficients at a time.)
     ///
     /// # Cost
     /// `l` promoted levels a selector, each about a packed list. No lookup of its own.

@@ -224,7 +224,7 @@ pub(super) fn batch_output(b: &mut Case) {
     let list: Vec<Vec<Slot>> = (0..spec.rows)
         .map(|r| (0..n).map(|i| Slot { value: r * n + i, coefficient: i }).collect())
         .collect();
-    let rows = b.cpu.lookup_rows(&spread(b, &phases), &[table.clone()], &list).unwrap();
+    let rows = b.cpu.lookup_rows(&spread(b, &phases), std::slice::from_ref(&table), &list).unwrap();
     let got = b.decrypt_rows(&rows);
     let noise = noise_of(b, &table);
     let (mut sum, mut wrong) = (0.0, 0);

@@ -38,7 +38,7 @@ impl<E: Engine> WeightGradient<E> {
     /// The gradient of a layer whose rows were saved: for each block, a row for each group.
     ///
     /// # Errors
-    /// [`Error::Count`] if their numbers are not those of the geometry.
+    /// [`Count`](crate::Error::Count) if their numbers are not those of the geometry.
     pub fn from_rows(geometry: &Geometry, rows: Vec<E::Rows>) -> Result<Self> {
         expect("blocks of a gradient", rows.len(), geometry.blocks())?;
         for block in &rows {

@@ -36,6 +36,18 @@ impl Cpu {
 }
 
 impl Batches<'_> {
+    /// The number R of rows of a batch.
+    pub(super) fn rows_of_one(&self) -> usize {
+        self.batch.rows()
+    }
+
+    /// Looks a full batch up that holds nothing, by one function.
+    pub(super) fn run_one(&self) {
+        let rows = vec![0; self.batch.rows() * 2 * self.cpu.params.row_size];
+        let function = Function { values: vec![0.0; self.slots], levels: 1 };
+        self.batch.lookup(&rows, true, &[function]);
+    }
+
     /// The functions that a test polynomial reads, at each slot.
     fn functions(&self, of: &TestPolynomial) -> Vec<Function> {
         let halves = |entries: Vec<u64>| entries.into_iter().map(|x| 2.0 * from_torus(x)).collect();

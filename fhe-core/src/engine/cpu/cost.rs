@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use super::{Cpu, Rows, Selectors, Values};
+use super::{Cpu, Rows, Selectors, Values, lookup};
 use crate::engine::meter::UnitCosts;
 use crate::engine::{Engine, Slot, Term};
-use crate::{Result, Table};
+use crate::{Result, Table, TestPolynomial};
 
 impl Cpu {
     /// Returns the seconds of one of tfhe's own key switches and bootstraps on one thread while
@@ -57,9 +57,18 @@ impl Cpu {
         };
         Ok(UnitCosts {
             lookup: seconds(values.len(), &|| {
-                self.lookup(&values, std::slice::from_ref(&table)).map(drop)
+                let (functions, of) = ([TestPolynomial::new(table.clone())], vec![0; values.len()]);
+                lookup::apply(self, &values, &functions, &of, (1, 1));
+                Ok(())
             })?,
-            batch: 0.0,
+            batch: self.batches().map_or(Ok(0.0), |batches| {
+                let packed = packed_list()? * batches.rows_of_one() as f64;
+                Ok(packed
+                    + seconds(1, &|| {
+                        batches.run_one();
+                        Ok(())
+                    })?)
+            })?,
             product: seconds(rows.len(), &|| self.products(&selectors, &rows, &terms).map(drop))?,
             packed_constant: seconds(values.len(), &|| self.pack_constants(&values).map(drop))?,
             packed_list: lists.map_or(Ok(0.0), |_| packed_list())?,

@@ -18,6 +18,8 @@ pub struct BatchResults {
     pub core_ms_per_value: f64,
     /// The part of it that packs the values.
     pub packing_core_ms: f64,
+    /// The part of it that the system takes.
+    pub system_core_ms: f64,
     /// Milliseconds on the wall for such a value.
     pub wall_ms_per_value: f64,
     /// Functions of these batches.
@@ -68,6 +70,8 @@ pub struct BatchResults {
     pub engine_bytes: u64,
     /// Largest resident memory of the run, in which the keys were made and opened.
     pub memory_bytes: u64,
+    /// The same of the batches alone, with the keys open.
+    pub batch_memory_bytes: u64,
 
     /// Name of the parameter set.
     pub parameter_set: String,
@@ -102,7 +106,9 @@ pub struct Measured<'a> {
     pub full: SelectorNoise,
     /// Noise of selectors with lists as short as today's.
     pub few: SelectorNoise,
-    /// Where the figures come from, memory included.
+    /// Largest memory before the batches.
+    pub memory_before: u64,
+    /// Where the figures come from, with the largest memory of the batches.
     pub here: Provenance,
 }
 
@@ -110,7 +116,7 @@ impl BatchResults {
     /// Puts together what a run measured.
     #[must_use]
     pub fn new(measured: Measured<'_>) -> Self {
-        let Measured { seed, one, keys, cost, integers, full, few, here } = measured;
+        let Measured { seed, one, keys, cost, integers, full, few, memory_before, here } = measured;
         let (params, found) = (keys.key.params(), integers.found());
         let core_ms = cost.ms(cost.whole.core);
         let of = integers.noise();
@@ -119,6 +125,7 @@ impl BatchResults {
         Self {
             core_ms_per_value: core_ms,
             packing_core_ms: cost.ms(cost.packing.core),
+            system_core_ms: cost.ms(cost.whole.system),
             wall_ms_per_value: cost.ms(cost.whole.wall),
             functions: cost.functions,
             timed_values: cost.values,
@@ -145,7 +152,8 @@ impl BatchResults {
             key_seconds: keys.seconds,
             engine_seconds: keys.engine_seconds,
             engine_bytes: keys.engine_bytes,
-            memory_bytes: here.peak_memory_bytes,
+            memory_bytes: here.peak_memory_bytes.max(memory_before),
+            batch_memory_bytes: here.peak_memory_bytes,
             parameter_set: params.name.clone(),
             lookup_parameter_set: one.parameter_set,
             threads: rayon::current_num_threads(),

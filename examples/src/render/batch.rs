@@ -19,6 +19,7 @@ impl BatchResults {
             ("functions", self.functions.to_string()),
             ("time of cores for a value, packing included", ms(self.core_ms_per_value)),
             ("of this, packing", ms(self.packing_core_ms)),
+            ("of this, in the system", ms(self.system_core_ms)),
             ("wall time of a value", ms(self.wall_ms_per_value)),
             ("time of cores for a blind rotation of four tables", ms(self.lookup_core_ms)),
             ("its values, in the same run", self.lookups.to_string()),
@@ -39,7 +40,8 @@ impl BatchResults {
             ("to make them", format!("{:.0} s", self.key_seconds)),
             ("to open them", format!("{:.0} s", self.engine_seconds)),
             ("memory of the opened keys", gigabytes(self.engine_bytes)),
-            ("largest memory, while they were made included", gigabytes(self.memory_bytes)),
+            ("largest memory of batches, with the keys", gigabytes(self.batch_memory_bytes)),
+            ("largest memory, making the keys included", gigabytes(self.memory_bytes)),
             ("threads", self.threads.to_string()),
             ("parameter set", format!("`{}`", self.parameter_set)),
             ("that of the blind rotation", format!("`{}`", self.lookup_parameter_set)),
@@ -107,11 +109,12 @@ impl BatchResults {
             text,
             "\nThe time includes {:.3} ms for the packing of a value.\n\
              The evaluation keys took {:.0} s, and have {:.2} GB as a message.\n\
-             They hold {:.2} GB of memory when they are open.\n",
+             They hold {:.2} GB of memory when they are open, and {:.2} GB with a batch in work.\n",
             self.packing_core_ms,
             self.key_seconds,
             gigabytes(self.key_bytes),
-            gigabytes(self.engine_bytes)
+            gigabytes(self.engine_bytes),
+            gigabytes(self.batch_memory_bytes)
         );
         text
     }

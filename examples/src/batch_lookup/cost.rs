@@ -1,5 +1,6 @@
 //! The time of a batch of two functions.
 
+use fhe_core::engine::cpu::{BatchStage, BatchStages};
 use fhe_core::{Engine, Result};
 
 use super::clock::{Clock, Spent};
@@ -31,13 +32,16 @@ impl Cost {
         let (rows, n) = (params.batch.map_or(0, |batch| batch.rows), params.row_size);
         let tables = functions.two();
         let mut cost = Self { functions: tables.len(), ..Self::default() };
+        let mut stages = keys.cpu.batch_stages();
+        // The first batch takes its memory from the operating system, and keeps it for the others.
+        stages.iter_mut().for_each(BatchStages::run_all);
         for batch in 0..batches {
             let listed = Listed::new(&keys.key, &keys.cpu, (rows, n), batch)?;
             let clock = Clock::start();
             keys.cpu.lookup_rows(&listed.values, &tables, &listed.lists)?;
             cost.whole += clock.spent();
             let clock = Clock::start();
-            keys.cpu.pack(&listed.values, &listed.lists)?;
+            stages.iter_mut().for_each(|stages| stages.run(BatchStage::Packing));
             cost.packing += clock.spent();
             cost.values += listed.phases.len() as u64;
         }

@@ -32,9 +32,9 @@ impl Cost {
         let (rows, n) = (params.batch.map_or(0, |batch| batch.rows), params.row_size);
         let tables = functions.two();
         let mut cost = Self { functions: tables.len(), ..Self::default() };
-        let mut stages = keys.cpu.batch_stages();
         // The first batch takes its memory from the operating system, and keeps it for the others.
-        stages.iter_mut().for_each(BatchStages::run_all);
+        keys.cpu.batch_stages().iter_mut().for_each(BatchStages::run_all);
+        let mut stages = keys.cpu.batch_stages();
         for batch in 0..batches {
             let listed = Listed::new(&keys.key, &keys.cpu, (rows, n), batch)?;
             let clock = Clock::start();

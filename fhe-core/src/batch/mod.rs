@@ -216,13 +216,15 @@ impl Batch {
         let mut out = vec![Vec::with_capacity(rows.len()); outputs];
         for rows in rows.chunks(self.rows * 2 * n) {
             let read = self.read(rows, within_half_torus);
-            let [re, im] = self.evaluator.integers(&read);
-            let (re, im) = (self.evaluator.zeta(&re), self.evaluator.zeta(&im));
-            let powers = [self.evaluator.powers(re), self.evaluator.powers(im)];
+            // One half after the other: the powers take most of the memory.
+            let [re, im] = self.evaluator.integers(&read).map(|half| {
+                let powers = self.evaluator.powers(self.evaluator.zeta(&half));
+                let sums = tables.iter().map(|table| self.evaluator.sum(&powers, table));
+                sums.collect::<Vec<_>>()
+            });
             let mut outputs = out.iter_mut();
-            for (table, function) in tables.iter().zip(functions) {
-                let slots = self.evaluator.table(&powers, table);
-                let hoisted = self.evaluator.rows(&slots);
+            for ((re, im), function) in re.iter().zip(&im).zip(functions) {
+                let hoisted = self.evaluator.rows(&self.evaluator.joined([re, im]));
                 for (level, out) in (0..function.levels).zip(&mut outputs) {
                     let parts = self.evaluator.mix(&hoisted, level);
                     let down = self.down.apply(&self.evaluator.plan.ring, &self.exact, &parts);

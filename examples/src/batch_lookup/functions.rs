@@ -129,7 +129,7 @@ mod tests {
         }
         assert_eq!((slots.at(512), slots.at(-513)), (None, None));
         assert!(slots.at(511).is_some() && slots.at(-512).is_some());
-        assert_eq!(functions.level(2).largest(), 11.0 / 16384.0);
+        assert_eq!(from_torus(functions.level(2).at(to_torus(0.22))), 11.0 / 16384.0);
     }
 
     #[test]

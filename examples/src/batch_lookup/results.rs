@@ -57,6 +57,11 @@ pub struct BatchResults {
     pub product_noise_log2: f64,
     /// The same of promoted selectors.
     pub promoted_product_noise_log2: f64,
+    /// Noise of such a product without the rounding of the other factor: what selectors from a batch
+    /// add to it.
+    pub selector_noise_log2: f64,
+    /// The same of promoted selectors.
+    pub promoted_selector_noise_log2: f64,
     /// All noise beside its prediction.
     pub noise: Vec<Compared>,
 
@@ -143,10 +148,13 @@ impl BatchResults {
             lookup_reading_noise_log2: log2(&one.reading),
             product_noise_log2: log2(&few.products),
             promoted_product_noise_log2: log2(&one.selectors.products),
+            selector_noise_log2: log2(&few.own),
+            promoted_selector_noise_log2: log2(&one.selectors.own),
             noise: of
                 .into_iter()
                 .chain([one.reading, full.rows, few.rows, one.selectors.rows])
                 .chain([full.products, few.products, one.selectors.products])
+                .chain([full.own, few.own, one.selectors.own])
                 .collect(),
             key_bytes: keys.bytes,
             key_seconds: keys.seconds,

@@ -16,6 +16,14 @@ pub(super) struct Ciphertext {
 }
 
 impl Ciphertext {
+    pub(super) fn copy(&self, ring: &Ring) -> Self {
+        let parts = self
+            .parts
+            .each_ref()
+            .map(|part| ring.each(part.count, false, |p, out| out.copy_from_slice(part.limb(p))));
+        Self { parts, scale: self.scale }
+    }
+
     /// Number of primes.
     pub(super) fn count(&self) -> usize {
         self.parts[0].count

@@ -14,6 +14,7 @@
 //! | `down`, `square`, `exact` | back to rows of N, and to selectors |
 //! | `multiply`, `key_switch`, `automorphism` | ciphertexts of the large ring |
 //! | `ring`, `prime`, `lanes`, `pool` | polynomials in residues, and how they are computed |
+//! | `walk` | one stage at a time, for benchmarks |
 //! | `plan`, `keys`, `secret` | a parameter set's numbers, and its keys |
 
 mod automorphism;
@@ -38,6 +39,7 @@ mod square;
 mod stages;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 use crate::Params;
 use crate::params::BatchSpec;
@@ -53,6 +55,7 @@ use read::Read;
 pub(crate) use secret::SIGMA;
 use secret::{Secret, Seeds};
 use square::SquareKey;
+pub(crate) use walk::Walk;
 use zeroize::Zeroizing;
 
 /// The keys of batch lookups, as they are stored.

@@ -1,6 +1,7 @@
 //! The engine on ciphertexts: tfhe's key material and transforms, our products and packing.
 
 mod batch;
+mod batch_stages;
 mod blind_rotation;
 mod blocks;
 mod ciphertexts;
@@ -25,6 +26,7 @@ use crate::server::{EvaluationKeys, SeededRows};
 use crate::{Error, IntegerTable, Params, Result, Table, TestPolynomial};
 use fourier::Transform;
 
+pub use batch_stages::{BatchStage, BatchStages};
 pub use ciphertexts::{Ciphertexts, Glwe, Lwe, Rows, Selectors, Values};
 pub use lookup::RawBootstrap;
 

@@ -81,6 +81,7 @@ fn measure(args: &Args) -> Result<()> {
     let memory_before = std::mem::take(&mut here.peak_memory_bytes);
     clock::forget_peak();
     let cost = Cost::measure(&keys, &functions, timed)?;
+    let stages = Cost::stages(&keys.cpu);
 
     let stop = Stop::listen()?;
     let mut integers = Integers::new(&keys, &functions);
@@ -106,7 +107,8 @@ fn measure(args: &Args) -> Result<()> {
     here.measure_memory();
     let seed = args.seed;
     let keys = &keys;
-    let measured = Measured { seed, one, keys, cost, integers, full, few, memory_before, here };
+    let measured =
+        Measured { seed, one, keys, cost, stages, integers, full, few, memory_before, here };
     let results = BatchResults::new(measured);
     output::result(BATCH, results.section(BATCH), &results)?;
     if stop.requested() {

@@ -1,6 +1,7 @@
 //! The time of a batch of two functions.
 
-use fhe_core::{Engine, Result};
+use fhe_core::engine::cpu::BatchStage;
+use fhe_core::{Cpu, Engine, Result};
 
 use super::clock::{Clock, Spent};
 use super::functions::Functions;
@@ -42,6 +43,20 @@ impl Cost {
             cost.values += listed.phases.len() as u64;
         }
         Ok(cost)
+    }
+
+    /// Takes the time of each stage of a batch that holds nothing: name and seconds of cores.
+    #[must_use]
+    pub fn stages(cpu: &Cpu) -> Vec<(String, f64)> {
+        let Some(mut stages) = cpu.batch_stages() else { return Vec::new() };
+        let mut seconds = |stage: BatchStage| {
+            // The first run takes memory.
+            stages.run(stage);
+            let clock = Clock::start();
+            stages.run(stage);
+            (stage.name().to_owned(), clock.spent().core)
+        };
+        BatchStage::ALL.into_iter().map(&mut seconds).collect()
     }
 
     /// Returns milliseconds of a value.

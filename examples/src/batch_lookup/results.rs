@@ -26,6 +26,9 @@ pub struct BatchResults {
     pub functions: usize,
     /// Values of these batches.
     pub timed_values: u64,
+    /// Name and seconds of cores of each stage of a batch, once each: a table and its rows are there
+    /// for each function.
+    pub stages: Vec<(String, f64)>,
     /// Milliseconds of cores for a value of today's lookup of four tables, in the same run.
     pub lookup_core_ms: f64,
     /// `lookup_core_ms / core_ms_per_value`.
@@ -105,6 +108,8 @@ pub struct Measured<'a> {
     pub keys: &'a Keys,
     /// Times of batches.
     pub cost: Cost,
+    /// Times of the stages of a batch.
+    pub stages: Vec<(String, f64)>,
     /// Integers of batches.
     pub integers: Integers<'a>,
     /// Noise of selectors with full lists.
@@ -121,7 +126,8 @@ impl BatchResults {
     /// Puts together what a run measured.
     #[must_use]
     pub fn new(measured: Measured<'_>) -> Self {
-        let Measured { seed, one, keys, cost, integers, full, few, memory_before, here } = measured;
+        let Measured { seed, one, keys, cost, stages, integers, full, few, memory_before, here } =
+            measured;
         let (params, found) = (keys.key.params(), integers.found());
         let core_ms = cost.ms(cost.whole.core);
         let of = integers.noise();
@@ -134,6 +140,7 @@ impl BatchResults {
             wall_ms_per_value: cost.ms(cost.whole.wall),
             functions: cost.functions,
             timed_values: cost.values,
+            stages,
             lookup_core_ms: one.core_ms,
             ratio_to_lookup: one.core_ms / core_ms,
             lookups: one.values,

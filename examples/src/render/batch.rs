@@ -63,6 +63,12 @@ impl BatchResults {
                 noise.what, noise.numbers, noise.measured_log2, noise.predicted_log2
             );
         }
+        text.push_str(
+            "\nEach stage of a batch took this time of cores.\n\n| stage | seconds |\n|---|---|\n",
+        );
+        for (name, seconds) in &self.stages {
+            let _ = writeln!(text, "| {name} | {seconds:.2} |");
+        }
         text
     }
 

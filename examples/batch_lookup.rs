@@ -81,6 +81,7 @@ fn measure(args: &Args) -> Result<()> {
     let memory_before = std::mem::take(&mut here.peak_memory_bytes);
     clock::forget_peak();
     let cost = Cost::measure(&keys, &functions, timed)?;
+    let stages = Cost::stages(&keys.cpu);
 
     let stop = Stop::listen()?;
     let mut integers = Integers::new(&keys, &functions);
@@ -88,7 +89,8 @@ fn measure(args: &Args) -> Result<()> {
     let batches = values.div_ceil((rows * n) as u64);
     let bar = progress::bar("batches", batches + 1, "batches");
     bar.tick();
-    let few = integers.selectors((rows, lookups), timed)?;
+    // The first list has the values that were looked up one at a time.
+    let few = integers.selectors((rows, lookups), 0)?;
     bar.inc(1);
     // Those before them were timed.
     let full = integers.batch_and_selectors((rows, n), timed + 1)?;
@@ -105,7 +107,8 @@ fn measure(args: &Args) -> Result<()> {
     here.measure_memory();
     let seed = args.seed;
     let keys = &keys;
-    let measured = Measured { seed, one, keys, cost, integers, full, few, memory_before, here };
+    let measured =
+        Measured { seed, one, keys, cost, stages, integers, full, few, memory_before, here };
     let results = BatchResults::new(measured);
     output::result(BATCH, results.section(BATCH), &results)?;
     if stop.requested() {

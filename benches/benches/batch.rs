@@ -1,4 +1,4 @@
-//! Batch lookups beside one value at a time, at one parameter set, on all threads. Needs 8 GB of
+//! Batch lookups beside one value at a time, at one parameter set, on all threads. Needs 9 GB of
 //! memory.
 //!
 //! The times are those of the wall. A batch has 65,536 values, and criterion's rate is that of
@@ -95,6 +95,18 @@ fn batches(c: &mut Criterion) {
     group.finish();
 }
 
+/// Each stage of a batch that holds nothing, on what the stage before it left.
+fn stages(c: &mut Criterion) {
+    let mut stages = BENCH.cpu.batch_stages().unwrap();
+    let mut group = group(c, "stages of a batch");
+    for stage in BatchStage::ALL {
+        // All stages before it have run then.
+        stages.run(stage);
+        group.bench_function(stage.name(), |b| b.iter(|| stages.run(stage)));
+    }
+    group.finish();
+}
+
 /// What a batch is measured against, at the same set.
 fn one_at_a_time(c: &mut Criterion) {
     let (bench, cpu) = (&*BENCH, &BENCH.cpu);
@@ -134,5 +146,5 @@ fn keys(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(batch, batches, one_at_a_time, keys);
+criterion_group!(batch, batches, stages, one_at_a_time, keys);
 criterion_main!(batch);

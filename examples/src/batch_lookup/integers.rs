@@ -227,3 +227,90 @@ impl<'a> Integers<'a> {
         std::iter::once(reading).chain(rows).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fhe_core::params::{BatchSpec, Limbs};
+    use fhe_core::{Params, ParamsSpec};
+
+    /// Four rows of 512, without any security.
+    fn params() -> Params {
+        let spec = (*Params::secure128_deep_v3().unwrap()).clone();
+        let batch = spec.batch.unwrap();
+        let batch = BatchSpec {
+            rows: 4,
+            slots: 512,
+            overflow: 24,
+            squarings: 6,
+            table: Limbs { count: 9, ..batch.table },
+            exponential: Limbs { count: 10, ..batch.exponential },
+            ..batch
+        };
+        let name = "insecure-four-rows".into();
+        let (batch, security_bits) = (Some(batch), 0);
+        let (short_dimension, short_noise_bits, row_size) = (66, 40, 512);
+        Params::new(ParamsSpec {
+            name,
+            security_bits,
+            short_dimension,
+            short_noise_bits,
+            row_size,
+            batch,
+            ..spec
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn batches_are_right_and_as_noisy_as_predicted() {
+        let params = params();
+        let (keys, functions) = (Keys::make(&params, 1).unwrap(), Functions::new(&params).unwrap());
+        let mut integers = Integers::new(&keys, &functions);
+        assert_eq!(integers.shape(), (4, 512));
+        integers.batch((4, 512), 0).unwrap();
+        let full = integers.batch_and_selectors((4, 512), 1).unwrap();
+        let few = integers.selectors((4, 60), 2).unwrap();
+        let found = integers.found();
+        let counts = [found.values, found.wrong_integers, found.wrong_gates];
+        assert_eq!(counts, [4096, 0, 0]);
+        assert!((3.0..FAR).contains(&found.farthest), "{}", found.farthest);
+        let all =
+            integers.noise().into_iter().chain([full.rows, few.rows, full.products, full.own]);
+        for Compared { what, numbers, measured_log2, predicted_log2 } in
+            all.chain([few.products, few.own])
+        {
+            let off = measured_log2 - predicted_log2;
+            assert!(numbers >= 4096 && off.abs() < 1.0, "{what}: {measured_log2} {predicted_log2}");
+        }
+        faults_are_counted(&mut integers);
+    }
+
+    /// Plants one fault after another.
+    fn faults_are_counted(integers: &mut Integers<'_>) {
+        let before = integers.found().clone();
+        // In the middle of slot 50, which is that of an integer above zero with an open gate.
+        let phase = to_torus(50.0 * integers.slots.width());
+        let (m, gate) = integers.slots.at(50).unwrap();
+        let units = [1, 2, 3].map(|level| integers.functions.unit(level));
+        let levels = |fault: usize| -> Vec<u64> {
+            let off = |i: usize| if i == fault { 1.0 } else { 0.0 };
+            let level = |(i, unit): (usize, f64)| to_torus((f64::from(m) + off(i)) * unit);
+            units.into_iter().enumerate().map(level).collect()
+        };
+        let half = phase / 2;
+        assert_eq!(integers.judge(phase, &levels(9), gate, half), m);
+        let wrong = |found: &Found| [found.wrong_integers, found.wrong_gates];
+        assert_eq!(wrong(integers.found()), wrong(&before));
+        for level in 0..3 {
+            integers.judge(phase, &levels(level), gate, half);
+        }
+        assert_eq!(wrong(integers.found()), [before.wrong_integers + 3, before.wrong_gates]);
+        integers.judge(phase, &levels(9), gate ^ (1 << 62), half);
+        assert_eq!(wrong(integers.found()), [before.wrong_integers + 3, before.wrong_gates + 1]);
+        // A slot that is far from the value, though everything fits to it.
+        integers.judge(phase.wrapping_add(to_torus(0.1)), &levels(9), gate, half);
+        assert_eq!(wrong(integers.found()), [before.wrong_integers + 4, before.wrong_gates + 1]);
+        assert_eq!(integers.found().values, before.values + 6);
+    }
+}

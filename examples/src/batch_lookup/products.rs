@@ -10,8 +10,8 @@ use fhe_core::{Clear, Cpu, Engine, List, Result, Term, to_torus};
 use super::noise::{Compared, Squares};
 use super::values::{PURPOSE, decrypt, scattered};
 
-/// Fresh rows that each selector is multiplied with.
-const ROWS: usize = 4;
+/// Rows that a selector is multiplied with.
+const ROWS: usize = 16;
 /// Use of the fresh rows, far from those of values.
 const USE: u64 = 1 << 40;
 
@@ -80,13 +80,37 @@ fn rows_noise(
     Ok((of_m.numbers + of_times_key.numbers, of_m.variance() + of_times_key.variance()))
 }
 
-/// What is measured of some selectors of the same integers.
+/// Returns the noise of the products of the first selector with rows.
+fn product_noise(
+    key: &ClientKey,
+    cpu: &Cpu,
+    m: &Selectors,
+    integers: &[Vec<i32>],
+    rows: &Rows,
+) -> Result<Squares> {
+    let n = key.params().row_size;
+    let terms: Vec<_> = (0..rows.len()).map(|row| vec![Term { selector: 0, row }]).collect();
+    let got = decrypt(key, &cpu.products(m, rows, &terms)?)?;
+    let clear = Clear::exact(key.params());
+    let held = decrypt(key, rows)?.chunks_exact(n).map(|row| Row::Full(row.to_vec())).collect();
+    let first = integers.iter().take(1).cloned().collect();
+    let want = clear.products(&clear.selectors(first), &held, &terms)?;
+    let want: Vec<u64> = want.iter().flat_map(|row| row.coefficients(n)).collect();
+    let mut squares = Squares::default();
+    squares.add_all(&got, &want);
+    Ok(squares)
+}
+
+/// What is measured of some selectors.
 #[derive(Clone, Debug)]
 pub struct SelectorNoise {
     /// Both rows of a selector, variances added, in the mean of its levels.
     pub rows: Compared,
-    /// Products with fresh rows.
+    /// Products of the first selector with fresh rows.
     pub products: Compared,
+    /// Products of the first selector with rows that its gadget does not round: what the noise of
+    /// the selector's own rows makes.
+    pub own: Compared,
 }
 
 impl SelectorNoise {
@@ -101,27 +125,25 @@ impl SelectorNoise {
         integers: &[Vec<i32>],
         kind: SelectorKind,
     ) -> Result<Self> {
-        let (numbers, rows) = rows_noise(key, cpu, m, integers, kind.gadget)?;
-        let rows = Compared::of(format!("both rows of {what}"), numbers, rows, kind.rows);
-        let params = key.params();
-        let phases: Vec<u64> = (0..ROWS * params.row_size).map(|i| scattered(i as u64)).collect();
+        let (numbers, variance) = rows_noise(key, cpu, m, integers, kind.gadget)?;
+        let of_rows = Compared::of(format!("both rows of {what}"), numbers, variance, kind.rows);
+        let norm = integers.first().map_or(0.0, |m| m.iter().map(|&m| f64::from(m).powi(2)).sum());
+        let n = key.params().row_size;
+        let noise = Noise::new(key.params());
+        let phases: Vec<u64> = (0..ROWS * n).map(|i| scattered(i as u64)).collect();
         let fresh = key.deterministic(PURPOSE).encrypt_rows(&phases, USE)?;
-        let terms: Vec<Vec<Term>> = (0..m.len())
-            .flat_map(|selector| (0..ROWS).map(move |row| vec![Term { selector, row }]))
-            .collect();
-        let got = decrypt(key, &cpu.products(m, &fresh, &terms)?)?;
-        let clear = Clear::exact(params);
-        let held = decrypt(key, &fresh)?;
-        let held = held.chunks_exact(params.row_size).map(|row| Row::Full(row.to_vec())).collect();
-        let want = clear.products(&clear.selectors(integers.to_vec()), &held, &terms)?;
-        let want: Vec<u64> =
-            want.iter().flat_map(|row| row.coefficients(params.row_size)).collect();
-        let mut squares = Squares::default();
-        squares.add_all(&got, &want);
-        let norms = integers.iter().flatten().map(|&m| f64::from(m).powi(2)).sum::<f64>();
-        let norm = norms / integers.len().max(1) as f64;
-        let predicted = Noise::new(params).products(kind, 1, norm);
-        let products = Compared::new(format!("products of {what}"), squares, predicted);
-        Ok(Self { rows, products })
+        let products = Compared::new(
+            format!("products of {what}"),
+            product_noise(key, cpu, m, integers, &fresh)?,
+            noise.products(kind, 1, norm),
+        );
+        let kept = u64::MAX << (64 - kind.gadget.base_log * kind.gadget.levels);
+        let unrounded = (0..ROWS * 2 * n).map(|i| scattered(i as u64) & kept).collect();
+        let own = Compared::new(
+            format!("the same without the rounding of rows, {what}"),
+            product_noise(key, cpu, m, integers, &rows(cpu, unrounded))?,
+            noise.products(kind, 1, 0.0),
+        );
+        Ok(Self { rows: of_rows, products, own })
     }
 }

@@ -26,6 +26,9 @@ pub struct BatchResults {
     pub functions: usize,
     /// Values of these batches.
     pub timed_values: u64,
+    /// Name and seconds of cores of each stage of a batch, once each: a table and its rows are there
+    /// for each function.
+    pub stages: Vec<(String, f64)>,
     /// Milliseconds of cores for a value of today's lookup of four tables, in the same run.
     pub lookup_core_ms: f64,
     /// `lookup_core_ms / core_ms_per_value`.
@@ -57,6 +60,11 @@ pub struct BatchResults {
     pub product_noise_log2: f64,
     /// The same of promoted selectors.
     pub promoted_product_noise_log2: f64,
+    /// Noise of such a product without the rounding of the other factor: what selectors from a batch
+    /// add to it.
+    pub selector_noise_log2: f64,
+    /// The same of promoted selectors.
+    pub promoted_selector_noise_log2: f64,
     /// All noise beside its prediction.
     pub noise: Vec<Compared>,
 
@@ -100,6 +108,8 @@ pub struct Measured<'a> {
     pub keys: &'a Keys,
     /// Times of batches.
     pub cost: Cost,
+    /// Times of the stages of a batch.
+    pub stages: Vec<(String, f64)>,
     /// Integers of batches.
     pub integers: Integers<'a>,
     /// Noise of selectors with full lists.
@@ -116,7 +126,8 @@ impl BatchResults {
     /// Puts together what a run measured.
     #[must_use]
     pub fn new(measured: Measured<'_>) -> Self {
-        let Measured { seed, one, keys, cost, integers, full, few, memory_before, here } = measured;
+        let Measured { seed, one, keys, cost, stages, integers, full, few, memory_before, here } =
+            measured;
         let (params, found) = (keys.key.params(), integers.found());
         let core_ms = cost.ms(cost.whole.core);
         let of = integers.noise();
@@ -129,6 +140,7 @@ impl BatchResults {
             wall_ms_per_value: cost.ms(cost.whole.wall),
             functions: cost.functions,
             timed_values: cost.values,
+            stages,
             lookup_core_ms: one.core_ms,
             ratio_to_lookup: one.core_ms / core_ms,
             lookups: one.values,
@@ -143,10 +155,13 @@ impl BatchResults {
             lookup_reading_noise_log2: log2(&one.reading),
             product_noise_log2: log2(&few.products),
             promoted_product_noise_log2: log2(&one.selectors.products),
+            selector_noise_log2: log2(&few.own),
+            promoted_selector_noise_log2: log2(&one.selectors.own),
             noise: of
                 .into_iter()
                 .chain([one.reading, full.rows, few.rows, one.selectors.rows])
                 .chain([full.products, few.products, one.selectors.products])
+                .chain([full.own, few.own, one.selectors.own])
                 .collect(),
             key_bytes: keys.bytes,
             key_seconds: keys.seconds,

@@ -63,6 +63,12 @@ impl BatchResults {
                 noise.what, noise.numbers, noise.measured_log2, noise.predicted_log2
             );
         }
+        text.push_str(
+            "\nEach stage of a batch took this time of cores.\n\n| stage | seconds |\n|---|---|\n",
+        );
+        for (name, seconds) in &self.stages {
+            let _ = writeln!(text, "| {name} | {seconds:.2} |");
+        }
         text
     }
 
@@ -99,6 +105,11 @@ impl BatchResults {
                 bits(self.product_noise_log2),
                 bits(self.promoted_product_noise_log2),
             ),
+            (
+                "the part of it that the selector brings".into(),
+                bits(self.selector_noise_log2),
+                bits(self.promoted_selector_noise_log2),
+            ),
         ];
         for (what, batch, one) in rows {
             // Writing to a string cannot fail.
@@ -126,5 +137,26 @@ impl BatchResults {
         let (before, rest) = text.split_once(PLACE[0])?;
         let (_, after) = rest.split_once(PLACE[1])?;
         Some(format!("{before}{}{}{}{after}", PLACE[0], self.figures(), PLACE[1]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn figures_stand_between_their_lines_and_nothing_else_changes() {
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/results");
+        let results: BatchResults =
+            crate::file::read_json(&docs.join("batch-lookup.json"), "results").unwrap();
+        let [from, to] = PLACE;
+        let text = format!("before\n{from}old\n{to}after\n");
+        let chapter = results.chapter(&text).unwrap();
+        assert!(chapter.starts_with(&format!("before\n{from}\n`cargo run")), "{chapter}");
+        assert!(chapter.ends_with(&format!("\n{to}after\n")) && !chapter.contains("old"));
+        assert_eq!(results.chapter(&chapter), Some(chapter));
+        assert_eq!(results.chapter(&format!("{to}{from}")), None);
+        assert_eq!(results.chapter("nothing"), None);
     }
 }

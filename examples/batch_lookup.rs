@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, value_parser};
 use fhe_core::Params;
 use fhe_examples::batch_lookup::blind_rotation::BlindRotation;
+use fhe_examples::batch_lookup::clock;
 use fhe_examples::batch_lookup::cost::Cost;
 use fhe_examples::batch_lookup::functions::Functions;
 use fhe_examples::batch_lookup::integers::Integers;
@@ -77,7 +78,11 @@ fn measure(args: &Args) -> Result<()> {
     output::note(format!("{}: keys", params.name))?;
     let keys = Keys::make(&params, args.seed)?;
     output::note(format!("{:.0} s; timing {timed} batches", keys.seconds + keys.engine_seconds))?;
+    here.measure_memory();
+    let memory_before = std::mem::take(&mut here.peak_memory_bytes);
+    clock::forget_peak();
     let cost = Cost::measure(&keys, &functions, timed)?;
+    let stages = Cost::stages(&keys.cpu);
 
     let stop = Stop::listen()?;
     let mut integers = Integers::new(&keys, &functions);
@@ -85,7 +90,8 @@ fn measure(args: &Args) -> Result<()> {
     let batches = values.div_ceil((rows * n) as u64);
     let bar = progress::bar("batches", batches + 1, "batches");
     bar.tick();
-    let few = integers.batch_and_selectors((rows, lookups), timed)?;
+    // The first list has the values that were looked up one at a time.
+    let few = integers.selectors((rows, lookups), 0)?;
     bar.inc(1);
     // Those before them were timed.
     let full = integers.batch_and_selectors((rows, n), timed + 1)?;
@@ -101,7 +107,9 @@ fn measure(args: &Args) -> Result<()> {
 
     here.measure_memory();
     let seed = args.seed;
-    let measured = Measured { seed, one, keys: &keys, cost, integers, full, few, here };
+    let keys = &keys;
+    let measured =
+        Measured { seed, one, keys, cost, stages, integers, full, few, memory_before, here };
     let results = BatchResults::new(measured);
     output::result(BATCH, results.section(BATCH), &results)?;
     if stop.requested() {

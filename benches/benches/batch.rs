@@ -1,4 +1,4 @@
-//! Batch lookups beside one value at a time, at one parameter set, on all threads. Needs 8 GB of
+//! Batch lookups beside one value at a time, at one parameter set, on all threads. Needs 9 GB of
 //! memory.
 //!
 //! The times are those of the wall. A batch has 65,536 values, and criterion's rate is that of
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use criterion::measurement::WallTime;
 use criterion::{Bencher, BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use fhe_core::client::ClientKey;
-use fhe_core::engine::cpu::Values;
+use fhe_core::engine::cpu::{BatchStage, Values};
 use fhe_core::server::EvaluationKeys;
 use fhe_core::{Cpu, Engine, IntegerTable, Params, Seed, Slot, Table, to_torus};
 
@@ -76,9 +76,10 @@ fn batches(c: &mut Criterion) {
     let (x, lists) = (bench.values(rows), lists(rows, bench.n()));
     let mut group = group(c, "batch");
     group.throughput(Throughput::Elements(x.len() as u64));
-    group.bench_function("packing of 65536 values", |b| {
-        b.iter(|| cpu.pack(black_box(&x), &lists).unwrap());
-    });
+    let mut stages = cpu.batch_stages().unwrap();
+    for stage in BatchStage::ALL {
+        group.bench_function(format!("stage: {}", stage.name()), |b| b.iter(|| stages.run(stage)));
+    }
     for count in [1, 2, 4] {
         let tables = bench.tables(count);
         group.bench_function(format!("65536 values into rows, functions: {count}"), |b| {
@@ -91,6 +92,18 @@ fn batches(c: &mut Criterion) {
     group.bench_function("65536 values into selectors and rows of gates", |b| {
         b.iter(|| cpu.lookup_selectors(black_box(&x), &integers, gate, &lists).unwrap());
     });
+    group.finish();
+}
+
+/// Each stage of a batch that holds nothing, on what the stage before it left.
+fn stages(c: &mut Criterion) {
+    let mut stages = BENCH.cpu.batch_stages().unwrap();
+    let mut group = group(c, "stages of a batch");
+    for stage in BatchStage::ALL {
+        // All stages before it have run then.
+        stages.run(stage);
+        group.bench_function(stage.name(), |b| b.iter(|| stages.run(stage)));
+    }
     group.finish();
 }
 
@@ -133,5 +146,5 @@ fn keys(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(batch, batches, one_at_a_time, keys);
+criterion_group!(batch, batches, stages, one_at_a_time, keys);
 criterion_main!(batch);

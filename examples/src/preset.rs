@@ -101,7 +101,7 @@ impl Preset {
         Ok(match self {
             Self::Builtin | Self::Cifar10 => Params::secure128()?,
             Self::BuiltinDeep | Self::MnistDeep => Params::secure128_deep_v1()?,
-            Self::Cifar10Deep => Params::secure128_deep()?,
+            Self::Cifar10Deep => Params::secure128_deep_v3()?,
         })
     }
 

@@ -64,14 +64,13 @@ impl BlindRotation {
         let kind = noise.promoted_selectors(count, noise.lookup());
         let kind = kind.unwrap_or_else(|| noise.fresh_selectors());
         let what = format!("selectors promoted from {count} values");
-        let of = (kind, functions.unit(1));
         Ok(Self {
             parameter_set: params.name.clone(),
             values: count,
             core_ms: 1e3 * core / count.max(1) as f64,
             raw_seconds,
             reading: Compared::new("reading of four tables", reading, lookup_reading(params)),
-            selectors: SelectorNoise::measure(key, cpu, (&what, &promoted), &[integers], of)?,
+            selectors: SelectorNoise::measure(key, cpu, (&what, &promoted), &[integers], kind)?,
         })
     }
 }

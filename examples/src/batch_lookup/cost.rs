@@ -1,6 +1,7 @@
 //! The time of a batch of two functions.
 
-use fhe_core::{Engine, Result};
+use fhe_core::engine::cpu::BatchStage;
+use fhe_core::{Cpu, Engine, Result};
 
 use super::clock::{Clock, Spent};
 use super::functions::Functions;
@@ -31,17 +32,36 @@ impl Cost {
         let (rows, n) = (params.batch.map_or(0, |batch| batch.rows), params.row_size);
         let tables = functions.two();
         let mut cost = Self { functions: tables.len(), ..Self::default() };
+        let mut stages = keys.cpu.batch_stages();
         for batch in 0..batches {
             let listed = Listed::new(&keys.key, &keys.cpu, (rows, n), batch)?;
+            if batch == 0 {
+                // The first one takes memory from the operating system, and keeps it for the others.
+                keys.cpu.lookup_rows(&listed.values, &tables, &listed.lists)?;
+            }
             let clock = Clock::start();
             keys.cpu.lookup_rows(&listed.values, &tables, &listed.lists)?;
             cost.whole += clock.spent();
             let clock = Clock::start();
-            keys.cpu.pack(&listed.values, &listed.lists)?;
+            stages.iter_mut().for_each(|stages| stages.run(BatchStage::Packing));
             cost.packing += clock.spent();
             cost.values += listed.phases.len() as u64;
         }
         Ok(cost)
+    }
+
+    /// Takes the time of each stage of a batch that holds nothing: name and seconds of cores.
+    #[must_use]
+    pub fn stages(cpu: &Cpu) -> Vec<(String, f64)> {
+        let Some(mut stages) = cpu.batch_stages() else { return Vec::new() };
+        let mut seconds = |stage: BatchStage| {
+            // The first run takes memory.
+            stages.run(stage);
+            let clock = Clock::start();
+            stages.run(stage);
+            (stage.name().to_owned(), clock.spent().core)
+        };
+        BatchStage::ALL.into_iter().map(&mut seconds).collect()
     }
 
     /// Returns milliseconds of a value.

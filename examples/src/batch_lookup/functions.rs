@@ -1,18 +1,18 @@
 //! What is looked up: a rectifier of four bits, its gate, and the value itself.
 
-use fhe_core::noise::{BatchNoise, Noise};
 use fhe_core::params::{Gadget, ListGadgets};
-use fhe_core::{IntegerTable, Params, Table, TestPolynomial, from_torus, to_torus};
+use fhe_core::{IntegerTable, Params, Table, from_torus, to_torus};
 use fhe_nn::activation::{Activation, Kind};
 
-/// A rectifier with 16 levels, clipped at 4/5 of the range.
+/// A rectifier with 16 levels, clipped at 4/5 of the range. The offset is the mean level of the
+/// values here, as it is in a network.
 const ACTIVATION: Activation =
-    Activation { kind: Kind::Relu, levels: 15, range: 0.8, offset: 0, spacing: 1 };
+    Activation { kind: Kind::Relu, levels: 15, range: 0.8, offset: 4, spacing: 1 };
 
 /// The functions, with the promise that values stay in the half torus.
 #[derive(Clone, Debug)]
 pub struct Functions {
-    /// The rectifier, 0 to 15.
+    /// The rectifier, -4 to 11.
     pub integers: IntegerTable,
     /// A quarter where the rectifier has a slope, else 0.
     pub gate: Table,
@@ -20,13 +20,6 @@ pub struct Functions {
     pub half: Table,
     /// Gadget of the selectors.
     pub gadget: Gadget,
-}
-
-/// Returns the predicted variance of the rows that a batch gives of a table, of values that are read
-/// as all slots equally often.
-#[must_use]
-pub fn batch_noise(noise: &Noise, table: &Table) -> f64 {
-    noise.batch_output(&TestPolynomial::new(table.clone())).first().map_or(0.0, BatchNoise::mean)
 }
 
 impl Functions {
@@ -49,17 +42,17 @@ impl Functions {
         2f64.powi(-((self.gadget.base_log * level) as i32))
     }
 
-    /// Returns the predicted variance of the rows of integers at a level.
+    /// Returns the table of the integers at a level, from 1 on.
     #[must_use]
-    pub fn level_noise(&self, noise: &Noise, level: u32) -> f64 {
-        batch_noise(noise, &self.integers.times(self.unit(level)))
+    pub fn level(&self, level: u32) -> Table {
+        self.integers.times(self.unit(level))
     }
 
     /// Returns the tables of the two functions whose time is taken: the top level of the integers,
     /// and the gate.
     #[must_use]
     pub fn two(&self) -> [Table; 2] {
-        [self.integers.times(self.unit(1)), self.gate.clone()]
+        [self.level(1), self.gate.clone()]
     }
 
     /// Returns the four tables of a lookup of today: the levels of the integers, and the value.
@@ -92,6 +85,12 @@ impl Slots {
         Self { entries: (0..slots).map(entry).collect() }
     }
 
+    /// Returns the number of slots.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Returns the width of a slot, as a fraction of the torus.
     #[must_use]
     pub fn width(&self) -> f64 {
@@ -121,7 +120,7 @@ mod tests {
         let functions = Functions::new(&Params::secure128_deep().unwrap()).unwrap();
         let slots = Slots::new(&functions, 1024);
         for (x, integer, open) in
-            [(-0.2, 0, false), (0.1, 8, true), (0.196, 15, true), (0.22, 15, false)]
+            [(-0.2, -4, false), (0.1, 4, true), (0.196, 11, true), (0.22, 11, false)]
         {
             let slot = slots.read(to_torus(x / 2.0));
             assert!((slot as f64 * slots.width() - x).abs() <= slots.width() / 2.0);
@@ -130,7 +129,7 @@ mod tests {
         }
         assert_eq!((slots.at(512), slots.at(-513)), (None, None));
         assert!(slots.at(511).is_some() && slots.at(-512).is_some());
-        assert_eq!(from_torus(functions.two()[0].at(to_torus(0.22))), 15.0 / 128.0);
+        assert_eq!(from_torus(functions.level(2).at(to_torus(0.22))), 11.0 / 16384.0);
     }
 
     #[test]

@@ -6,10 +6,10 @@
 //! value is the noise of the reading.
 
 use fhe_core::engine::cpu::Selectors;
-use fhe_core::noise::Noise;
-use fhe_core::{Engine, Result, from_torus, to_torus};
+use fhe_core::noise::{BatchNoise, Noise, SelectorKind};
+use fhe_core::{Engine, Result, TestPolynomial, from_torus, to_torus};
 
-use super::functions::{Functions, Slots, batch_noise};
+use super::functions::{Functions, Slots};
 use super::keys::Keys;
 use super::noise::{Compared, Squares};
 use super::prediction::batch_reading;
@@ -28,6 +28,10 @@ pub struct Integers<'a> {
     slots: Slots,
     /// Variance of the reading.
     reading: f64,
+    /// Predicted noise of the rows of each level, and of gates.
+    predicted: Vec<BatchNoise>,
+    /// Predicted noise of selectors.
+    kind: SelectorKind,
     found: Found,
 }
 
@@ -44,8 +48,10 @@ pub struct Found {
     /// deviations.
     pub farthest: f64,
     reading: Squares,
-    levels: Vec<Squares>,
-    gate: Squares,
+    /// Of the rows of each level, and of gates.
+    rows: Vec<Squares>,
+    /// Sums of the predicted variances of the same numbers.
+    predicted: Vec<f64>,
 }
 
 impl<'a> Integers<'a> {
@@ -53,14 +59,22 @@ impl<'a> Integers<'a> {
     #[must_use]
     pub fn new(keys: &'a Keys, functions: &Functions) -> Self {
         let params = keys.key.params();
-        let slots = Slots::new(functions, params.batch.map_or(1, |batch| batch.slots));
-        let levels = vec![Squares::default(); functions.gadget.levels as usize];
+        let (noise, t) = (Noise::new(params), params.batch.map_or(1, |batch| batch.slots));
+        let levels = (1..=functions.gadget.levels).map(|level| functions.level(level));
+        let tables = levels.chain([functions.gate.clone()]);
+        let predicted: Vec<_> =
+            tables.flat_map(|table| noise.batch_output(&TestPolynomial::new(table))).collect();
+        let rows = vec![Squares::default(); predicted.len()];
         Self {
             keys,
             functions: functions.clone(),
-            slots,
+            slots: Slots::new(functions, t),
             reading: batch_reading(params, params.row_size),
-            found: Found { levels, ..Found::default() },
+            predicted,
+            kind: noise
+                .batch_selectors(&functions.integers)
+                .unwrap_or_else(|| noise.fresh_selectors()),
+            found: Found { predicted: vec![0.0; rows.len()], rows, ..Found::default() },
         }
     }
 
@@ -90,13 +104,38 @@ impl<'a> Integers<'a> {
         index: u64,
     ) -> Result<SelectorNoise> {
         let (m, integers) = self.judged(lists, index)?;
+        self.noise_of(&m, &integers, lists.1)
+    }
+
+    /// Returns the noise of selectors with lists of `len` values, looked up as a layer does it, with
+    /// gates beside them. Their integers are read from their top rows, and not judged.
+    ///
+    /// # Errors
+    /// None in practice: the lists fit together.
+    pub fn selectors(&self, (count, len): (usize, usize), index: u64) -> Result<SelectorNoise> {
         let Keys { key, cpu, .. } = self.keys;
-        let noise = Noise::new(key.params());
-        let kind = noise.batch_selectors(&self.functions.integers);
-        let kind = kind.unwrap_or_else(|| noise.fresh_selectors());
-        let what = format!("selectors of {} values from a batch", lists.1);
-        let of = (kind, self.functions.unit(1));
-        SelectorNoise::measure(key, cpu, (&what, &m), &integers, of)
+        let listed = Listed::new(key, cpu, (count, len), index)?;
+        let (m, _) = cpu.lookup_selectors(
+            &listed.values,
+            &self.functions.integers,
+            std::slice::from_ref(&self.functions.gate),
+            &listed.lists,
+        )?;
+        let levels = Levels::read(key, cpu, &m, self.functions.gadget)?;
+        let top = levels.integers.first().map_or(&[][..], Vec::as_slice);
+        let unit = self.functions.unit(1);
+        let mut integers: Vec<Vec<i32>> = top
+            .chunks_exact(key.params().row_size)
+            .map(|row| row.iter().map(|&x| (from_torus(x) / unit).round() as i32).collect())
+            .collect();
+        // All others should be 0.
+        integers.iter_mut().flat_map(|m| m.iter_mut().skip(len)).for_each(|m| *m = 0);
+        self.noise_of(&m, &integers, len)
+    }
+
+    fn noise_of(&self, m: &Selectors, integers: &[Vec<i32>], len: usize) -> Result<SelectorNoise> {
+        let what = format!("selectors of {len} values from a batch");
+        SelectorNoise::measure(&self.keys.key, &self.keys.cpu, (&what, m), integers, self.kind)
     }
 
     /// Judges a batch; returns the selectors and the integers that they should have.
@@ -113,9 +152,7 @@ impl<'a> Integers<'a> {
         // Full batches of values are gigabytes.
         drop(values);
         let beside = decrypt(key, &rows)?;
-        let levels = 1..=self.functions.gadget.levels;
-        let units: Vec<f64> = levels.map(|level| self.functions.unit(level)).collect();
-        let levels = Levels::read(key, cpu, &m, &units)?;
+        let levels = Levels::read(key, cpu, &m, self.functions.gadget)?;
         let mut integers = vec![vec![0; n]; count];
         for (i, &phase) in phases.iter().enumerate() {
             let (list, at) = (i / len, i % len);
@@ -140,25 +177,26 @@ impl<'a> Integers<'a> {
             return 0;
         };
         found.reading.add(error);
-        let errors: Vec<f64> = levels
-            .iter()
-            .zip(1..)
-            .map(|(x, level)| {
-                let exact = to_torus(f64::from(integer) * functions.unit(level));
-                from_torus(x.wrapping_sub(exact))
+        let exact = levels.iter().zip(1..).map(|(x, level)| {
+            (*x, to_torus(f64::from(integer) * functions.unit(level)), functions.unit(level) / 2.0)
+        });
+        let all = exact.chain([(gate, exact_gate, 0.125)]);
+        let errors: Vec<(f64, bool)> = all
+            .map(|(x, exact, bound)| {
+                let error = from_torus(x.wrapping_sub(exact));
+                (error, error.abs() < bound)
             })
             .collect();
-        let is_right = |(error, level): (&f64, u32)| error.abs() < functions.unit(level) / 2.0;
-        if errors.iter().zip(1..).all(is_right) {
-            found.levels.iter_mut().zip(&errors).for_each(|(level, error)| level.add(*error));
-        } else {
-            found.wrong_integers += 1;
-        }
-        let error = from_torus(gate.wrapping_sub(exact_gate));
-        if error.abs() < 0.125 {
-            found.gate.add(error);
-        } else {
-            found.wrong_gates += 1;
+        let right_levels = errors.iter().take(levels.len()).all(|(_, is_right)| *is_right);
+        found.wrong_integers += u64::from(!right_levels);
+        found.wrong_gates += u64::from(!errors.iter().skip(levels.len()).all(|(_, r)| *r));
+        let index = slot.rem_euclid(self.slots.count() as i64) as usize;
+        let sums = found.rows.iter_mut().zip(&mut found.predicted).zip(&self.predicted);
+        for ((error, is_right), ((squares, sum), predicted)) in errors.into_iter().zip(sums) {
+            if is_right {
+                squares.add(error);
+                *sum += predicted.at(index);
+            }
         }
         integer
     }
@@ -173,14 +211,106 @@ impl<'a> Integers<'a> {
     /// gates.
     #[must_use]
     pub fn noise(&self) -> Vec<Compared> {
-        let noise = Noise::new(self.keys.key.params());
-        let reading = Compared::new("reading of a batch", self.found.reading, self.reading);
-        let levels = self.found.levels.iter().zip(1..).map(|(squares, level)| {
-            let predicted = self.functions.level_noise(&noise, level);
-            Compared::new(format!("rows of integers, level {level}"), *squares, predicted)
+        let found = &self.found;
+        let reading = Compared::new("reading of a batch", found.reading, self.reading);
+        let rows = found.rows.iter().zip(&found.predicted).enumerate();
+        let rows = rows.map(|(i, (squares, sum))| {
+            let predicted = sum / squares.numbers.max(1) as f64;
+            let what = match i as u32 + 1 {
+                level if level <= self.functions.gadget.levels => {
+                    format!("rows of integers, level {level}")
+                }
+                _ => "rows of gates".into(),
+            };
+            Compared::new(what, *squares, predicted)
         });
-        let gate = batch_noise(&noise, &self.functions.gate);
-        let gate = Compared::new("rows of gates", self.found.gate, gate);
-        std::iter::once(reading).chain(levels).chain([gate]).collect()
+        std::iter::once(reading).chain(rows).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fhe_core::params::{BatchSpec, Limbs};
+    use fhe_core::{Params, ParamsSpec};
+
+    /// Four rows of 512, without any security.
+    fn params() -> Params {
+        let spec = (*Params::secure128_deep_v3().unwrap()).clone();
+        let batch = spec.batch.unwrap();
+        let batch = BatchSpec {
+            rows: 4,
+            slots: 512,
+            overflow: 24,
+            squarings: 6,
+            table: Limbs { count: 9, ..batch.table },
+            exponential: Limbs { count: 10, ..batch.exponential },
+            ..batch
+        };
+        let name = "insecure-four-rows".into();
+        let (batch, security_bits) = (Some(batch), 0);
+        let (short_dimension, short_noise_bits, row_size) = (66, 40, 512);
+        Params::new(ParamsSpec {
+            name,
+            security_bits,
+            short_dimension,
+            short_noise_bits,
+            row_size,
+            batch,
+            ..spec
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn batches_are_right_and_as_noisy_as_predicted() {
+        let params = params();
+        let (keys, functions) = (Keys::make(&params, 1).unwrap(), Functions::new(&params).unwrap());
+        let mut integers = Integers::new(&keys, &functions);
+        assert_eq!(integers.shape(), (4, 512));
+        integers.batch((4, 512), 0).unwrap();
+        let full = integers.batch_and_selectors((4, 512), 1).unwrap();
+        let few = integers.selectors((4, 60), 2).unwrap();
+        let found = integers.found();
+        let counts = [found.values, found.wrong_integers, found.wrong_gates];
+        assert_eq!(counts, [4096, 0, 0]);
+        assert!((3.0..FAR).contains(&found.farthest), "{}", found.farthest);
+        let all =
+            integers.noise().into_iter().chain([full.rows, few.rows, full.products, full.own]);
+        for Compared { what, numbers, measured_log2, predicted_log2 } in
+            all.chain([few.products, few.own])
+        {
+            let off = measured_log2 - predicted_log2;
+            assert!(numbers >= 4096 && off.abs() < 1.0, "{what}: {measured_log2} {predicted_log2}");
+        }
+        faults_are_counted(&mut integers);
+    }
+
+    /// Plants one fault after another.
+    fn faults_are_counted(integers: &mut Integers<'_>) {
+        let before = integers.found().clone();
+        // In the middle of slot 50, which is that of an integer above zero with an open gate.
+        let phase = to_torus(50.0 * integers.slots.width());
+        let (m, gate) = integers.slots.at(50).unwrap();
+        let units = [1, 2, 3].map(|level| integers.functions.unit(level));
+        let levels = |fault: usize| -> Vec<u64> {
+            let off = |i: usize| if i == fault { 1.0 } else { 0.0 };
+            let level = |(i, unit): (usize, f64)| to_torus((f64::from(m) + off(i)) * unit);
+            units.into_iter().enumerate().map(level).collect()
+        };
+        let half = phase / 2;
+        assert_eq!(integers.judge(phase, &levels(9), gate, half), m);
+        let wrong = |found: &Found| [found.wrong_integers, found.wrong_gates];
+        assert_eq!(wrong(integers.found()), wrong(&before));
+        for level in 0..3 {
+            integers.judge(phase, &levels(level), gate, half);
+        }
+        assert_eq!(wrong(integers.found()), [before.wrong_integers + 3, before.wrong_gates]);
+        integers.judge(phase, &levels(9), gate ^ (1 << 62), half);
+        assert_eq!(wrong(integers.found()), [before.wrong_integers + 3, before.wrong_gates + 1]);
+        // A slot that is far from the value, though everything fits to it.
+        integers.judge(phase.wrapping_add(to_torus(0.1)), &levels(9), gate, half);
+        assert_eq!(wrong(integers.found()), [before.wrong_integers + 4, before.wrong_gates + 1]);
+        assert_eq!(integers.found().values, before.values + 6);
     }
 }

@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use fhe_core::noise::Noise;
+use fhe_core::noise::{BatchNoise, Noise};
 use fhe_core::server::EvaluationKeys;
 use fhe_core::store::Message;
-use fhe_core::{Engine, Meter, Params, Result};
+use fhe_core::{Engine, Meter, Params, Result, TestPolynomial};
 
 use super::functions::Functions;
 use super::noise::log2_std;
@@ -20,7 +20,7 @@ const TABLES: usize = 4;
 pub fn batch_reading(params: &Params, len: usize) -> f64 {
     let noise = Noise::new(params);
     let slot = params.batch.map_or(0.0, |batch| 0.5 / batch.slots as f64);
-    noise.pack_list(len) + noise.pack_list_rounding() + noise.batch_input(true) + slot * slot / 12.0
+    noise.batch_packing(len) + noise.batch_input(true) + slot * slot / 12.0
 }
 
 /// Returns the variance with which a lookup of four tables reads, with the rounding to a slot.
@@ -41,6 +41,7 @@ pub fn text(params: &Params, today: &Params) -> Result<String> {
     let tables = [functions.gate.clone(), functions.half.clone()];
     let lists = Listed::places(rows, n);
     meter.lookup_selectors(&meter.fresh(rows * n), &functions.integers, &tables, &lists)?;
+    let top = noise.batch_output(&TestPolynomial::new(functions.level(1)));
     let keys = EvaluationKeys::max_payload(params) as f64 / 1e9;
     let mut text = format!(
         "predicted, as log2 of standard deviations in fractions of the torus:\n  \
@@ -49,7 +50,7 @@ pub fn text(params: &Params, today: &Params) -> Result<String> {
          top row of an integer        {:>7.2}\n",
         log2_std(batch_reading(params, n)),
         log2_std(lookup_reading(today)),
-        log2_std(functions.level_noise(&noise, 1)),
+        log2_std(top.first().map_or(0.0, BatchNoise::mean)),
     );
     if let Some(kind) = noise.batch_selectors(&functions.integers) {
         // Writing to a string cannot fail.

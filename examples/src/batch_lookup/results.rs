@@ -18,12 +18,17 @@ pub struct BatchResults {
     pub core_ms_per_value: f64,
     /// The part of it that packs the values.
     pub packing_core_ms: f64,
+    /// The part of it that the system takes.
+    pub system_core_ms: f64,
     /// Milliseconds on the wall for such a value.
     pub wall_ms_per_value: f64,
     /// Functions of these batches.
     pub functions: usize,
     /// Values of these batches.
     pub timed_values: u64,
+    /// Name and seconds of cores of each stage of a batch, once each: a table and its rows are there
+    /// for each function.
+    pub stages: Vec<(String, f64)>,
     /// Milliseconds of cores for a value of today's lookup of four tables, in the same run.
     pub lookup_core_ms: f64,
     /// `lookup_core_ms / core_ms_per_value`.
@@ -55,6 +60,11 @@ pub struct BatchResults {
     pub product_noise_log2: f64,
     /// The same of promoted selectors.
     pub promoted_product_noise_log2: f64,
+    /// Noise of such a product without the rounding of the other factor: what selectors from a batch
+    /// add to it.
+    pub selector_noise_log2: f64,
+    /// The same of promoted selectors.
+    pub promoted_selector_noise_log2: f64,
     /// All noise beside its prediction.
     pub noise: Vec<Compared>,
 
@@ -68,6 +78,8 @@ pub struct BatchResults {
     pub engine_bytes: u64,
     /// Largest resident memory of the run, in which the keys were made and opened.
     pub memory_bytes: u64,
+    /// The same of the batches alone, with the keys open.
+    pub batch_memory_bytes: u64,
 
     /// Name of the parameter set.
     pub parameter_set: String,
@@ -96,13 +108,17 @@ pub struct Measured<'a> {
     pub keys: &'a Keys,
     /// Times of batches.
     pub cost: Cost,
+    /// Times of the stages of a batch.
+    pub stages: Vec<(String, f64)>,
     /// Integers of batches.
     pub integers: Integers<'a>,
     /// Noise of selectors with full lists.
     pub full: SelectorNoise,
     /// Noise of selectors with lists as short as today's.
     pub few: SelectorNoise,
-    /// Where the figures come from, memory included.
+    /// Largest memory before the batches.
+    pub memory_before: u64,
+    /// Where the figures come from, with the largest memory of the batches.
     pub here: Provenance,
 }
 
@@ -110,7 +126,8 @@ impl BatchResults {
     /// Puts together what a run measured.
     #[must_use]
     pub fn new(measured: Measured<'_>) -> Self {
-        let Measured { seed, one, keys, cost, integers, full, few, here } = measured;
+        let Measured { seed, one, keys, cost, stages, integers, full, few, memory_before, here } =
+            measured;
         let (params, found) = (keys.key.params(), integers.found());
         let core_ms = cost.ms(cost.whole.core);
         let of = integers.noise();
@@ -119,9 +136,11 @@ impl BatchResults {
         Self {
             core_ms_per_value: core_ms,
             packing_core_ms: cost.ms(cost.packing.core),
+            system_core_ms: cost.ms(cost.whole.system),
             wall_ms_per_value: cost.ms(cost.whole.wall),
             functions: cost.functions,
             timed_values: cost.values,
+            stages,
             lookup_core_ms: one.core_ms,
             ratio_to_lookup: one.core_ms / core_ms,
             lookups: one.values,
@@ -136,16 +155,20 @@ impl BatchResults {
             lookup_reading_noise_log2: log2(&one.reading),
             product_noise_log2: log2(&few.products),
             promoted_product_noise_log2: log2(&one.selectors.products),
+            selector_noise_log2: log2(&few.own),
+            promoted_selector_noise_log2: log2(&one.selectors.own),
             noise: of
                 .into_iter()
                 .chain([one.reading, full.rows, few.rows, one.selectors.rows])
                 .chain([full.products, few.products, one.selectors.products])
+                .chain([full.own, few.own, one.selectors.own])
                 .collect(),
             key_bytes: keys.bytes,
             key_seconds: keys.seconds,
             engine_seconds: keys.engine_seconds,
             engine_bytes: keys.engine_bytes,
-            memory_bytes: here.peak_memory_bytes,
+            memory_bytes: here.peak_memory_bytes.max(memory_before),
+            batch_memory_bytes: here.peak_memory_bytes,
             parameter_set: params.name.clone(),
             lookup_parameter_set: one.parameter_set,
             threads: rayon::current_num_threads(),

@@ -2,7 +2,7 @@
 
 use fhe_core::client::ClientKey;
 use fhe_core::engine::cpu::{Rows, Values};
-use fhe_core::{Cpu, Engine, Result, Slot, to_torus};
+use fhe_core::{Cpu, Engine, Result, Slot, from_torus, to_torus};
 use rayon::prelude::*;
 
 /// Values reach from minus to plus this fraction of the torus. With the noise of the reading they
@@ -28,9 +28,12 @@ impl std::fmt::Debug for Listed {
     }
 }
 
-/// Returns a phase that is spread evenly over the torus: the multiples of the golden ratio.
-pub(super) fn spread(i: u64) -> u64 {
-    i.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+/// Returns a phase that looks random: number i of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
+pub(super) fn scattered(i: u64) -> u64 {
+    let x = i.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
 }
 
 impl Listed {
@@ -49,10 +52,8 @@ impl Listed {
     ) -> Result<Self> {
         let n = key.params().row_size;
         let first = use_index.wrapping_mul((count * n) as u64);
-        let phase = |i: usize| {
-            let even = spread(first + i as u64) as i64 as f64 / 2f64.powi(64);
-            to_torus(2.0 * REACH * even)
-        };
+        let phase =
+            |i: usize| to_torus(2.0 * REACH * from_torus(scattered(first.wrapping_add(i as u64))));
         let phases: Vec<u64> = (0..count * n).map(phase).collect();
         let rows = key.deterministic(PURPOSE).encrypt_rows(&phases, use_index)?;
         let at: Vec<_> = (0..count).flat_map(|l| (0..len).map(move |i| (l, i))).collect();

@@ -19,6 +19,7 @@ impl BatchResults {
             ("functions", self.functions.to_string()),
             ("time of cores for a value, packing included", ms(self.core_ms_per_value)),
             ("of this, packing", ms(self.packing_core_ms)),
+            ("of this, in the system", ms(self.system_core_ms)),
             ("wall time of a value", ms(self.wall_ms_per_value)),
             ("time of cores for a blind rotation of four tables", ms(self.lookup_core_ms)),
             ("its values, in the same run", self.lookups.to_string()),
@@ -39,7 +40,8 @@ impl BatchResults {
             ("to make them", format!("{:.0} s", self.key_seconds)),
             ("to open them", format!("{:.0} s", self.engine_seconds)),
             ("memory of the opened keys", gigabytes(self.engine_bytes)),
-            ("largest memory, while they were made included", gigabytes(self.memory_bytes)),
+            ("largest memory of batches, with the keys", gigabytes(self.batch_memory_bytes)),
+            ("largest memory, making the keys included", gigabytes(self.memory_bytes)),
             ("threads", self.threads.to_string()),
             ("parameter set", format!("`{}`", self.parameter_set)),
             ("that of the blind rotation", format!("`{}`", self.lookup_parameter_set)),
@@ -60,6 +62,12 @@ impl BatchResults {
                 "| {} | {} | {:.2} | {:.2} |",
                 noise.what, noise.numbers, noise.measured_log2, noise.predicted_log2
             );
+        }
+        text.push_str(
+            "\nEach stage of a batch took this time of cores.\n\n| stage | seconds |\n|---|---|\n",
+        );
+        for (name, seconds) in &self.stages {
+            let _ = writeln!(text, "| {name} | {seconds:.2} |");
         }
         text
     }
@@ -97,6 +105,11 @@ impl BatchResults {
                 bits(self.product_noise_log2),
                 bits(self.promoted_product_noise_log2),
             ),
+            (
+                "the part of it that the selector brings".into(),
+                bits(self.selector_noise_log2),
+                bits(self.promoted_selector_noise_log2),
+            ),
         ];
         for (what, batch, one) in rows {
             // Writing to a string cannot fail.
@@ -107,11 +120,12 @@ impl BatchResults {
             text,
             "\nThe time includes {:.3} ms for the packing of a value.\n\
              The evaluation keys took {:.0} s, and have {:.2} GB as a message.\n\
-             They hold {:.2} GB of memory when they are open.\n",
+             They hold {:.2} GB of memory when they are open, and {:.2} GB with a batch in work.\n",
             self.packing_core_ms,
             self.key_seconds,
             gigabytes(self.key_bytes),
-            gigabytes(self.engine_bytes)
+            gigabytes(self.engine_bytes),
+            gigabytes(self.batch_memory_bytes)
         );
         text
     }
@@ -123,5 +137,26 @@ impl BatchResults {
         let (before, rest) = text.split_once(PLACE[0])?;
         let (_, after) = rest.split_once(PLACE[1])?;
         Some(format!("{before}{}{}{}{after}", PLACE[0], self.figures(), PLACE[1]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn figures_stand_between_their_lines_and_nothing_else_changes() {
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/results");
+        let results: BatchResults =
+            crate::file::read_json(&docs.join("batch-lookup.json"), "results").unwrap();
+        let [from, to] = PLACE;
+        let text = format!("before\n{from}old\n{to}after\n");
+        let chapter = results.chapter(&text).unwrap();
+        assert!(chapter.starts_with(&format!("before\n{from}\n`cargo run")), "{chapter}");
+        assert!(chapter.ends_with(&format!("\n{to}after\n")) && !chapter.contains("old"));
+        assert_eq!(results.chapter(&chapter), Some(chapter));
+        assert_eq!(results.chapter(&format!("{to}{from}")), None);
+        assert_eq!(results.chapter("nothing"), None);
     }
 }

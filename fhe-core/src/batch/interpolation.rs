@@ -51,6 +51,8 @@ pub(super) struct Powers {
     babies: Vec<Ciphertext>,
     /// zeta^2b, zeta^3b, ..., zeta^(t/2).
     giants: Vec<Ciphertext>,
+    /// Primes of the last power.
+    from: usize,
 }
 
 /// Levels of the powers. The sums take one more.
@@ -69,13 +71,26 @@ pub(crate) fn inner_sums(t: usize) -> usize {
     steps(t).1
 }
 
-/// The levels of all powers that tables of t entries need, and how many inner sums are held.
-pub(super) fn power_levels(t: usize) -> (Vec<usize>, usize) {
-    let (babies, giants) = steps(t);
-    let level = |k: usize| k.next_power_of_two().ilog2() as usize;
-    let low = (1..babies).map(level);
-    let high = (1..=giants).map(|k| level(babies) + level(k));
-    (low.chain(high).collect(), giants - 1)
+/// What tables of t entries need of the chain.
+pub(super) struct PowerLevels {
+    /// Levels of all powers.
+    pub(super) powers: Vec<usize>,
+    /// Level of the last one.
+    pub(super) last: usize,
+    /// Baby steps that are held.
+    pub(super) babies: usize,
+    /// Inner sums that are held.
+    pub(super) sums: usize,
+}
+
+impl PowerLevels {
+    pub(super) fn new(t: usize) -> Self {
+        let (babies, giants) = steps(t);
+        let level = |k: usize| k.next_power_of_two().ilog2() as usize;
+        let high = (1..=giants).map(|k| level(babies) + level(k));
+        let powers = (1..babies).map(level).chain(high).collect();
+        Self { powers, last: depth(t), babies: babies - 1, sums: giants - 1 }
+    }
 }
 
 /// Adds powers up to `last`: power k is that of the largest power of two below k times another.
@@ -91,11 +106,14 @@ impl Powers {
     /// Takes zeta to all powers that tables of t entries need.
     pub(super) fn new(ring: &Ring, key: &SwitchingKey, zeta: Ciphertext, t: usize) -> Self {
         let (babies, giants) = steps(t);
+        let from = zeta.count() - depth(t);
         let mut low = vec![zeta];
         powers(ring, key, &mut low, babies);
         let mut high: Vec<Ciphertext> = low.pop().into_iter().collect();
+        // What sums need of the baby steps; the rest is memory for the giant steps.
+        low.iter_mut().for_each(|power| *power = power.first(ring, from + 1));
         powers(ring, key, &mut high, giants);
-        Self { babies: low, giants: high }
+        Self { babies: low, giants: high, from }
     }
 
     /// Evaluates a table; the result has the given scale, and its real parts count.
@@ -109,8 +127,7 @@ impl Powers {
     ) -> Ciphertext {
         let c = &table.coefficients;
         let step = self.babies.len() + 1;
-        let top = self.babies[0].count();
-        let from = top - depth(t);
+        let from = self.from;
         let before = scale * ring.primes[from - 1].q as f64;
         let low = |j: usize| Terms {
             multiples: (1..step).map(|i| (c[j * step + i], &self.babies[i - 1])).collect(),

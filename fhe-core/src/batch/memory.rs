@@ -1,6 +1,6 @@
 //! Bytes that batch lookups of a parameter set take.
 
-use super::interpolation::power_levels;
+use super::interpolation::PowerLevels;
 use super::keys::Extent;
 use super::plan::{Counts, KeyShapes};
 use super::pool::Pool;
@@ -57,26 +57,26 @@ impl Sizes {
 
     /// Limbs of a batch in work. Buffers of each size are kept, so that what one step needs is added
     /// to what the others need: the digits and sums of a key switch in every size, the rotations of
-    /// the first transform, the powers of zeta of both halves, and the inner sums of a table.
+    /// the first transform, the powers of zeta of one half, the baby steps cut to what sums need of
+    /// them, and the inner sums of a table.
     pub(super) fn work(&self) -> usize {
         let all = Pool::room(self.counts.top + self.of.special);
         let sizes = (1..=all).map(Pool::room).sum::<usize>() / Pool::room(1);
         let digits = self.counts.top.div_ceil(self.of.special);
         let switches = (digits + SUMS) * sizes;
         let rotations = 2 * self.shape.steps(Stage::FarInverse).babies * all;
-        let (powers, sums) = power_levels(self.spec.slots);
-        let count = |level: usize| Pool::room(self.counts.table - level);
-        // Of two halves and two parts.
-        let powers = 4 * powers.into_iter().map(count).sum::<usize>();
-        let deepest = self.spec.slots.ilog2() as usize - 1;
-        switches + rotations + powers + 2 * sums * count(deepest)
+        let levels = PowerLevels::new(self.spec.slots);
+        let room = |level: usize| Pool::room(self.counts.table - level);
+        let powers = 2 * levels.powers.into_iter().map(room).sum::<usize>();
+        let cut = 2 * levels.babies * room(levels.last - 1);
+        switches + rotations + powers + cut + 2 * levels.sums * room(levels.last)
     }
 
     /// Bytes that are held between batches, with `levels` levels of a selector.
     pub(super) fn held(&self, levels: usize) -> usize {
         let (size, spec) = (self.of.size, &self.spec);
         let primes = self.of.chain + self.of.special;
-        // A key with its automorphism, and rows modulo two primes, those of the way down also
+        // Permutations of 32 bits an entry, and rows modulo two primes, those of the way down also
         // times X.
         let permutations = (1 + self.keys.rotations.len()) * size / 2;
         let down = 8 * size * spec.down.levels as usize;

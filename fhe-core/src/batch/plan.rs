@@ -106,8 +106,8 @@ impl Residues {
         Self { ring: Plan::ring(params, spec), extents }
     }
 
-    /// Returns whether all bodies of a part of the keys are below their primes. The last two parts
-    /// are rows, whose bodies are any numbers.
+    /// Returns whether all bodies of a part of the keys are below their primes. The parts behind
+    /// those of the large ring are rows, whose bodies are any numbers.
     pub(crate) fn fit(&self, part: usize, stored: &SeededRows) -> bool {
         match (&self.ring, self.extents.get(part)) {
             (Some(ring), Some(extent)) => extent.fits(ring, &stored.bodies),

@@ -11,33 +11,19 @@ use super::key_switch::Ciphertext;
 use super::plan::Plan;
 use super::read::Read;
 use super::secret::{Secret, Seeds};
+use super::stages::Stage;
 use crate::Params;
 
 struct Setting {
     evaluator: Evaluator,
     secret: Secret,
     row_key: Vec<u64>,
-    n: usize,
-}
-
-fn timed<T>(what: &str, f: impl FnOnce() -> T) -> T {
-    let cpu = || {
-        let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-        let ticks: Vec<f64> =
-            stat.split(' ').skip(13).take(2).map(|x| x.parse().unwrap_or(0.0)).collect();
-        10.0 * ticks.iter().sum::<f64>()
-    };
-    let start = (std::time::Instant::now(), cpu());
-    let out = f();
-    let (wall, cpu) = (1e3 * start.0.elapsed().as_secs_f64(), cpu() - start.1);
-    eprintln!("{what:<28} {wall:>9.1} ms, {cpu:>9.1} ms of cores");
-    out
 }
 
 impl Setting {
     fn new(params: &Params) -> Self {
         let n = params.row_size;
-        let plan = timed("plan", || Plan::new(params, &params.batch.unwrap()).unwrap());
+        let plan = Plan::new(params, &params.batch.unwrap()).unwrap();
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(7);
         let row_key: Vec<u64> = (0..n).map(|_| rng.random_range(0..2)).collect();
         let secret = Secret::new(&plan.ring, Zeroizing::new([3; 32]));
@@ -46,9 +32,9 @@ impl Setting {
             let mask = u128::from_le_bytes(hash[..16].try_into().unwrap());
             Seeds { mask, noise: Zeroizing::new(hash) }
         };
-        let keys = timed("make keys", || secret.keys(&plan, &row_key, seeds));
-        let evaluator = timed("open keys", || Evaluator::new(plan, &keys, &[0, 7, 14]));
-        Self { evaluator, secret, row_key, n }
+        let keys = secret.keys(&plan, &row_key, seeds);
+        let evaluator = Evaluator::new(plan, &keys, &[0, 7, 14]);
+        Self { evaluator, secret, row_key }
     }
 
     /// The phase's coefficients, nearest to 0 modulo the first primes.
@@ -101,122 +87,89 @@ impl Setting {
     }
 }
 
-fn run(params: &Params) {
-    let setting = Setting::new(params);
-    let (spec, n) = (params.batch.unwrap(), params.row_size);
-    let e = &setting.evaluator;
-    let (t, rows) = (spec.slots as i64, spec.rows);
+/// Largest error of slots of rows, against what the folded coefficient i of row r should be.
+fn largest_error(
+    e: &Evaluator,
+    got: &[Complex64],
+    want: impl Fn(usize, usize) -> Complex64,
+) -> f64 {
+    let shape = e.plan.shape;
+    let mut most = 0f64;
+    for r in 0..shape.rows {
+        for i in 0..shape.slots {
+            let at = (r * shape.slots + shape.slot_of(i)) as i64 + shape.shift(Stage::NearInverse);
+            let slot = got[at.rem_euclid(got.len() as i64) as usize];
+            most = most.max((slot - want(r, i)).norm());
+        }
+    }
+    most
+}
+
+/// Random rows, and the integers `x = (c - a S') / 2` that they hold.
+fn random_rows(setting: &Setting) -> (Read, Vec<i64>) {
+    let (n, t) = (setting.row_key.len(), setting.evaluator.plan.t);
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(8);
     let mut read = Read { masks: Vec::new(), twice: Vec::new() };
-    for _ in 0..rows {
+    for _ in 0..setting.evaluator.plan.shape.rows {
         let row: Vec<u64> = (0..2 * n).map(|_| rng.next_u64()).collect();
-        read.add(&row, t as usize, true);
+        read.add(&row, t, true);
     }
-    // 2 x = c - a S', over the integers.
     let mut x = read.twice.clone();
-    for r in 0..rows {
+    for (x, a) in x.chunks_exact_mut(n).zip(read.masks.chunks_exact(n)) {
         for (j, &bit) in setting.row_key.iter().enumerate() {
-            for i in 0..n {
-                let a = read.masks[r * n + i] * (2 * bit as i64 - 1);
-                let k = (i + j) % n;
-                x[r * n + k] += if i + j < n { -a } else { a };
+            for (i, a) in a.iter().enumerate() {
+                let product = a * (2 * bit as i64 - 1);
+                x[(i + j) % n] += if i + j < n { -product } else { product };
             }
         }
     }
-    for x in &mut x {
-        assert_eq!(*x % 2, 0);
-        *x /= 2;
+    x.iter_mut().for_each(|x| *x /= 2);
+    (read, x)
+}
+
+/// Each stage has what it should have: the integers, exponentials, a table, and rows of it.
+#[test]
+fn every_stage_is_right() {
+    let params = Params::toy_insecure_batch().unwrap();
+    let setting = Setting::new(&params);
+    let e = &setting.evaluator;
+    let (n, t, rows) = (params.row_size, e.plan.t as i64, e.plan.shape.rows);
+    let (read, x) = random_rows(&setting);
+    let at = |r: usize, i: usize| x[r * n + i];
+
+    let halves = e.integers(&read);
+    let unit = e.plan.unit() / 2.0;
+    for (half, x) in halves.iter().zip([0, n / 2]) {
+        let want = |r, i| Complex64::from(at(r, i + x) as f64 / unit);
+        let error = largest_error(e, &setting.slots(half), want) * unit;
+        assert!(error < 2f64.powi(-20), "integers are off by {error:e}");
     }
-    let shape = e.plan.shape;
-    let place = |i: usize, r: usize| {
-        let at =
-            (r * n / 2 + shape.slot_of(i)) as i64 + shape.shift(super::stages::Stage::NearInverse);
-        at.rem_euclid((n * rows / 2) as i64) as usize
-    };
-    for _ in 0..2 {
-        let [re, im] = timed("integers", || e.integers(&read));
-        let unit = e.plan.unit() / 2.0;
-        let got = setting.slots(&re);
-        let error = |got: &[Complex64], want: &dyn Fn(usize, usize) -> Complex64| -> f64 {
-            let (mut most, mut sum) = (0f64, Complex64::default());
-            for r in 0..rows {
-                for i in 0..n / 2 {
-                    let e = got[place(i, r)] - want(r, i);
-                    most = most.max(e.norm());
-                    sum += Complex64::new(e.re * e.re, e.im * e.im);
-                }
-            }
-            let count = (rows * n / 2) as f64;
-            eprintln!(
-                "   std of re 2^{:.2}, im 2^{:.2}",
-                (sum.re / count).log2() / 2.0,
-                (sum.im / count).log2() / 2.0
-            );
-            most.log2()
-        };
-        let worst = x.iter().map(|x| x.abs()).max().unwrap() as f64 / unit;
-        eprintln!(
-            "overflow {worst:.3} of the bound; x: 2^{:.1}",
-            error(&got, &|r, i| Complex64::from(x[r * n + i] as f64 / unit)) + unit.log2()
-        );
-        let got = setting.slots(&im);
-        eprintln!(
-            "x imaginary: 2^{:.1}",
-            error(&got, &|r, i| Complex64::from(x[r * n + i + n / 2] as f64 / unit)) + unit.log2()
-        );
-        let zeta = timed("exponential", || [e.zeta(&re), e.zeta(&im)]);
-        let want = |r: usize, i: usize| {
-            Complex64::cis(std::f64::consts::TAU * x[r * n + i] as f64 / t as f64)
-        };
-        eprintln!("zeta: 2^{:.1}", error(&setting.slots(&zeta[0]), &want));
-        let [a, b] = zeta;
-        let powers = timed("powers", || [e.powers(a), e.powers(b)]);
-        let table: Vec<f64> = (0..t)
-            .map(|m| {
-                let m = if m < t / 2 { m } else { m - t };
-                (m as f64 / t as f64 * 40.0).round().clamp(0.0, 15.0) / 64.0
-            })
-            .collect();
-        let interpolation = timed("interpolation", || Interpolation::new(&table));
-        let out = timed("table", || e.table(&powers, &interpolation));
-        let f = |x: i64| table[x.rem_euclid(t) as usize];
-        eprintln!(
-            "table: 2^{:.1} of 1/64",
-            6.0 + error(&setting.slots(&out), &|r, i| Complex64::new(
-                f(x[r * n + i]),
-                f(x[r * n + i + n / 2])
-            ))
-        );
-        let hoisted = timed("to rows", || e.rows(&out));
-        for (shift, bits) in [0, 7, 14].into_iter().enumerate() {
-            let parts = timed("mix", || e.mix(&hoisted, shift));
-            let phase = setting.phase(&parts);
-            let q: f64 = e.plan.ring.primes[..2].iter().map(|p| p.q as f64).product();
-            let (mut most, mut sum) = (0f64, 0f64);
-            for r in 0..rows {
-                for i in 0..n {
-                    let got = phase[rows * i + r] as f64 / q;
-                    let want = f(x[r * n + i]) / 2.0 * 2f64.powi(-bits);
-                    most = most.max((got - want).abs());
-                    sum += (got - want).powi(2);
-                }
-            }
-            eprintln!(
-                "rows at 2^-{bits}: most 2^{:.1}, std 2^{:.1} of the torus",
-                most.log2(),
-                (sum / (rows * n) as f64).log2() / 2.0
-            );
+
+    let zeta = halves.each_ref().map(|half| e.zeta(half));
+    let angle = |x: i64| Complex64::cis(std::f64::consts::TAU * x as f64 / t as f64);
+    let error = largest_error(e, &setting.slots(&zeta[1]), |r, i| angle(at(r, i + n / 2)));
+    assert!(error < 2f64.powi(-26), "exponentials are off by {error:e}");
+
+    // A staircase of 16 integers, in halves of the torus.
+    let table: Vec<f64> = (0..t)
+        .map(|m| (m - if m < t / 2 { 0 } else { t }) as f64 / t as f64)
+        .map(|x| (40.0 * x).round().clamp(0.0, 15.0) / 64.0)
+        .collect();
+    let f = |x: i64| table[x.rem_euclid(t) as usize];
+    let [re, im] = zeta.map(|zeta| e.sum(&e.powers(zeta), &Interpolation::new(&table)));
+    let out = e.joined([&re, &im]);
+    let want = |r, i| Complex64::new(f(at(r, i)), f(at(r, i + n / 2)));
+    let error = largest_error(e, &setting.slots(&out), want);
+    assert!(error < 2f64.powi(-25), "the table is off by {error:e}");
+
+    let hoisted = e.rows(&out);
+    let q: f64 = e.plan.ring.primes[..2].iter().map(|p| p.q as f64).product();
+    for (shift, bits) in [0, 7, 14].into_iter().enumerate() {
+        let phase = setting.phase(&e.mix(&hoisted, shift));
+        for (i, &x) in x.iter().enumerate() {
+            let got = phase[rows * (i % n) + i / n] as f64 / q;
+            let error = (got - f(x) / 2.0 * 2f64.powi(-bits)).abs();
+            assert!(error < 2f64.powi(-26 - bits.min(9)), "row {}: {error:e}", i / n);
         }
     }
-}
-
-#[test]
-fn toy() {
-    run(&Params::toy_insecure_batch().unwrap());
-}
-
-#[test]
-#[ignore = "full size"]
-fn full() {
-    run(&Params::secure128_deep_v3().unwrap());
 }

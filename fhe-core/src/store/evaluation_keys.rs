@@ -125,7 +125,7 @@ impl Message for EvaluationKeys {
                 of_batch.push(part);
             }
         }
-        let batch = BatchKeys::from_parts(of_batch);
+        let batch = BatchKeys::from_parts(&params, of_batch);
         let mut parts = parts.into_iter();
         let (Some(key_switch), Some(reflect)) = (parts.next(), parts.next()) else {
             return Err(from.corrupt("payload", unfit));

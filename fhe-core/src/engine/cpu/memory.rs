@@ -6,7 +6,7 @@ use crate::params::Gadget;
 /// Bytes of a number.
 const WORD: usize = 8;
 
-/// Returns the bytes of the keys of an engine, expanded, but for those of batches.
+/// Returns the bytes of the keys of an engine, expanded, but for those of the large ring.
 pub(crate) fn bytes(params: &Params) -> u64 {
     let n = params.row_size;
     let levels = |gadget: Gadget| gadget.levels as usize;
@@ -17,8 +17,9 @@ pub(crate) fn bytes(params: &Params) -> u64 {
     let blind_rotation = groups * patterns * 4 * levels(params.lookup) * n;
     let constants = n * levels(params.pack) * 4 * n;
     let lists = params.lists.map_or(0, |lists| n * levels(lists.pack) * 4 * n);
+    let batch = params.batch.map_or(0, |batch| n * levels(batch.pack) * 2 * n);
     let reflect = 2 * levels(params.reflect) * n;
-    (WORD * (key_switch + blind_rotation + constants + lists + reflect)) as u64
+    (WORD * (key_switch + blind_rotation + constants + lists + batch + reflect)) as u64
 }
 
 #[cfg(test)]
@@ -33,10 +34,12 @@ mod tests {
             let params = params.unwrap();
             let engine = Cpu::new(&ClientKey::new(&params, Seed::from_number(1)).evaluation_keys());
             let lists = engine.lists.as_ref().map_or(0, |lists| lists.len());
+            let packing = engine.batch.as_ref().map_or(0, |(_, pack)| pack.len());
             let numbers = engine.key_switch.len() / 2
                 + engine.blind_rotation.len()
                 + engine.constants.len()
                 + lists
+                + packing
                 + 2 * engine.reflect.len();
             assert_eq!(bytes(&params), 8 * numbers as u64);
         }

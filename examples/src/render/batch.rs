@@ -151,10 +151,10 @@ mod tests {
         let results: BatchResults =
             crate::file::read_json(&docs.join("batch-lookup.json"), "results").unwrap();
         let [from, to] = PLACE;
-        let text = format!("before\n{from}old\n{to}after\n");
+        let text = format!("before\n{from}former figures\n{to}after\n");
         let chapter = results.chapter(&text).unwrap();
         assert!(chapter.starts_with(&format!("before\n{from}\n`cargo run")), "{chapter}");
-        assert!(chapter.ends_with(&format!("\n{to}after\n")) && !chapter.contains("old"));
+        assert!(chapter.ends_with(&format!("\n{to}after\n")) && !chapter.contains("former"));
         assert_eq!(results.chapter(&chapter), Some(chapter));
         assert_eq!(results.chapter(&format!("{to}{from}")), None);
         assert_eq!(results.chapter("nothing"), None);

@@ -76,9 +76,10 @@ fn batches(c: &mut Criterion) {
     let (x, lists) = (bench.values(rows), lists(rows, bench.n()));
     let mut group = group(c, "batch");
     group.throughput(Throughput::Elements(x.len() as u64));
-    group.bench_function("packing of 65536 values", |b| {
-        b.iter(|| cpu.pack(black_box(&x), &lists).unwrap());
-    });
+    let mut stages = cpu.batch_stages().unwrap();
+    for stage in BatchStage::ALL {
+        group.bench_function(format!("stage: {}", stage.name()), |b| b.iter(|| stages.run(stage)));
+    }
     for count in [1, 2, 4] {
         let tables = bench.tables(count);
         group.bench_function(format!("65536 values into rows, functions: {count}"), |b| {

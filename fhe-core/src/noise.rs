@@ -138,7 +138,11 @@ impl Noise {
     /// `len l N V_row (B^2+2)/12`, and the transform's rounding. 0 if the set cannot.
     #[must_use]
     pub fn pack_list(&self, len: usize) -> f64 {
-        let Some(g) = self.params.lists.map(|lists| lists.pack) else { return 0.0 };
+        self.params.lists.map_or(0.0, |lists| self.packed(lists.pack, len))
+    }
+
+    /// Returns the same for a gadget.
+    fn packed(&self, g: Gadget, len: usize) -> f64 {
         let polynomials = self.size() * f64::from(g.levels);
         let gadget = polynomials * self.fresh() * digit(g);
         len as f64 * (gadget + self.transform(g, polynomials) / self.size())

@@ -107,6 +107,7 @@ const BATCH: BatchSpec = BatchSpec {
     exponential: limbs(11, 50),
     coefficients_to_slots: limbs(3, 50),
     special: limbs(7, 50),
+    pack: gadget(20, 1),
     down: gadget(11, 4),
     square: gadget(11, 4),
 };

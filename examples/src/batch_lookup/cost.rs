@@ -32,13 +32,18 @@ impl Cost {
         let (rows, n) = (params.batch.map_or(0, |batch| batch.rows), params.row_size);
         let tables = functions.two();
         let mut cost = Self { functions: tables.len(), ..Self::default() };
+        let mut stages = keys.cpu.batch_stages();
         for batch in 0..batches {
             let listed = Listed::new(&keys.key, &keys.cpu, (rows, n), batch)?;
+            if batch == 0 {
+                // The first one takes memory from the operating system, and keeps it for the others.
+                keys.cpu.lookup_rows(&listed.values, &tables, &listed.lists)?;
+            }
             let clock = Clock::start();
             keys.cpu.lookup_rows(&listed.values, &tables, &listed.lists)?;
             cost.whole += clock.spent();
             let clock = Clock::start();
-            keys.cpu.pack(&listed.values, &listed.lists)?;
+            stages.iter_mut().for_each(|stages| stages.run(BatchStage::Packing));
             cost.packing += clock.spent();
             cost.values += listed.phases.len() as u64;
         }

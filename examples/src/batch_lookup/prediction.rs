@@ -20,7 +20,7 @@ const TABLES: usize = 4;
 pub fn batch_reading(params: &Params, len: usize) -> f64 {
     let noise = Noise::new(params);
     let slot = params.batch.map_or(0.0, |batch| 0.5 / batch.slots as f64);
-    noise.pack_list(len) + noise.pack_list_rounding() + noise.batch_input(true) + slot * slot / 12.0
+    noise.batch_packing(len) + noise.batch_input(true) + slot * slot / 12.0
 }
 
 /// Returns the variance with which a lookup of four tables reads, with the rounding to a slot.

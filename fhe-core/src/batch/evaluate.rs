@@ -130,12 +130,16 @@ impl Evaluator {
         Powers::new(&self.plan.ring, &self.relinearise, zeta, self.plan.t)
     }
 
-    /// A table of both halves: complex slots.
-    pub(super) fn table(&self, powers: &[Powers; 2], table: &Interpolation) -> Ciphertext {
-        let (ring, key, t) = (&self.plan.ring, &self.relinearise, self.plan.t);
+    /// A table of one half: complex numbers whose real parts count.
+    pub(super) fn sum(&self, powers: &Powers, table: &Interpolation) -> Ciphertext {
         // Halved, and doubled again by adding conjugates.
         let scale = self.plan.table_scale() / 2.0;
-        let [a, b] = powers.each_ref().map(|p| p.evaluate(ring, key, table, t, scale));
+        powers.evaluate(&self.plan.ring, &self.relinearise, table, self.plan.t, scale)
+    }
+
+    /// The real parts of both halves, as the real and the imaginary parts of one.
+    pub(super) fn joined(&self, [a, b]: [&Ciphertext; 2]) -> Ciphertext {
+        let ring = &self.plan.ring;
         let i = Complex64::new(0.0, 1.0);
         let join = |sign: f64| {
             let parts = [0, 1].map(|part| ring.plus(&a.parts[part], &b.parts[part], sign * i));

@@ -51,6 +51,8 @@ pub(super) struct Powers {
     babies: Vec<Ciphertext>,
     /// zeta^2b, zeta^3b, ..., zeta^(t/2).
     giants: Vec<Ciphertext>,
+    /// Primes of the last power.
+    from: usize,
 }
 
 /// Levels of the powers. The sums take one more.
@@ -76,11 +78,14 @@ impl Powers {
     /// Takes zeta to all powers that tables of t entries need.
     pub(super) fn new(ring: &Ring, key: &SwitchingKey, zeta: Ciphertext, t: usize) -> Self {
         let babies = 1usize << (depth(t) / 2);
+        let from = zeta.count() - depth(t);
         let mut low = vec![zeta];
         powers(ring, key, &mut low, babies);
         let mut high: Vec<Ciphertext> = low.pop().into_iter().collect();
+        // What sums need of the baby steps; the rest is memory for the giant steps.
+        low.iter_mut().for_each(|power| *power = power.first(ring, from + 1));
         powers(ring, key, &mut high, t / 2 / babies);
-        Self { babies: low, giants: high }
+        Self { babies: low, giants: high, from }
     }
 
     /// Evaluates a table; the result has the given scale, and its real parts count.
@@ -94,8 +99,7 @@ impl Powers {
     ) -> Ciphertext {
         let c = &table.coefficients;
         let step = self.babies.len() + 1;
-        let top = self.babies[0].count();
-        let from = top - depth(t);
+        let from = self.from;
         let before = scale * ring.primes[from - 1].q as f64;
         let low = |j: usize| Terms {
             multiples: (1..step).map(|i| (c[j * step + i], &self.babies[i - 1])).collect(),

@@ -17,10 +17,15 @@ pub(super) struct Ciphertext {
 
 impl Ciphertext {
     pub(super) fn copy(&self, ring: &Ring) -> Self {
+        self.first(ring, self.count())
+    }
+
+    /// Its residues modulo the first `count` primes.
+    pub(super) fn first(&self, ring: &Ring, count: usize) -> Self {
         let parts = self
             .parts
             .each_ref()
-            .map(|part| ring.each(part.count, false, |p, out| out.copy_from_slice(part.limb(p))));
+            .map(|part| ring.each(count, false, |p, out| out.copy_from_slice(part.limb(p))));
         Self { parts, scale: self.scale }
     }
 

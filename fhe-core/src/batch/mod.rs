@@ -43,7 +43,7 @@ mod walk;
 
 use crate::Params;
 use crate::params::BatchSpec;
-use crate::server::SeededRows;
+use crate::server::{KEY_CHUNK, SeededRows};
 use down::DownKey;
 use evaluate::Evaluator;
 use exact::Exact;
@@ -66,11 +66,13 @@ pub(crate) struct BatchKeys {
     down: SeededRows,
     /// Rows under S of S^2, level by level.
     square: SeededRows,
+    /// Rows that pack values, of each key bit: some bits in each part.
+    pack: Vec<SeededRows>,
 }
 
 impl BatchKeys {
     /// Makes the keys: `seed` derives 32 secret bytes for a purpose and an index, `rows` encrypts
-    /// rows under S for a purpose. `None` if there are not enough primes, which the check of
+    /// rows under S for a purpose; `pack` are rows that pack values. `None` if there are not enough primes, which the check of
     /// parameter sets rules out.
     pub(crate) fn new(
         params: &Params,
@@ -78,6 +80,7 @@ impl BatchKeys {
         row_key: &[u64],
         seed: impl Fn(&str, u64) -> [u8; 32],
         rows: impl Fn(&[u64], &str) -> SeededRows,
+        pack: Vec<SeededRows>,
     ) -> Option<Self> {
         let plan = Plan::new(params, spec)?;
         let secret = Secret::new(&plan.ring, Zeroizing::new(seed("batch key", 0)));
@@ -110,7 +113,7 @@ impl BatchKeys {
             squares.extend(product.iter().map(|&x| x << shift));
         }
         let down = rows(&components, "batch down");
-        Some(Self { ring, down, square: rows(&squares, "batch square of rows") })
+        Some(Self { ring, down, square: rows(&squares, "batch square of rows"), pack })
     }
 
     /// Numbers of bodies of the parts, in their order.
@@ -119,6 +122,8 @@ impl BatchKeys {
         let mut lengths = KeyShapes::new(spec, n).lengths(spec, n);
         lengths.push(spec.rows * spec.down.levels as usize * n);
         lengths.push(spec.square.levels as usize * n);
+        let bits = KEY_CHUNK.min(n);
+        lengths.extend(vec![bits * spec.pack.levels as usize * n; n / bits]);
         lengths
     }
 
@@ -126,17 +131,25 @@ impl BatchKeys {
     pub(crate) fn parts(&self) -> impl Iterator<Item = &SeededRows> {
         let ring = &self.ring;
         let first = [&ring.secret, &ring.relinearise, &ring.conjugate];
-        first.into_iter().chain(&ring.rotations).chain([&self.down, &self.square])
+        let last = [&self.down, &self.square].into_iter().chain(&self.pack);
+        first.into_iter().chain(&ring.rotations).chain(last)
     }
 
-    /// Puts parts together, in their order; `None` if there are too few.
-    pub(crate) fn from_parts(mut parts: Vec<SeededRows>) -> Option<Self> {
+    /// Returns the rows that pack values.
+    pub(crate) fn pack(&self) -> &[SeededRows] {
+        &self.pack
+    }
+
+    /// Puts the parts of a parameter set together, in their order; `None` if there are too few.
+    pub(crate) fn from_parts(params: &Params, mut parts: Vec<SeededRows>) -> Option<Self> {
+        let n = params.row_size;
+        let pack = parts.split_off(parts.len().checked_sub(n / KEY_CHUNK.min(n))?);
         let square = parts.pop()?;
         let down = parts.pop()?;
         let mut parts = parts.into_iter();
         let (secret, relinearise, conjugate) = (parts.next()?, parts.next()?, parts.next()?);
         let ring = RingKeys { secret, relinearise, conjugate, rotations: parts.collect() };
-        Some(Self { ring, down, square })
+        Some(Self { ring, down, square, pack })
     }
 }
 
@@ -203,13 +216,15 @@ impl Batch {
         let mut out = vec![Vec::with_capacity(rows.len()); outputs];
         for rows in rows.chunks(self.rows * 2 * n) {
             let read = self.read(rows, within_half_torus);
-            let [re, im] = self.evaluator.integers(&read);
-            let (re, im) = (self.evaluator.zeta(&re), self.evaluator.zeta(&im));
-            let powers = [self.evaluator.powers(re), self.evaluator.powers(im)];
+            // One half after the other: the powers take most of the memory.
+            let [re, im] = self.evaluator.integers(&read).map(|half| {
+                let powers = self.evaluator.powers(self.evaluator.zeta(&half));
+                let sums = tables.iter().map(|table| self.evaluator.sum(&powers, table));
+                sums.collect::<Vec<_>>()
+            });
             let mut outputs = out.iter_mut();
-            for (table, function) in tables.iter().zip(functions) {
-                let slots = self.evaluator.table(&powers, table);
-                let hoisted = self.evaluator.rows(&slots);
+            for ((re, im), function) in re.iter().zip(&im).zip(functions) {
+                let hoisted = self.evaluator.rows(&self.evaluator.joined([re, im]));
                 for (level, out) in (0..function.levels).zip(&mut outputs) {
                     let parts = self.evaluator.mix(&hoisted, level);
                     let down = self.down.apply(&self.evaluator.plan.ring, &self.exact, &parts);

@@ -156,7 +156,8 @@ fn every_stage_is_right() {
         .map(|x| (40.0 * x).round().clamp(0.0, 15.0) / 64.0)
         .collect();
     let f = |x: i64| table[x.rem_euclid(t) as usize];
-    let out = e.table(&zeta.map(|zeta| e.powers(zeta)), &Interpolation::new(&table));
+    let [re, im] = zeta.map(|zeta| e.sum(&e.powers(zeta), &Interpolation::new(&table)));
+    let out = e.joined([&re, &im]);
     let want = |r, i| Complex64::new(f(at(r, i)), f(at(r, i + n / 2)));
     let error = largest_error(e, &setting.slots(&out), want);
     assert!(error < 2f64.powi(-25), "the table is off by {error:e}");

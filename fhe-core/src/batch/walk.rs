@@ -56,7 +56,8 @@ impl<'a> Walk<'a> {
 
     pub(crate) fn table(&mut self) {
         let powers = before!(self.powers, powers);
-        self.slots = Some(self.batch.evaluator.table(powers, &self.table));
+        let [re, im] = powers.each_ref().map(|p| self.batch.evaluator.sum(p, &self.table));
+        self.slots = Some(self.batch.evaluator.joined([&re, &im]));
     }
 
     pub(crate) fn coefficients(&mut self) {

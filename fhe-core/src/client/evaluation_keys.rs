@@ -132,33 +132,42 @@ impl ClientKey {
             bytes
         };
         let rows = |messages: &[u64], purpose: &str| self.key_rows(messages, purpose, 0);
-        BatchKeys::new(&self.params, spec, &self.row_key, seed, rows)
+        let pack = self.list_key("batch pack", spec.pack, &self.one());
+        BatchKeys::new(&self.params, spec, &self.row_key, seed, rows, pack)
     }
 
     /// For bit i and level j the row of `s_i q / B^j`, and that of `s_i S q / B^j`: see
     /// `engine::cpu::list_packing`.
     fn list_keys(&self, gadget: Gadget) -> [Vec<SeededRows>; 2] {
+        let times_key = self.list_key("list times key", gadget, &self.row_key);
+        [self.list_key("list", gadget, &self.one()), times_key]
+    }
+
+    /// The polynomial 1.
+    fn one(&self) -> Vec<u64> {
+        let mut one = vec![0; self.params.row_size];
+        one[0] = 1;
+        one
+    }
+
+    /// For bit i and level j the row of `s_i q / B^j` times a polynomial.
+    fn list_key(&self, purpose: &str, gadget: Gadget, polynomial: &[u64]) -> Vec<SeededRows> {
         let n = self.params.row_size;
         let chunk = KEY_CHUNK.min(n);
-        let keys = |purpose: &str, polynomial: &[u64]| {
-            self.row_key
-                .par_chunks_exact(chunk)
-                .enumerate()
-                .map(|(part, bits)| {
-                    let len = chunk * gadget.levels as usize * n;
-                    let mut messages = Zeroizing::new(Vec::with_capacity(len));
-                    for bit in bits {
-                        for level in 1..=gadget.levels {
-                            let unit = bit << (64 - gadget.base_log * level);
-                            messages.extend(polynomial.iter().map(|c| c.wrapping_mul(unit)));
-                        }
+        self.row_key
+            .par_chunks_exact(chunk)
+            .enumerate()
+            .map(|(part, bits)| {
+                let len = chunk * gadget.levels as usize * n;
+                let mut messages = Zeroizing::new(Vec::with_capacity(len));
+                for bit in bits {
+                    for level in 1..=gadget.levels {
+                        let unit = bit << (64 - gadget.base_log * level);
+                        messages.extend(polynomial.iter().map(|c| c.wrapping_mul(unit)));
                     }
-                    self.key_rows(&messages, purpose, part)
-                })
-                .collect()
-        };
-        let mut one = vec![0; n];
-        one[0] = 1;
-        [keys("list", &one), keys("list times key", &self.row_key)]
+                }
+                self.key_rows(&messages, purpose, part)
+            })
+            .collect()
     }
 }

@@ -147,7 +147,7 @@ impl Clear {
         for list in lists {
             let mut held: Vec<u64> = list.iter().map(|slot| x[slot.value]).collect();
             self.disturb(&mut held, |noise| {
-                noise.pack_list(list.len()) + noise.pack_list_rounding() + noise.batch_input(half)
+                noise.batch_packing(list.len()) + noise.batch_input(half)
             });
             for (entries, noise) in entries.iter().zip(&noise) {
                 let mut row = vec![0; self.params.row_size];

@@ -102,6 +102,15 @@ impl Noise {
         self.size() / 48.0 * slot * slot
     }
 
+    /// Returns the variance that packing a list of `len` values into a row of a batch adds to them:
+    /// that of [`Noise::pack_list`] and [`Noise::pack_list_rounding`], with the batch's own gadget.
+    /// 0 if the set has no batches.
+    #[must_use]
+    pub fn batch_packing(&self, len: usize) -> f64 {
+        let Some(spec) = self.params.batch else { return 0.0 };
+        self.packed(spec.pack, len) + rounding(spec.pack) * self.size() / 2.0
+    }
+
     /// Returns for each read of a function the variances of the coefficients of the rows that a
     /// batch gives; nothing if the set has no batches.
     ///

@@ -48,6 +48,8 @@ pub struct BatchSpec {
     pub coefficients_to_slots: Limbs,
     /// Primes by which the large ring's key switches raise the modulus.
     pub special: Limbs,
+    /// Packing of values into the rows of a batch. It may be coarse: a batch reads t slots.
+    pub pack: Gadget,
     /// Key switch from the large ring's key to the values' key.
     pub down: Gadget,
     /// Rows of the key's square, which make selectors of rows.
@@ -145,8 +147,8 @@ impl BatchSpec {
     }
 
     /// Returns the gadgets with their names.
-    pub(super) fn gadgets(&self) -> [(&'static str, Gadget); 2] {
-        [("batch.down", self.down), ("batch.square", self.square)]
+    pub(super) fn gadgets(&self) -> [(&'static str, Gadget); 3] {
+        [("batch.pack", self.pack), ("batch.down", self.down), ("batch.square", self.square)]
     }
 }
 

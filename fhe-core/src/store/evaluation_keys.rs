@@ -101,7 +101,7 @@ impl Message for EvaluationKeys {
             return Err(bad("payload"));
         }
         let of_batch = parts.split_off(parts.len() - batch);
-        let batch = BatchKeys::from_parts(of_batch);
+        let batch = BatchKeys::from_parts(&from.params, of_batch);
         let mut parts = parts.into_iter();
         let (Some(key_switch), Some(reflect)) = (parts.next(), parts.next()) else {
             return Err(bad("payload"));

@@ -134,7 +134,7 @@ fn noise_of_batches_is_that_of_the_formulas() {
         let ramp = if half { ramp.within_half_torus() } else { ramp };
         let out = noisy.lookup(&x, &[ramp]).unwrap();
         let want: Vec<u64> = x.iter().map(|&x| to_torus(from_torus(x) / 2.0)).collect();
-        let packing = noise.pack_list(n) + noise.pack_list_rounding();
+        let packing = noise.batch_packing(n);
         let slot = 1.0 / if half { 256.0 } else { 128.0 };
         let read = noise.batch_input(half) + packing + slot * slot / 12.0;
         near("input / 2", &out, &want, calm + read / 4.0);
@@ -199,7 +199,7 @@ pub(super) fn batch_values(b: &mut Case) {
     for half in [false, true] {
         let got = b.cpu.lookup(&x, &[ramp(half)]).unwrap();
         let slot = if half { 0.5 } else { 1.0 } / t as f64;
-        let packing = b.noise.pack_list(n) + b.noise.pack_list_rounding();
+        let packing = b.noise.batch_packing(n);
         let read = b.noise.batch_input(half) + packing + slot * slot / 12.0;
         near("reading", &b.decrypt(&got), &want, read / 4.0);
     }
@@ -240,7 +240,7 @@ pub(super) fn batch_output(b: &mut Case) {
     let ratio = (sum / count as f64 / noise.mean()).sqrt();
     assert!((0.7..1.4).contains(&ratio), "measured std is {ratio:.2} of the predicted");
     // A value beside one of three steps reads either side: within two standard deviations of it.
-    let read = (b.noise.batch_input(true) + b.noise.pack_list(n)).sqrt();
+    let read = (b.noise.batch_input(true) + b.noise.batch_packing(n)).sqrt();
     assert!((wrong as f64) < count as f64 * 4.0 * 2.0 * read / 0.5, "{wrong} of {count}");
 }
 

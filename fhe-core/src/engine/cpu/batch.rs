@@ -29,25 +29,13 @@ impl Cpu {
     /// Returns what batches need, if this engine has it.
     pub(super) fn batches(&self) -> Option<Batches<'_>> {
         let (spec, of_lists) = (self.params.batch?, self.params.lists?);
-        let (batch, lists) = (self.batch.as_ref()?, self.lists.as_ref()?);
+        let (batch, lists) = self.batch.as_ref()?;
         let (slots, selector) = (spec.slots, of_lists.selector);
         Some(Batches { cpu: self, batch, lists, slots, selector })
     }
 }
 
 impl Batches<'_> {
-    /// The number R of rows of a batch.
-    pub(super) fn rows_of_one(&self) -> usize {
-        self.batch.rows()
-    }
-
-    /// Looks a full batch up that holds nothing, by one function.
-    pub(super) fn run_one(&self) {
-        let rows = vec![0; self.batch.rows() * 2 * self.cpu.params.row_size];
-        let function = Function { values: vec![0.0; self.slots], levels: 1 };
-        self.batch.lookup(&rows, true, &[function]);
-    }
-
     /// The functions that a test polynomial reads, at each slot.
     fn functions(&self, of: &TestPolynomial) -> Vec<Function> {
         let halves = |entries: Vec<u64>| entries.into_iter().map(|x| 2.0 * from_torus(x)).collect();

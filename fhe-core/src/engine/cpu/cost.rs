@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Cpu, Rows, Selectors, Values, lookup};
+use super::{BatchStages, Cpu, Rows, Selectors, Values, lookup};
 use crate::engine::meter::UnitCosts;
 use crate::engine::{Engine, Slot, Term};
 use crate::{Result, Table, TestPolynomial};
@@ -61,13 +61,13 @@ impl Cpu {
                 lookup::apply(self, &values, &functions, &of, (1, 1));
                 Ok(())
             })?,
-            batch: self.batches().map_or(Ok(0.0), |batches| {
-                let packed = packed_list()? * batches.rows_of_one() as f64;
-                Ok(packed
-                    + seconds(1, &|| {
-                        batches.run_one();
-                        Ok(())
-                    })?)
+            batch: self.batch_stages().map_or(Ok(0.0), |mut stages| {
+                // The first one takes its memory from the operating system.
+                stages.run_all();
+                seconds(1, &|| {
+                    self.batch_stages().iter_mut().for_each(BatchStages::run_all);
+                    Ok(())
+                })
             })?,
             product: seconds(rows.len(), &|| self.products(&selectors, &rows, &terms).map(drop))?,
             packed_constant: seconds(values.len(), &|| self.pack_constants(&values).map(drop))?,

@@ -29,9 +29,11 @@ const ELEMENTS: usize = LANES;
 /// Lists that share one pass over the keys.
 const BATCH: usize = 8;
 
-/// Both keys, transformed.
+/// The first key, or both, transformed.
 pub(super) struct ListKey {
     gadget: Gadget,
+    /// Which rows it has.
+    held: Parts,
     /// For each block of elements and block of points, digit and part of the two rows: a block.
     data: Pages<f64>,
 }
@@ -48,33 +50,36 @@ impl ListKey {
     pub(super) fn new(
         gadget: Gadget,
         transform: &Transform,
-        [values, times_key]: &[Vec<SeededRows>; 2],
+        values: &[SeededRows],
+        times_key: Option<&[SeededRows]>,
     ) -> Self {
+        let held = if times_key.is_some() { Parts::Both } else { Parts::Values };
         let points = transform.points();
         let levels = gadget.levels as usize;
-        let polynomials = ELEMENTS * levels * Parts::Both as usize;
+        let polynomials = ELEMENTS * levels * held as usize;
         let block = polynomials * 2 * points;
         let elements = KEY_CHUNK.min(2 * points);
         let mut data = Pages::zeros(values.len() * elements / ELEMENTS * block);
-        data.par_chunks_exact_mut(elements / ELEMENTS * block)
-            .zip(values.par_iter().zip(times_key))
-            .for_each_init(
-                || (transform.scratch(), zeros(points)),
-                |(scratch, fourier), (out, keys)| {
-                    for (key, seeded) in [keys.0, keys.1].into_iter().enumerate() {
-                        let rows = seeded.expand_rows(2 * points);
-                        let blocks = rows.chunks_exact(ELEMENTS * levels * 4 * points);
-                        for (out, rows) in out.chunks_exact_mut(block).zip(blocks) {
-                            for (i, x) in rows.chunks_exact(2 * points).enumerate() {
-                                transform.forward_torus(fourier, x, scratch);
-                                let (digit, part) = (i / 2, i % 2);
-                                split(out, polynomials, 4 * digit + 2 * key + part, fourier);
-                            }
+        data.par_chunks_exact_mut(elements / ELEMENTS * block).enumerate().for_each_init(
+            || (transform.scratch(), zeros(points)),
+            |(scratch, fourier), (chunk, out)| {
+                let keys = std::iter::once(&values[chunk..]);
+                let keys = keys.chain(times_key.map(|rows| &rows[chunk..]));
+                for (key, seeded) in keys.filter_map(<[SeededRows]>::first).enumerate() {
+                    let rows = seeded.expand_rows(2 * points);
+                    let blocks = rows.chunks_exact(ELEMENTS * levels * 4 * points);
+                    for (out, rows) in out.chunks_exact_mut(block).zip(blocks) {
+                        for (i, x) in rows.chunks_exact(2 * points).enumerate() {
+                            transform.forward_torus(fourier, x, scratch);
+                            let (digit, part) = (i / 2, i % 2);
+                            let polynomial = held as usize * digit + 2 * key + part;
+                            split(out, polynomials, polynomial, fourier);
                         }
                     }
-                },
-            );
-        Self { gadget, data }
+                }
+            },
+        );
+        Self { gadget, held, data }
     }
 }
 
@@ -163,8 +168,8 @@ fn sums(cpu: &Cpu, key: &ListKey, x: &Values, lists: &[Vec<Slot>], parts: Parts)
     let digits_of = Digits::new(key.gadget);
     let levels = key.gadget.levels as usize;
     let digits = ELEMENTS * levels;
-    let block = digits * Parts::Both as usize * 2 * points;
-    let len = parts as usize * 2 * points;
+    let block = digits * key.held as usize * 2 * points;
+    let (held, len) = (key.held, parts as usize * 2 * points);
     let chunk = KEY_CHUNK.min(n);
 
     let fold = |slot: &Slot| {
@@ -205,7 +210,7 @@ fn sums(cpu: &Cpu, key: &ListKey, x: &Values, lists: &[Vec<Slot>], parts: Parts)
                             cpu.transform.folded(polynomial, scratch);
                             split(transformed, digits, i, polynomial);
                         }
-                        accumulate(sums, transformed, key, parts);
+                        accumulate(sums, transformed, key, (parts, held));
                     }
                 }
                 sums
@@ -227,20 +232,27 @@ fn sums(cpu: &Cpu, key: &ListKey, x: &Values, lists: &[Vec<Slot>], parts: Parts)
 }
 
 /// Adds the products of the digits with one block of the keys.
-fn accumulate(sums: &mut [f64], digits: &[f64], key: &[f64], parts: Parts) {
-    match parts {
-        Parts::Values => Arch::new().dispatch(Accumulate::<2> { sums, digits, key }),
-        Parts::Both => Arch::new().dispatch(Accumulate::<4> { sums, digits, key }),
+///
+/// The key has the rows that are wanted.
+fn accumulate(sums: &mut [f64], digits: &[f64], key: &[f64], (parts, held): (Parts, Parts)) {
+    match (parts, held) {
+        (Parts::Values, Parts::Values) => {
+            Arch::new().dispatch(Accumulate::<2, 2> { sums, digits, key });
+        }
+        (Parts::Values, Parts::Both) => {
+            Arch::new().dispatch(Accumulate::<2, 4> { sums, digits, key });
+        }
+        (Parts::Both, _) => Arch::new().dispatch(Accumulate::<4, 4> { sums, digits, key }),
     }
 }
 
-struct Accumulate<'a, const PARTS: usize> {
+struct Accumulate<'a, const PARTS: usize, const HELD: usize> {
     sums: &'a mut [f64],
     digits: &'a [f64],
     key: &'a [f64],
 }
 
-impl<const PARTS: usize> WithSimd for Accumulate<'_, PARTS> {
+impl<const PARTS: usize, const HELD: usize> WithSimd for Accumulate<'_, PARTS, HELD> {
     type Output = ();
 
     #[inline(always)]
@@ -263,7 +275,7 @@ impl<const PARTS: usize> WithSimd for Accumulate<'_, PARTS> {
                 // Summed apart: every addition rounds in proportion to the sum so far, which over
                 // all rows would be more than the transforms' own rounding.
                 let mut acc = [zero; PARTS];
-                let rows = key.chunks_exact(Parts::Both as usize * vectors);
+                let rows = key.chunks_exact(HELD * vectors);
                 for (digit, key) in digits.chunks_exact(vectors).zip(rows) {
                     let digit = at(digit, v);
                     for (p, acc) in acc.iter_mut().enumerate() {

@@ -54,7 +54,8 @@ pub struct Cpu {
     blind_rotation: blind_rotation::BlindRotationKey,
     constants: constant_packing::ConstantsKey,
     lists: Option<list_packing::ListKey>,
-    batch: Option<Batch>,
+    /// Of batch lookups, with the key that packs their inputs.
+    batch: Option<(Batch, list_packing::ListKey)>,
     reflect: Vec<c64>,
 }
 
@@ -104,11 +105,15 @@ impl Cpu {
             transform.forward_torus(out, x, &mut scratch);
         }
         let constants = constant_packing::ConstantsKey::new(&params, &keys.pack);
-        let lists = params
-            .lists
-            .map(|lists| list_packing::ListKey::new(lists.pack, &transform, &keys.lists));
+        let lists = params.lists.map(|lists| {
+            let [values, times_key] = &keys.lists;
+            list_packing::ListKey::new(lists.pack, &transform, values, Some(times_key))
+        });
         let of_batch = params.batch.zip(keys.batch.as_ref());
-        let batch = of_batch.and_then(|(spec, keys)| Batch::new(&params, &spec, keys));
+        let batch = of_batch.and_then(|(spec, keys)| {
+            let pack = list_packing::ListKey::new(spec.pack, &transform, keys.pack(), None);
+            Some((Batch::new(&params, &spec, keys)?, pack))
+        });
         Self {
             params,
             key_id: keys.key_id.clone(),

@@ -17,7 +17,7 @@ use fhe_examples::batch_lookup::results::{BatchResults, Measured};
 use fhe_examples::program::{self, Common};
 use fhe_examples::render::BATCH;
 use fhe_examples::signals::Stop;
-use fhe_examples::{file, output, progress};
+use fhe_examples::{file, memory, output, progress};
 use fhe_train::Provenance;
 
 /// Looks values up in full batches, decrypts everything, and compares it with predictions and with
@@ -71,6 +71,7 @@ fn measure(args: &Args) -> Result<()> {
     let (values, lookups, timed) =
         if args.quick { (1, 40, 1) } else { (args.values, usize::from(args.lookups), 2) };
     output::note(prediction::text(&params, &today)?)?;
+    memory::ensure_room_for_keys(&params)?;
 
     output::note(format!("{}: keys, and {lookups} values one at a time", today.name))?;
     let one = BlindRotation::measure(&today, args.seed, lookups)?;

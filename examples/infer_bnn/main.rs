@@ -134,7 +134,7 @@ fn infer(args: &Args) -> Result<()> {
         return in_the_clear(args, &network, &params);
     }
     let start = Instant::now();
-    let parties = Parties::new(&params, &network, &summary, args.memory);
+    let parties = Parties::new(&params, &network, &summary, args.memory)?;
     output::note(format!("keys made in {:.1} s", start.elapsed().as_secs_f64()))?;
     price(args, &parties)?;
     if args.meter {

@@ -20,16 +20,17 @@ pub(crate) struct Parties<'a> {
 }
 
 impl<'a> Parties<'a> {
-    /// Makes the keys.
+    /// Makes the keys, if the memory for them is there.
     pub(crate) fn new(
         params: &Params,
         network: &'a PublicNetwork,
         summary: &'a PublicSummary,
-        memory: u64,
-    ) -> Self {
+        values: u64,
+    ) -> Result<Self> {
+        memory::ensure_room_for_keys(params)?;
         let key = ClientKey::new(params, Seed::random());
         let engine = Cpu::new(&key.evaluation_keys());
-        Self { key, engine, network, summary, memory }
+        Ok(Self { key, engine, network, summary, memory: values })
     }
 
     /// Returns the class of one image, and the seconds of the server's part, which a bar shows.
@@ -66,8 +67,10 @@ impl<'a> Parties<'a> {
     /// Returns how many of so many images are evaluated together, if the memory for them is there.
     pub(crate) fn together(&self, images: usize) -> Result<usize> {
         let together = self.network.group(self.engine.params(), images, self.memory)?;
-        let bytes = self.summary.bytes * together as u64;
-        memory::ensure_room(&format!("values of {together} encrypted images"), bytes)?;
+        let batch = self.engine.params().memory().batch;
+        let also = if batch == 0 { "" } else { ", and a batch of lookups" };
+        let bytes = self.summary.bytes * together as u64 + batch;
+        memory::ensure_room(&format!("values of {together} encrypted images{also}"), bytes)?;
         Ok(together)
     }
 }

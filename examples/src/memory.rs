@@ -1,6 +1,33 @@
 //! How much memory there is, asked before it is taken.
 
 use anyhow::{Result, ensure};
+use fhe_core::Params;
+
+use crate::output;
+
+/// Says what the keys of a parameter set and its batches of lookups take, and refuses them where
+/// that is not there. Of a set without a batch part nothing is said and nothing refused.
+///
+/// # Errors
+/// Those of [`ensure_room`], and of the output.
+pub fn ensure_room_for_keys(params: &Params) -> Result<()> {
+    let Some(text) = of_keys(params) else { return Ok(()) };
+    output::note(text)?;
+    ensure_room(&format!("keys and batches of {}", params.name), params.memory().peak())
+}
+
+/// What the keys and batches of a set take; `None` if it has no batch part.
+fn of_keys(params: &Params) -> Option<String> {
+    params.batch?;
+    let memory = params.memory();
+    let [stored, engine, batch] =
+        [memory.stored, memory.engine, memory.batch].map(|bytes| bytes as f64 / 1e9);
+    Some(format!(
+        "{}: the keys take {engine:.2} GB of memory, {stored:.2} GB more while they are opened, \
+         and a batch of lookups {batch:.2} GB",
+        params.name
+    ))
+}
 
 /// Refuses work whose memory is not there. `what` says what the bytes are for.
 ///
@@ -40,6 +67,14 @@ mod tests {
         assert_eq!(parse(text), Some(23_000_000 * 1024));
         assert_eq!(parse("MemAvailable: much\n"), None);
         assert!(!cfg!(target_os = "linux") || available().is_some());
+    }
+
+    #[test]
+    fn memory_is_stated_of_sets_with_batches() {
+        assert_eq!(of_keys(&Params::secure128_deep().unwrap()), None);
+        let said = of_keys(&Params::secure128_deep_v3().unwrap()).unwrap();
+        assert!(said.starts_with("secure128-deep-v3: the keys take "), "{said}");
+        assert!(said.ends_with(" GB") && !said.contains(" 0.00 GB"), "{said}");
     }
 
     #[test]

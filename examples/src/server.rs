@@ -4,8 +4,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use fhe_core::Params;
-use fhe_core::store::ChunkReader;
+use fhe_core::server::EvaluationKeys;
+use fhe_core::store::{ChunkReader, Message};
 use fhe_train::{Recipe, Server};
+
+use crate::memory;
+
+/// What the header of a file of evaluation keys calls it.
+const KEYS: &str = EvaluationKeys::KIND;
 
 /// The files of `RUN/server`.
 #[derive(Clone, Debug)]
@@ -60,13 +66,15 @@ impl ServerFolder {
         self.0.join("scores/scores.enc")
     }
 
-    /// Reads the evaluation keys and prepares them.
+    /// Reads the evaluation keys and prepares them, if the memory for them is there.
     ///
     /// # Errors
-    /// Those of the file.
+    /// Those of the file; if there is not enough memory, what is needed and what there is.
     pub fn open(&self) -> Result<Server> {
-        Server::open(&self.keys())
-            .context("the server needs the evaluation keys that `setup` writes")
+        let needed = "the server needs the evaluation keys that `setup` writes";
+        let params = ChunkReader::open(&self.keys(), KEYS).and_then(|file| file.params());
+        memory::ensure_room_for_keys(&params.context(needed)?)?;
+        Server::open(&self.keys()).context(needed)
     }
 
     /// Refuses evaluation keys of another client key.
@@ -74,7 +82,7 @@ impl ServerFolder {
     /// # Errors
     /// Those of the file.
     pub fn check_keys(&self, params: &Params, key_id: &str) -> Result<()> {
-        Ok(ChunkReader::open(&self.keys(), "evaluation keys")?.expect_key(params, key_id)?)
+        Ok(ChunkReader::open(&self.keys(), KEYS)?.expect_key(params, key_id)?)
     }
 
     /// Reads the recipe.

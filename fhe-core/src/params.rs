@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::{Error, Result};
 
 mod batch;
+mod memory;
 
 pub use batch::{BatchSpec, Limbs, LookupPath};
+pub use memory::Memory;
 
 /// Most bits of the short key that one step of a blind rotation takes.
 const MAX_GROUP: usize = 4;

@@ -64,6 +64,18 @@ impl SeededRows {
 }
 
 /// Everything that a server needs to evaluate, in its stored (seeded) form.
+///
+/// No secret can be asked of it, nor the secret of the large ring of batch lookups be named:
+///
+/// ```compile_fail,E0599
+/// fn peek(keys: &fhe_core::server::EvaluationKeys) {
+///     let _ = keys.batch_secret();
+/// }
+/// ```
+///
+/// ```compile_fail,E0603
+/// fn peek(_: &fhe_core::batch::secret::Secret) {}
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct EvaluationKeys {
     pub(crate) params: Params,

@@ -60,9 +60,37 @@ fn depth(t: usize) -> usize {
     t.ilog2() as usize - 1
 }
 
+/// Baby steps b, and giant steps t / 2 b.
+fn steps(t: usize) -> (usize, usize) {
+    let babies = 1 << (depth(t) / 2);
+    (babies, t / 2 / babies)
+}
+
 /// Inner sums of a table of t entries.
 pub(crate) fn inner_sums(t: usize) -> usize {
-    (t / 2) >> (depth(t) / 2)
+    steps(t).1
+}
+
+/// What tables of t entries need of the chain.
+pub(super) struct PowerLevels {
+    /// Levels of all powers.
+    pub(super) powers: Vec<usize>,
+    /// Level of the last one.
+    pub(super) last: usize,
+    /// Baby steps that are held.
+    pub(super) babies: usize,
+    /// Inner sums that are held.
+    pub(super) sums: usize,
+}
+
+impl PowerLevels {
+    pub(super) fn new(t: usize) -> Self {
+        let (babies, giants) = steps(t);
+        let level = |k: usize| k.next_power_of_two().ilog2() as usize;
+        let high = (1..=giants).map(|k| level(babies) + level(k));
+        let powers = (1..babies).map(level).chain(high).collect();
+        Self { powers, last: depth(t), babies: babies - 1, sums: giants - 1 }
+    }
 }
 
 /// Adds powers up to `last`: power k is that of the largest power of two below k times another.
@@ -77,14 +105,14 @@ fn powers(ring: &Ring, key: &SwitchingKey, all: &mut Vec<Ciphertext>, last: usiz
 impl Powers {
     /// Takes zeta to all powers that tables of t entries need.
     pub(super) fn new(ring: &Ring, key: &SwitchingKey, zeta: Ciphertext, t: usize) -> Self {
-        let babies = 1usize << (depth(t) / 2);
+        let (babies, giants) = steps(t);
         let from = zeta.count() - depth(t);
         let mut low = vec![zeta];
         powers(ring, key, &mut low, babies);
         let mut high: Vec<Ciphertext> = low.pop().into_iter().collect();
         // What sums need of the baby steps; the rest is memory for the giant steps.
         low.iter_mut().for_each(|power| *power = power.first(ring, from + 1));
-        powers(ring, key, &mut high, t / 2 / babies);
+        powers(ring, key, &mut high, giants);
         Self { babies: low, giants: high, from }
     }
 

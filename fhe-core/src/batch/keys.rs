@@ -50,6 +50,13 @@ impl Extent {
     pub(super) fn bodies(self, of: Dimensions) -> usize {
         self.pairs * self.primes(of).count() * of.size
     }
+
+    /// Returns whether all bodies are below their primes. The arithmetic takes them as they are.
+    pub(super) fn fits(self, ring: &Ring, bodies: &[u64]) -> bool {
+        let primes: Vec<u64> = self.primes(ring.dimensions()).map(|p| ring.primes[p].q).collect();
+        let limbs = bodies.par_chunks(ring.size).enumerate();
+        limbs.into_par_iter().all(|(i, limb)| limb.iter().all(|&x| x < primes[i % primes.len()]))
+    }
 }
 
 /// The keys of the large ring as they are stored.

@@ -16,6 +16,7 @@
 //! | `ring`, `prime`, `lanes`, `pool` | polynomials in residues, and how they are computed |
 //! | `walk` | one stage at a time, for benchmarks |
 //! | `plan`, `keys`, `secret` | a parameter set's numbers, and its keys |
+//! | `memory` | the bytes that all this takes |
 
 mod automorphism;
 mod down;
@@ -28,6 +29,7 @@ mod key_switch;
 mod keys;
 mod lanes;
 mod linear;
+mod memory;
 mod multiply;
 mod plan;
 mod pool;
@@ -49,8 +51,9 @@ use evaluate::Evaluator;
 use exact::Exact;
 pub(crate) use interpolation::{Interpolation, inner_sums};
 use keys::RingKeys;
-pub(crate) use plan::TABLE_SCALE;
+pub(crate) use memory::bytes;
 use plan::{KeyShapes, Plan};
+pub(crate) use plan::{Residues, TABLE_SCALE};
 use read::Read;
 pub(crate) use secret::SIGMA;
 use secret::{Secret, Seeds};
@@ -72,26 +75,28 @@ pub(crate) struct BatchKeys {
 
 impl BatchKeys {
     /// Makes the keys: `seed` derives 32 secret bytes for a purpose and an index, `rows` encrypts
-    /// rows under S for a purpose; `pack` are rows that pack values. `None` if there are not enough primes, which the check of
-    /// parameter sets rules out.
+    /// rows under S for a purpose; `pack` are rows that pack values. `None` if there are not enough
+    /// primes, which the check of parameter sets rules out.
     pub(crate) fn new(
         params: &Params,
         spec: &BatchSpec,
         row_key: &[u64],
-        seed: impl Fn(&str, u64) -> [u8; 32],
+        seed: impl Fn(&str, u64) -> Zeroizing<[u8; 32]>,
         rows: impl Fn(&[u64], &str) -> SeededRows,
         pack: Vec<SeededRows>,
     ) -> Option<Self> {
         let plan = Plan::new(params, spec)?;
-        let secret = Secret::new(&plan.ring, Zeroizing::new(seed("batch key", 0)));
+        let secret = Secret::new(&plan.ring, seed("batch key", 0));
         let ring = secret.keys(&plan, row_key, |purpose, index| {
             let mut mask = [0; 16];
             mask.copy_from_slice(&seed(&format!("{purpose} mask"), index)[..16]);
-            let noise = Zeroizing::new(seed(&format!("{purpose} noise"), index));
+            let noise = seed(&format!("{purpose} noise"), index);
             Seeds { mask: u128::from_le_bytes(mask), noise }
         });
         let n = params.row_size;
-        let mut components = Zeroizing::new(Vec::with_capacity(plan.ring.size * 4));
+        let len = plan.ring.size * spec.down.levels as usize;
+        // Of the right size: a list that grows leaves copies behind.
+        let mut components = Zeroizing::new(Vec::with_capacity(len));
         for r in 0..spec.rows {
             for level in 1..=spec.down.levels {
                 let shift = 64 - spec.down.base_log * level;
@@ -107,7 +112,8 @@ impl BatchKeys {
                 *at = if i + j < n { at.wrapping_add(bit) } else { at.wrapping_sub(bit) };
             }
         }
-        let mut squares = Zeroizing::new(Vec::with_capacity(4 * n));
+        let len = n * spec.square.levels as usize;
+        let mut squares = Zeroizing::new(Vec::with_capacity(len));
         for level in 1..=spec.square.levels {
             let shift = 64 - spec.square.base_log * level;
             squares.extend(product.iter().map(|&x| x << shift));

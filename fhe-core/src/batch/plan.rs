@@ -8,6 +8,7 @@ use super::ring::{Dimensions, Ring};
 use super::stages::{Shape, Stage};
 use crate::Params;
 use crate::params::BatchSpec;
+use crate::server::SeededRows;
 
 /// Scale of the encryption of S', in bits.
 pub(super) const KEY_SCALE: u32 = 50;
@@ -32,7 +33,7 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    fn new(spec: &BatchSpec) -> Self {
+    pub(super) fn new(spec: &BatchSpec) -> Self {
         let count = |limbs: crate::params::Limbs| limbs.count as usize;
         let back = count(spec.base) + count(spec.slots_to_coefficients);
         let table = back + count(spec.table);
@@ -76,14 +77,42 @@ impl KeyShapes {
         }
     }
 
-    /// Numbers of bodies, in the order in which the keys are stored.
+    /// Of each key, in the order in which the keys are stored.
+    pub(super) fn extents(&self) -> impl Iterator<Item = Extent> + '_ {
+        let rotations = self.rotations.iter().map(|(_, extent)| *extent);
+        [self.secret, self.relinearise, self.conjugate].into_iter().chain(rotations)
+    }
+
+    /// Numbers of bodies, in that order.
     pub(super) fn lengths(&self, spec: &BatchSpec, row_size: usize) -> Vec<usize> {
         let chain = Counts::new(spec).top;
         let special = spec.special.count as usize;
         let of = Dimensions { size: spec.values(row_size), chain, special };
-        let rotations = self.rotations.iter().map(|(_, extent)| extent);
-        let all = [&self.secret, &self.relinearise, &self.conjugate].into_iter().chain(rotations);
-        all.map(|extent| extent.bodies(of)).collect()
+        self.extents().map(|extent| extent.bodies(of)).collect()
+    }
+}
+
+/// What the bodies of the large ring's keys must be: residues.
+pub(crate) struct Residues {
+    /// `None` if there are not enough primes: then nothing fits.
+    ring: Option<Ring>,
+    extents: Vec<Extent>,
+}
+
+impl Residues {
+    /// Of a parameter set.
+    pub(crate) fn new(params: &Params, spec: &BatchSpec) -> Self {
+        let extents = KeyShapes::new(spec, params.row_size).extents().collect();
+        Self { ring: Plan::ring(params, spec), extents }
+    }
+
+    /// Returns whether all bodies of a part of the keys are below their primes. The parts behind
+    /// those of the large ring are rows, whose bodies are any numbers.
+    pub(crate) fn fit(&self, part: usize, stored: &SeededRows) -> bool {
+        match (&self.ring, self.extents.get(part)) {
+            (Some(ring), Some(extent)) => extent.fits(ring, &stored.bodies),
+            (ring, _) => ring.is_some(),
+        }
     }
 }
 
@@ -114,6 +143,19 @@ impl Plan {
     /// Returns the plan of a batch part; `None` if there are not enough primes, which the check of
     /// parameter sets rules out.
     pub(super) fn new(params: &Params, spec: &BatchSpec) -> Option<Self> {
+        let bound = f64::from(spec.overflow);
+        Some(Self {
+            ring: Self::ring(params, spec)?,
+            shape: Shape::new(params.row_size, spec.rows),
+            counts: Counts::new(spec),
+            keys: KeyShapes::new(spec, params.row_size),
+            exponential: Exponential::new(bound, spec.squarings as usize),
+            t: spec.slots,
+            bound,
+        })
+    }
+
+    fn ring(params: &Params, spec: &BatchSpec) -> Option<Ring> {
         let parts = [
             spec.base,
             spec.slots_to_coefficients,
@@ -124,18 +166,7 @@ impl Plan {
         let chain: Vec<u32> =
             parts.iter().flat_map(|limbs| vec![limbs.bits; limbs.count as usize]).collect();
         let special = vec![spec.special.bits; spec.special.count as usize];
-        let size = spec.values(params.row_size);
-        let ring = Ring::new(size, &chain, &special)?;
-        let bound = f64::from(spec.overflow);
-        Some(Self {
-            ring,
-            shape: Shape::new(params.row_size, spec.rows),
-            counts: Counts::new(spec),
-            keys: KeyShapes::new(spec, params.row_size),
-            exponential: Exponential::new(bound, spec.squarings as usize),
-            t: spec.slots,
-            bound,
-        })
+        Ring::new(spec.values(params.row_size), &chain, &special)
     }
 
     /// By what `x / t K` is multiplied in a plaintext of masks times 1.

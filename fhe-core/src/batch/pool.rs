@@ -31,6 +31,18 @@ impl Pool {
         Self { limb, free: Arc::default() }
     }
 
+    /// Limbs of the buffer that so many limbs get.
+    pub(super) fn room(limbs: usize) -> usize {
+        limbs.next_multiple_of(STEP)
+    }
+
+    /// Limbs of all buffers that wait.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        let free = self.free.lock().unwrap();
+        free.iter().flatten().map(|pages| pages.len() / self.limb).sum()
+    }
+
     /// Returns a buffer of so many limbs, with any numbers in it.
     pub(super) fn take(&self, limbs: usize) -> Buffer {
         let class = limbs.div_ceil(STEP);

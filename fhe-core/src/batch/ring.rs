@@ -266,6 +266,12 @@ impl Ring {
         })
     }
 
+    /// Limbs of all buffers that wait for their next use.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.pool.waiting()
+    }
+
     /// Returns a limb with any numbers in it.
     pub(super) fn limb(&self) -> Buffer {
         self.pool.take(1)

@@ -126,7 +126,7 @@ impl ClientKey {
     fn batch_keys(&self, spec: &BatchSpec) -> Option<BatchKeys> {
         let seed = |purpose: &str, index: u64| {
             let half = |part: u8| self.derive(purpose, index, &[part]).0.to_le_bytes();
-            let mut bytes = [0; 32];
+            let mut bytes = Zeroizing::new([0; 32]);
             bytes[..16].copy_from_slice(&half(0));
             bytes[16..].copy_from_slice(&half(1));
             bytes

@@ -78,8 +78,9 @@ impl BatchSpec {
     /// Checks the rules.
     pub(super) fn check(&self, spec: &ParamsSpec) -> Result<(), Broken> {
         let ring = self.rows.checked_mul(spec.row_size).filter(|ring| *ring <= 1 << 17);
-        if !self.rows.is_power_of_two() || ring.is_none() {
-            let rule = "must be a power of two, and at most 2^17 / row_size";
+        // A single row has no room for the giant steps of its transforms.
+        if !self.rows.is_power_of_two() || self.rows < 2 || ring.is_none() {
+            let rule = "must be a power of two, 2 to 2^17 / row_size";
             return Err(("batch.rows", self.rows as u64, rule));
         }
         if !self.slots.is_power_of_two() || !(16..=spec.row_size).contains(&self.slots) {
@@ -88,12 +89,14 @@ impl BatchSpec {
         }
         for (field, got, most, rule) in [
             ("batch.overflow", u64::from(self.overflow), 1024, "must be 1 to 1024"),
-            ("batch.degree", self.degree as u64, 63, "must be 1 to 63"),
             ("batch.squarings", u64::from(self.squarings), 16, "must be 1 to 16"),
         ] {
             if !(1..=most).contains(&got) {
                 return Err((field, got, rule));
             }
+        }
+        if self.degree != 15 {
+            return Err(("batch.degree", self.degree as u64, "must be 15"));
         }
         let primes = [
             ("batch.base", self.base),
@@ -190,13 +193,14 @@ mod tests {
     fn each_broken_rule_is_named() {
         let good = (*Params::secure128_deep_v3().unwrap()).clone();
         type Break = fn(&mut BatchSpec);
-        let cases: [(&str, Break); 12] = [
+        let cases: [(&str, Break); 13] = [
             ("batch.rows", |b| b.rows = 3),
+            ("batch.rows", |b| b.rows = 1),
             ("batch.rows", |b| b.rows = 128),
             ("batch.slots", |b| b.slots = 4096),
             ("batch.slots", |b| b.slots = 1000),
             ("batch.overflow", |b| b.overflow = 0),
-            ("batch.degree", |b| b.degree = 64),
+            ("batch.degree", |b| b.degree = 14),
             ("batch.squarings", |b| b.squarings = 0),
             ("batch.base", |b| b.base.count = 0),
             ("batch.special", |b| b.special.bits = 51),

@@ -1,8 +1,9 @@
 //! Evaluation keys as a message.
 
 use super::message::{Message, Opened};
+use super::pieces::{Incoming, Pieces};
 use super::stored;
-use crate::batch::BatchKeys;
+use crate::batch::{BatchKeys, Residues};
 use crate::params::Gadget;
 use crate::server::{EvaluationKeys, KEY_CHUNK, SeededRows};
 use crate::{Params, Result};
@@ -78,38 +79,68 @@ impl Message for EvaluationKeys {
         payload
     }
 
+    /// One piece for each part, of 73 MB at most in the shipped sets.
+    fn pieces(&self) -> Pieces<'_> {
+        let all = self.parts().map(|part| stored::bytes(part.bodies.len(), stored::WHOLE) as u64);
+        Pieces::new(all.sum(), self.parts().map(bytes))
+    }
+
     fn max_payload(params: &Params) -> u64 {
         Parts::of(params).bytes() as u64
     }
 
     fn parse(from: Opened) -> Result<Self> {
-        let Parts { lengths, groups, chunks, batch } = Parts::of(&from.params);
-        let bad = |field| from.corrupt(field, "the lengths do not fit the parameter set");
-        if from.header.meta != serde_json::json!(lengths) {
-            return Err(bad("lengths"));
+        let mut incoming = Incoming::whole(from);
+        let keys = Self::receive(&mut incoming)?;
+        incoming.expect_end()?;
+        Ok(keys)
+    }
+
+    /// Part by part. The lengths are compared before any part is read.
+    fn receive(from: &mut Incoming<'_>) -> Result<Self> {
+        let params = from.params().clone();
+        let of = Parts::of(&params);
+        let unfit = "the lengths do not fit the parameter set";
+        if from.header().meta != serde_json::json!(of.lengths) {
+            return Err(from.corrupt("lengths", unfit));
         }
-        let mut rest = from.payload.as_slice();
-        let mut parts = Vec::new();
-        for &len in &lengths {
-            let (part, tail) = rest
-                .split_at_checked(stored::bytes(len, stored::WHOLE))
-                .ok_or_else(|| bad("payload"))?;
-            rest = tail;
-            parts.push(stored::read(part, stored::WHOLE));
+        if from.header().payload_bytes != of.bytes() as u64 {
+            return Err(from.corrupt("payload", unfit));
         }
-        if !rest.is_empty() {
-            return Err(bad("payload"));
+        let next = |from: &mut Incoming<'_>, len: usize| -> Result<SeededRows> {
+            let part = from.take(stored::bytes(len, stored::WHOLE))?;
+            Ok(stored::read(&part, stored::WHOLE))
+        };
+        let (single, batch) = of.lengths.split_at(of.lengths.len() - of.batch);
+        let parts = single.iter().map(|&len| next(from, len)).collect::<Result<Vec<_>>>()?;
+        let mut of_batch = Vec::new();
+        if let Some(spec) = params.batch {
+            let residues = Residues::new(&params, &spec);
+            for (i, &len) in batch.iter().enumerate() {
+                let part = next(from, len)?;
+                if !residues.fit(i, &part) {
+                    let field = format!("batch key {i} of {}", batch.len());
+                    return Err(from.corrupt(&field, "a residue is not below its prime"));
+                }
+                of_batch.push(part);
+            }
         }
-        let of_batch = parts.split_off(parts.len() - batch);
-        let batch = BatchKeys::from_parts(&from.params, of_batch);
+        let batch = BatchKeys::from_parts(&params, of_batch);
         let mut parts = parts.into_iter();
         let (Some(key_switch), Some(reflect)) = (parts.next(), parts.next()) else {
-            return Err(bad("payload"));
+            return Err(from.corrupt("payload", unfit));
         };
-        let blind_rotation = parts.by_ref().take(groups).collect();
-        let pack = parts.by_ref().take(chunks).collect();
-        let lists = [parts.by_ref().take(chunks).collect(), parts.collect()];
-        let (params, key_id) = (from.params, from.header.key_id);
+        let blind_rotation = parts.by_ref().take(of.groups).collect();
+        let pack = parts.by_ref().take(of.chunks).collect();
+        let lists = [parts.by_ref().take(of.chunks).collect(), parts.collect()];
+        let key_id = from.header().key_id.clone();
         Ok(Self { params, key_id, key_switch, blind_rotation, pack, reflect, lists, batch })
     }
+}
+
+/// The bytes of one part.
+fn bytes(part: &SeededRows) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(stored::bytes(part.bodies.len(), stored::WHOLE));
+    stored::write(&mut bytes, part, stored::WHOLE);
+    bytes
 }

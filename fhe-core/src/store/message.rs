@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::container::{ChunkReader, Header, STREAM, corrupt, read_from, write_file, write_to};
-use super::whole::Secrecy;
+use super::container::{ChunkReader, Header, STREAM, corrupt, open_stream, write_pieces};
+use super::pieces::{Incoming, Pieces};
+use super::whole::{Secrecy, replace};
 use crate::{Error, Params, Result};
 
 /// A public object that goes between client and server, or to the disk: as a
@@ -33,6 +34,12 @@ pub trait Message: Sized {
     /// Returns the payload's bytes.
     fn payload(&self) -> Vec<u8>;
 
+    /// Returns the payload in pieces, for a message so large that memory should not hold it twice.
+    /// It is one piece unless a message says otherwise.
+    fn pieces(&self) -> Pieces<'_> {
+        Pieces::whole(self.payload())
+    }
+
     /// Returns the most bytes that a payload may have. A reader takes no more.
     fn max_payload(params: &Params) -> u64;
 
@@ -41,6 +48,15 @@ pub trait Message: Sized {
     /// # Errors
     /// [`Error::Corrupt`].
     fn parse(from: Opened) -> Result<Self>;
+
+    /// Makes the message of a payload whose chunks are still to be read, and takes all of them. It
+    /// takes the whole payload and parses it unless a message says otherwise.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], and those of reading.
+    fn receive(from: &mut Incoming<'_>) -> Result<Self> {
+        Self::parse(from.open()?)
+    }
 
     /// Returns the header.
     fn header(&self) -> Header {
@@ -52,7 +68,7 @@ pub trait Message: Sized {
     /// # Errors
     /// [`Error::Io`].
     fn write_to(&self, out: impl Write) -> Result<()> {
-        write_to(out, self.header(), &self.payload())
+        write_pieces(out, self.header(), self.pieces(), Path::new(STREAM))
     }
 
     /// Reads a message from a stream, up to its end and not beyond. Memory is taken as bytes come,
@@ -64,8 +80,8 @@ pub trait Message: Sized {
         let limit = |header: &Header| {
             Params::new(header.params.clone()).map(|params| Self::max_payload(&params))
         };
-        let (header, payload) = read_from(input, Self::KIND, limit)?;
-        Self::parse(Opened::new(Path::new(STREAM), header, payload)?)
+        let (header, chunks) = open_stream(input, Self::KIND, limit)?;
+        received(&mut Incoming::new(Path::new(STREAM), header, chunks)?)
     }
 
     /// Returns the bytes that [`Message::write_to`] writes.
@@ -96,7 +112,9 @@ pub trait Message: Sized {
     /// # Errors
     /// [`Error::Io`]; then the former file, if any, is as it was.
     fn save(&self, path: &Path) -> Result<()> {
-        write_file(path, self.header(), Secrecy::Public, &self.payload())
+        replace(path, Secrecy::Public, |file| {
+            write_pieces(file, self.header(), self.pieces(), path)
+        })
     }
 
     /// Reads a message from a file.
@@ -108,8 +126,8 @@ pub trait Message: Sized {
         if reader.header().payload_bytes > Self::max_payload(&reader.params()?) {
             return Err(corrupt(path, "payload_bytes", "larger than such a payload can be"));
         }
-        let payload = reader.read_all()?;
-        Self::parse(Opened::new(path, reader.header().clone(), payload)?)
+        let chunks = (0..reader.chunks()).map(|index| reader.read(index));
+        received(&mut Incoming::new(path, reader.header().clone(), chunks)?)
     }
 
     /// Refuses a message that was made under another parameter set or key.
@@ -121,6 +139,13 @@ pub trait Message: Sized {
     }
 }
 
+/// Makes the message of a whole container, up to its end.
+fn received<M: Message>(from: &mut Incoming<'_>) -> Result<M> {
+    let message = M::receive(from)?;
+    from.expect_end()?;
+    Ok(message)
+}
+
 /// A container that was read, its checksums compared and its parameter set checked.
 #[derive(Debug)]
 pub struct Opened {
@@ -130,15 +155,10 @@ pub struct Opened {
     pub params: Params,
     /// All chunks, one after another.
     pub payload: Vec<u8>,
-    place: PathBuf,
+    pub(super) place: PathBuf,
 }
 
 impl Opened {
-    fn new(place: &Path, header: Header, payload: Vec<u8>) -> Result<Self> {
-        let params = Params::new(header.params.clone())?;
-        Ok(Self { header, params, payload, place: place.into() })
-    }
-
     /// Returns the error that a part of it is wrong.
     #[must_use]
     pub fn corrupt(&self, field: &str, problem: &'static str) -> Error {

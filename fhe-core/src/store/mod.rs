@@ -7,6 +7,7 @@ mod dataset;
 mod evaluation_keys;
 mod lock;
 mod message;
+mod pieces;
 mod query;
 mod stored;
 mod values;
@@ -18,6 +19,7 @@ pub use container::{ChunkReader, ChunkWriter, Header, read_file, read_from, writ
 pub use dataset::{Dataset, DatasetShape, DatasetWriter};
 pub use lock::Lock;
 pub use message::{Message, Opened, deserialize, serialize};
+pub use pieces::{Incoming, Pieces};
 pub use query::EncryptedQuery;
 pub use values::EncryptedValues;
 pub use whole::{Secrecy, write_whole};

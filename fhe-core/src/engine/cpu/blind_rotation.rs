@@ -107,6 +107,12 @@ pub(super) struct Buffers {
 }
 
 impl BlindRotationKey {
+    /// Numbers that it holds.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.data.len()
+    }
+
     /// Expands and transforms one list of selectors a group.
     pub(super) fn new(params: &Params, transform: &Transform, keys: &[SeededRows]) -> Self {
         let n = params.row_size;

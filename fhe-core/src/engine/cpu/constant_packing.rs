@@ -30,6 +30,12 @@ pub(super) struct ConstantsKey {
 }
 
 impl ConstantsKey {
+    /// Numbers that it holds.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.limbs.len()
+    }
+
     pub(super) fn new(params: &Params, stored: &[SeededRows]) -> Self {
         let n = params.row_size;
         let rows = n * params.pack.levels as usize;

@@ -46,6 +46,12 @@ enum Parts {
 }
 
 impl ListKey {
+    /// Numbers that it holds.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.data.len()
+    }
+
     /// Expands and transforms; each stored list covers [`KEY_CHUNK`] elements.
     pub(super) fn new(
         gadget: Gadget,

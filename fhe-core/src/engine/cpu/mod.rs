@@ -11,6 +11,7 @@ pub(crate) mod fourier;
 pub(crate) mod huge_pages;
 mod list_packing;
 mod lookup;
+pub(crate) mod memory;
 mod product;
 mod weighted_sums;
 

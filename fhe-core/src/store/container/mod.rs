@@ -20,6 +20,6 @@ mod writer;
 pub use header::Header;
 pub(super) use header::{MAX_CHUNK, corrupt};
 pub use reader::{ChunkReader, read_file};
-pub(super) use stream::STREAM;
+pub(super) use stream::{STREAM, open_stream, write_pieces};
 pub use stream::{read_from, write_to};
 pub use writer::{ChunkWriter, write_file};

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 use super::header::{Header, SUM, checksum, corrupt};
+use crate::store::pieces::Pieces;
 use crate::{Error, Result};
 
 /// What errors call a container that has no file.
@@ -15,23 +16,27 @@ pub(in crate::store) const STREAM: &str = "<stream>";
 /// # Errors
 /// [`Error::Io`] if the stream refuses.
 pub fn write_to(out: impl Write, header: Header, payload: &[u8]) -> Result<()> {
-    write_container(out, header, payload, Path::new(STREAM))
+    write_pieces(out, header, Pieces::whole(payload), Path::new(STREAM))
 }
 
-pub(super) fn write_container(
+/// Writes a payload that comes in pieces.
+pub(in crate::store) fn write_pieces(
     mut out: impl Write,
     header: Header,
-    payload: &[u8],
+    payload: Pieces<'_>,
     place: &Path,
 ) -> Result<()> {
-    let header = Header { payload_bytes: payload.len() as u64, ..header };
+    let header = Header { payload_bytes: payload.bytes(), ..header };
     let (encoded, header_sum) = header.encode(place)?;
     let mut write = |bytes: &[u8]| out.write_all(bytes).map_err(Error::io("writing", place));
     write(&encoded)?;
-    for (index, chunk) in (0..).zip(payload.chunks(header.chunk_bytes as usize)) {
+    let mut index = 0;
+    payload.in_chunks(header.chunk_bytes as usize, |chunk| {
         write(chunk)?;
         write(checksum(index, &header_sum, chunk).as_bytes())?;
-    }
+        index += 1;
+        Ok(())
+    })?;
     out.flush().map_err(Error::io("flushing", place))
 }
 
@@ -43,32 +48,47 @@ pub(super) fn write_container(
 /// [`Error::Io`]; [`Error::Corrupt`] if the stream ends early, was changed, or announces more than
 /// the limit; [`Error::Mismatch`] for another kind or version; those of `limit`.
 pub fn read_from(
-    mut input: impl Read,
+    input: impl Read,
     kind: &'static str,
     limit: impl FnOnce(&Header) -> Result<u64>,
 ) -> Result<(Header, Vec<u8>)> {
+    let (header, chunks) = open_stream(input, kind, limit)?;
+    let mut payload = Vec::new();
+    for chunk in chunks {
+        payload.extend(chunk?);
+    }
+    Ok((header, payload))
+}
+
+/// Reads a header as [`read_from`] does. The chunks are read as they are asked for.
+pub(in crate::store) fn open_stream<R: Read>(
+    mut input: R,
+    kind: &'static str,
+    limit: impl FnOnce(&Header) -> Result<u64>,
+) -> Result<(Header, impl Iterator<Item = Result<Vec<u8>>>)> {
     let place = Path::new(STREAM);
     let (header, header_sum, _) = Header::decode(&mut input, place)?;
     header.expect_kind(kind, place)?;
     if header.payload_bytes > limit(&header)? {
         return Err(corrupt(place, "payload_bytes", "larger than such a payload can be"));
     }
-    let mut payload = Vec::new();
-    let chunks = header.chunks();
-    for index in 0..chunks {
-        let (start, len) = (payload.len(), header.chunk_len(index));
-        let whole = (len + SUM) as u64;
-        let got = (&mut input).take(whole).read_to_end(&mut payload);
-        let got = got.map_err(Error::io("reading", place))?;
+    let (chunks, of) = (header.chunks(), header.clone());
+    let chunks = (0..chunks).map(move |index| {
         let field = || format!("chunk {index} of {chunks}");
+        let len = of.chunk_len(index);
+        let whole = (len + SUM) as u64;
+        let mut bytes = Vec::new();
+        let got = (&mut input).take(whole).read_to_end(&mut bytes);
+        let got = got.map_err(Error::io("reading", place))?;
         if got as u64 != whole {
             return Err(corrupt(place, field(), "the stream ends inside it"));
         }
-        let (chunk, sum) = payload[start..].split_at(len);
+        let (chunk, sum) = bytes.split_at(len);
         if checksum(index, &header_sum, chunk).as_bytes() != sum {
             return Err(corrupt(place, field(), "its checksum does not match"));
         }
-        payload.truncate(start + len);
-    }
-    Ok((header, payload))
+        bytes.truncate(len);
+        Ok(bytes)
+    });
+    Ok((header, chunks))
 }

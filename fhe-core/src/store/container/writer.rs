@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::header::{Header, SUM, checksum};
 use super::reader::{ChunkReader, part_of};
-use super::stream::write_container;
+use super::stream::write_pieces;
+use crate::store::pieces::Pieces;
 use crate::store::whole::{Secrecy, replace};
 use crate::{Error, Result};
 
@@ -107,5 +108,5 @@ impl ChunkWriter {
 /// # Errors
 /// [`Error::Io`]; then the former file, if any, is as it was.
 pub fn write_file(path: &Path, header: Header, secrecy: Secrecy, payload: &[u8]) -> Result<()> {
-    replace(path, secrecy, |file| write_container(file, header, payload, path))
+    replace(path, secrecy, |file| write_pieces(file, header, Pieces::whole(payload), path))
 }

@@ -123,7 +123,7 @@ fn scores_of_the_mirror_image_are_added() {
         assert_eq!(scores, sums);
     }
     assert!(differ > 5, "the mirror image has other scores, mostly");
-    let lookups = |network: &PublicNetwork| network.summary(&params).unwrap().list.price.lookups;
+    let lookups = |network: &PublicNetwork| network.summary(&params, 1).unwrap().list.price.lookups;
     assert_eq!(lookups(&mirrored), 2 * lookups(&network));
 }
 
@@ -133,7 +133,7 @@ fn encrypted_images_get_the_scores_of_the_definition() {
     let params = Params::toy_insecure().unwrap();
     let network = PublicNetwork::new(&config, weights(), params.row_size).unwrap();
     // Every lookup is exact here: a failure in less than one of 10^6 runs of this test.
-    let (failure, noisy) = network.summary(&params).unwrap().failure();
+    let (failure, noisy) = network.summary(&params, 1).unwrap().failure();
     assert!(noisy == 0 && failure < 5e-7, "{failure} {noisy}");
     let images = images(&config, 2);
     let key = ClientKey::new(&params, Seed::from_number(5));
@@ -161,7 +161,7 @@ fn readings_go_wrong_as_often_as_the_summary_says() {
     let one = |t: i64| LayerWeights { weights: vec![vec![1]], thresholds: vec![vec![t]] };
     let params = Params::secure128_bnn().unwrap();
     let network = PublicNetwork::new(&config, vec![one(1), one(0)], params.row_size).unwrap();
-    let summary = network.summary(&params).unwrap();
+    let summary = network.summary(&params, 1).unwrap();
     let read = &summary.layers[0];
     assert!(read.noise > 1.0 && !read.is_exact(), "{}", read.noise);
     assert_eq!(summary.failure(), (0.0, 1));

@@ -24,7 +24,7 @@ pub struct PublicLayerSummary {
     pub furthest: i64,
     /// Distance from the centre to which pre-activations are read rightly.
     pub range: i64,
-    /// Lookups of one image, on any path.
+    /// Values of one image that are looked up, on any path.
     pub lookups: u64,
     /// Standard deviation of the noise with which pre-activations are read, in integers, by the
     /// path that those of the images together take. For the scores it is that with which a client
@@ -74,7 +74,7 @@ pub struct PublicSummary {
 }
 
 impl PublicSummary {
-    /// Returns the lookups of one image, on any path.
+    /// Returns the number of values of one image that are looked up, on any path.
     #[must_use]
     pub fn lookups_of_image(&self) -> u64 {
         self.layers.iter().map(|layer| layer.lookups).sum()
@@ -114,10 +114,8 @@ impl PublicNetwork {
         };
         let mut run = Run { network: self, engine: &meter, samples, kept: Vec::new() };
         let mut x: Metered = meter.fresh(values);
-        let made = || meter.price().lookups + meter.price().batched;
         let mut layers = Vec::new();
         for (i, layer) in self.layers.iter().enumerate() {
-            let before = made();
             let s = run.pre_activations(i, &x)?;
             let mut variance = s.variance + self.reading(params, i, s.len)?;
             x = run.activate(i, s)?;
@@ -130,7 +128,7 @@ impl PublicNetwork {
                 weights: layer.conv.weights().iter().map(Vec::len).sum(),
                 furthest: layer.furthest,
                 range: layer.range,
-                lookups: (made() - before) / images as u64,
+                lookups: (passes * layer.lookups()) as u64,
                 noise: variance.sqrt() / layer.unit,
             });
         }
@@ -142,7 +140,8 @@ impl PublicNetwork {
     fn reading(&self, params: &Params, i: usize, len: usize) -> Result<f64> {
         let layer = &self.layers[i];
         let After::Staircase(stairs) = &layer.after else { return Ok(0.0) };
-        let (functions, of) = stairs.functions(params.row_size, len, (layer.unit, 0.0))?;
+        let (read, unit) = layer.read(stairs, self.layers[i + 1].unit);
+        let (functions, of) = read.functions(params.row_size, len, (layer.unit, unit))?;
         // Thresholds that are apart are rounded to slots.
         let slot = 0.5 / params.row_size as f64;
         let rounded = match stairs.levels().counting {

@@ -317,6 +317,27 @@ fn a_summary_foretells_pre_activations_and_what_wraps() {
     }
 }
 
+/// A rectifier's list is read more finely in a batch than with four tables by a blind rotation.
+#[test]
+fn a_summary_follows_the_path_of_a_list() {
+    let noise = |params: Params, sub_batch| {
+        let recipe = DeepRecipe { sub_batch, ..conv() };
+        let summary = recipe.summary(&params).unwrap();
+        let layers = summary.layers.iter().map(|layer| layer.noise);
+        layers.collect::<Vec<f64>>()
+    };
+    // A sample has 160, 48 and 3 pre-activations: four samples fill a batch's least share in the
+    // first layer, and one does in none.
+    let (few, many) = (1, 4);
+    let blind = noise(Params::secure128_deep().unwrap(), many);
+    let batch = noise(Params::secure128_deep_v3().unwrap(), many);
+    assert_eq!(noise(Params::secure128_deep_v3().unwrap(), few), blind);
+    assert!(batch[0] < 0.9 * blind[0], "{batch:?} {blind:?}");
+    assert!(batch[1] != blind[1], "its inputs are of a batch");
+    assert!((batch[1] / blind[1] - 1.0).abs() < 0.1, "{batch:?} {blind:?}");
+    assert_eq!(batch[2], blind[2]);
+}
+
 #[test]
 fn mini_batches_that_cannot_be_are_refused() {
     let params = Params::toy_insecure().unwrap();

@@ -305,3 +305,64 @@ impl LayerNoise {
         vec![(stretch, first), (last, other)]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DeepRecipe, LayerTraining, NetworkTraining};
+    use fhe_core::{Clear, Params};
+    use fhe_nn::activation::{Activation, Kind};
+    use fhe_nn::{LayerConfig, NetworkConfig, Shape};
+
+    fn recipe() -> DeepRecipe {
+        let relu = Activation { kind: Kind::Relu, levels: 7, range: 3.0, offset: 2, spacing: 1 };
+        let layer = LayerTraining {
+            init: 0.1,
+            rate: 1e-3,
+            clip: 3.0,
+            error_gain: 16.0,
+            ..LayerTraining::default()
+        };
+        DeepRecipe {
+            passes: 1,
+            squared_norm: 100.0,
+            mirrored: false,
+            seed: 1,
+            sub_batch: 4,
+            least_rate: 0.0,
+            network: NetworkConfig {
+                input: Shape { channels: 3, height: 6, width: 6 },
+                z_range: 8.0,
+                layers: vec![
+                    LayerConfig::new("one", 10, 3, Some(relu)),
+                    LayerConfig { pool: 2, ..LayerConfig::new("two", 4, 3, Some(relu)) },
+                    LayerConfig::new("scores", 2, 1, None),
+                ],
+            },
+            training: vec![layer.clone(), layer.clone(), layer],
+        }
+    }
+
+    /// An engine's selectors are looked up in place, or promoted, as predicted.
+    #[test]
+    fn inputs_are_the_selectors_that_an_engine_makes() {
+        let (params, recipe) = (Params::toy_insecure_batch().unwrap(), recipe());
+        let plan = TrainingPlan::new(&recipe, &params).unwrap();
+        let engine = Clear::noisy(&params, 1);
+        let training = NetworkTraining::new(&engine, &recipe).unwrap();
+        let sample = |s: usize| (0..512).map(|i| (i * (s + 7) % 5) as i32 - 2).collect();
+        // A batch has four rows: those of seven samples take two, and their values one.
+        for (samples, in_place) in [(3, true), (7, false)] {
+            let x = engine.selectors((0..samples).map(sample).collect());
+            let trace = training.network().forward(&engine, &x, 0..samples).unwrap();
+            let kinds: Vec<SelectorKind> = trace.inputs.iter().map(|x| x.kind()).collect();
+            let layers = LayerNoise::of_layers(&plan, &params, samples).unwrap();
+            let predicted: Vec<SelectorKind> = layers.iter().map(|layer| layer.input).collect();
+            assert_eq!(predicted[1] == kinds[0], in_place, "{predicted:?} {kinds:?}");
+            for (predicted, kind) in predicted[1..].iter().zip(&kinds) {
+                let ratio = (predicted.rows / kind.rows).sqrt();
+                assert!((0.6..1.6).contains(&ratio), "{samples} samples: {ratio}");
+            }
+        }
+    }
+}

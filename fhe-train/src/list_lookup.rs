@@ -118,3 +118,39 @@ impl ListLookup {
         IntegerNoise { fixed, slope: (self.output(integers.times(unit)) - fixed) / (unit * unit) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_read_and_written_as_its_path_does() {
+        // Sixteen values take a batch.
+        let params = Params::toy_insecure_batch().unwrap();
+        let noise = Noise::new(&params);
+        let staircase = IntegerTable::new(params.row_size, |x| (60.0 * x).round() as i32).unwrap();
+        for (promise, values) in [(false, 15), (false, 600), (true, 15), (true, 600)] {
+            let integers = match promise {
+                true => staircase.clone().within_half_torus(),
+                false => staircase.clone(),
+            };
+            let table = integers.times(1.0 / 128.0);
+            let function = TestPolynomial::new(table.clone());
+            let functions = Functions { tables: 1, within_half_torus: promise };
+            let lookup = ListLookup::in_order(&params, values, functions);
+            let read = noise.lookup_each_input(&[function.clone()], &vec![0; values]);
+            assert_eq!(lookup.reading(), read);
+            let (slots, output) = match (values, promise) {
+                (15, _) => (512, noise.lookup()),
+                (_, true) => (128, noise.batch_output(&function)[0].mean()),
+                (_, false) => (64, noise.batch_output(&function)[0].mean()),
+            };
+            assert_eq!(lookup.grid(), Grid { slots, periodic: promise && values > 15 });
+            assert_eq!(lookup.output(table), output);
+            for fraction in [1.0 / 128.0, 1.0 / 2048.0, 1e-6] {
+                let (of, one) = (lookup.integers(&integers), integers.times(fraction));
+                assert!((of.times(fraction) / lookup.output(one) - 1.0).abs() < 1e-6);
+            }
+        }
+    }
+}

@@ -222,6 +222,27 @@ mod tests {
     }
 
     #[test]
+    fn enough_images_together_have_a_set_with_batches() {
+        let set = |model: ModelName, images, memory| {
+            let (config, weights) = fhe_nn::public::read(&model.weights()).unwrap();
+            let network = PublicNetwork::new(&config, weights, 2048).unwrap();
+            let together = Together { network: &network, images, memory };
+            let params = parameters(None, Some(together)).unwrap();
+            let summary = together.summary(&params).unwrap();
+            (params.name.clone(), summary.images, summary.list.price.batches)
+        };
+        let (one, many) = ("secure128-bnn-v1".to_owned(), "secure128-bnn-v2".to_owned());
+        assert_eq!(set(ModelName::Cnn, 1, 3 << 30), (one.clone(), 1, 0));
+        // A layer of 784 signs and one of 512, each with a table.
+        assert_eq!(set(ModelName::Cnn, 50, 3 << 30), (many.clone(), 50, 2));
+        assert_eq!(set(ModelName::Cnn, 200, 3 << 30).0, many);
+        // Each of 128 channels has a table of its own, and fifty values of it.
+        assert_eq!(set(ModelName::Perceptron, 50, 3 << 30), (one, 50, 0));
+        // Two find room together, of an even number of groups.
+        assert_eq!(set(ModelName::Cnn, 50, 100_000_000), (many, 2, 2));
+    }
+
+    #[test]
     fn every_recipe_is_of_a_network_of_its_images() {
         let models = ModelName::value_variants();
         for model in models {

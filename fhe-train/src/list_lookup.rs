@@ -138,7 +138,7 @@ mod tests {
             let function = TestPolynomial::new(table.clone());
             let functions = Functions { tables: 1, within_half_torus: promise };
             let lookup = ListLookup::in_order(&params, values, functions);
-            let read = noise.lookup_each_input(&[function.clone()], &vec![0; values]);
+            let read = noise.lookup_each_input(std::slice::from_ref(&function), &vec![0; values]);
             assert_eq!(lookup.reading(), read);
             let (slots, output) = match (values, promise) {
                 (15, _) => (512, noise.lookup()),

@@ -124,7 +124,7 @@ impl Noise {
     /// # fn main() -> fhe_core::Result<()> {
     /// let noise = Noise::new(&Params::secure128_bnn_v2()?);
     /// let sign = TestPolynomial::new(Table::new(2048, |x| if x < 0.0 { -0.125 } else { 0.125 })?);
-    /// let read = |values| noise.lookup_each_input(&[sign.clone()], &vec![0; values]);
+    /// let read = |values| noise.lookup_each_input(std::slice::from_ref(&sign), &vec![0; values]);
     /// // Few values are read one at a time.
     /// assert_eq!(read(10), noise.lookup_input(1));
     /// assert!(read(1000) > noise.batch_input(false));

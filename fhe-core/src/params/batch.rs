@@ -193,7 +193,7 @@ impl Params {
     /// # fn main() -> fhe_core::Result<()> {
     /// let gigabytes = |params: fhe_core::Params| params.batch_key_bytes() >> 30;
     /// assert_eq!(gigabytes(fhe_core::Params::secure128_deep()?), 0);
-    /// assert_eq!(gigabytes(fhe_core::Params::secure128_deep_v3()?), 4);
+    /// assert_eq!(gigabytes(fhe_core::Params::secure128_deep_v3()?), 3);
     /// # Ok(())
     /// # }
     /// ```

@@ -2,9 +2,9 @@
 //!
 //! It does what `NetworkTraining` does, with real numbers for torus elements, matrix products for
 //! products of polynomials, and normal numbers of the predicted variance for every noise. Every
-//! lookup takes the path that its list takes on an engine. It reads on the path's grid of slots, and
-//! goes on outside the half torus as the path does. [`fhe_core::Clear`] is the specification; tests
-//! compare.
+//! lookup takes the path that its list takes on an engine. It reads on the path's grid of slots,
+//! and goes on outside the half torus as the path does. [`fhe_core::Clear`] is the specification;
+//! tests compare.
 //!
 //! The noise of a batch's outputs is its mean over the slots of a table. A gradient that is summed
 //! over parts of several sizes has the noise of parts of full size.
@@ -42,8 +42,9 @@ const CHUNK: usize = 16;
 /// What did not fit its range so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wraps {
-    /// Of each layer: pre-activations that were read outside the half torus, as something else: a
-    /// blind rotation reads the negative of what is half a torus away, a batch may read that itself.
+    /// Of each layer: pre-activations that were read outside the half torus, as something else. A
+    /// blind rotation reads the negative of what is half a torus away. A batch may read that
+    /// itself.
     pub pre_activations: Vec<u64>,
     /// Of each layer but the last: errors beyond their largest integer where the gate was open,
     /// read as zero or with the other sign.

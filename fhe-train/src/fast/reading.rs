@@ -5,8 +5,8 @@ use crate::list_lookup::Grid;
 /// A table of a lookup, over the whole torus.
 ///
 /// The same as [`fhe_core::Table`], in floating point: an input is read at the nearest of the slots
-/// of the half torus. Outside, `f(x + 1/2) = -f(x)`; or `f(x + 1/2) = f(x)` if a batch reads a table
-/// with the promise that values stay inside.
+/// of the half torus. Outside, `f(x + 1/2) = -f(x)`. It is `f(x + 1/2) = f(x)` if a batch reads a
+/// table with the promise that values stay inside.
 #[derive(Clone, Debug)]
 pub(super) struct Reading {
     /// From -1/4 upwards: the half torus, then the other half.

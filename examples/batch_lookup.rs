@@ -53,7 +53,7 @@ struct Args {
     /// Where to write the results, JSON.
     #[arg(long, default_value = "docs/results/batch-lookup.json")]
     results: PathBuf,
-    /// Judge one batch, time one, and look 40 values up one at a time: shows that the program works.
+    /// Judge one batch, time one, and look 40 values up one at a time: shows whether it works.
     #[arg(long)]
     quick: bool,
     #[command(flatten)]

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use clap::{Parser, value_parser};
+use fhe_core::Params;
 use fhe_examples::client::{self, Labelled};
 use fhe_examples::fast::{self, Data, FastResults};
 use fhe_examples::preset::{self, Preset};
@@ -24,6 +25,8 @@ use serde_json::json;
 Examples:
   twin --preset builtin                        seconds
   twin --preset mnist-deep --fast --noisy 3    three twins with noise, in floating point
+  twin --preset mnist-deep --fast --params secure128-deep-v3
+                                               the same with another parameter set
   twin --recipe mine.toml                      a recipe of your own, before it is paid for"
 )]
 struct Args {
@@ -49,6 +52,9 @@ struct Args {
     /// Leave the exact twin out.
     #[arg(long)]
     no_exact: bool,
+    /// Name of a parameter set to take in place of the preset's.
+    #[arg(long, value_name = "NAME")]
+    params: Option<String>,
     /// A recipe to take in place of the preset's, as TOML.
     #[arg(long)]
     recipe: Option<PathBuf>,
@@ -80,6 +86,10 @@ fn recipe(args: &Args) -> Result<Recipe> {
     args.recipe.as_deref().map_or_else(|| args.preset.recipe(), preset::read_recipe)
 }
 
+fn params(args: &Args) -> Result<Params> {
+    args.params.as_deref().map_or_else(|| args.preset.params(), |name| Ok(Params::named(name)?))
+}
+
 fn batch(args: &Args) -> usize {
     args.batch.map_or_else(|| args.preset.batch(), |batch| batch as usize)
 }
@@ -94,7 +104,7 @@ fn run_clear(args: &Args) -> Result<()> {
     let count = args.count.map(|count| count as usize);
     let images = args.preset.images(args.data.as_deref(), args.seed, count)?;
     let encoder = args.preset.encoder(None).fit(&images.train, &progress::stages(""))?;
-    let (params, recipe) = (args.preset.params()?, recipe(args)?);
+    let (params, recipe) = (params(args)?, recipe(args)?);
     let train = Labelled::for_training(&encoder, &images.train, Some(&recipe))?;
     let test = Labelled::encode(&encoder, &images.test)?;
     for noise in seeds(args) {
@@ -116,7 +126,7 @@ fn run_fast(args: &Args) -> Result<()> {
     let Recipe::Deep(deep) = &recipe else {
         bail!("--fast is for networks: the recipe is a head's, whose twin is fast as it is");
     };
-    let params = args.preset.params()?;
+    let params = params(args)?;
     output::note(format!("the network, at its first weights:\n{}", deep.summary(&params)?))?;
     let (data, dataset) = match &args.encoded {
         Some(folder) => {

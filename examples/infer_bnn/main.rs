@@ -13,9 +13,9 @@ use anyhow::{Context, Result, ensure};
 use clap::{ArgGroup, Parser, value_parser};
 use fhe_core::Params;
 use fhe_data::ImageSet;
-use fhe_examples::bnn::{ModelName, integers, parameters};
-use fhe_examples::output;
+use fhe_examples::bnn::{ModelName, Together, integers, parameters};
 use fhe_examples::program::{self, Common};
+use fhe_examples::{memory, output};
 use fhe_nn::public::client::decide;
 use fhe_nn::public::{self, PublicNetwork};
 use ndarray::ArrayView2;
@@ -77,7 +77,8 @@ struct Args {
     /// one part after another.
     #[arg(long, value_name = "GB", default_value = "3", value_parser = gigabytes)]
     memory: u64,
-    /// Name of the parameter set; default: secure128-bnn-v1.
+    /// Name of the parameter set; default: secure128-bnn-v1, and secure128-bnn-v2 for images that
+    /// are enough together for batch lookups.
     #[arg(long, value_name = "NAME")]
     params: Option<String>,
     /// With --count or --batch: where to write the results, JSON. A file of an interrupted run is
@@ -126,13 +127,18 @@ fn infer(args: &Args) -> Result<()> {
                 .context("--resize takes images of another size")?,
         ),
     };
-    let params = parameters(args.params.as_deref())?;
-    let network = PublicNetwork::new(&config, weights, params.row_size)?;
-    let summary = network.summary(&params)?;
+    // Both sets have as many slots.
+    let slots = parameters(args.params.as_deref(), None)?.row_size;
+    let network = PublicNetwork::new(&config, weights, slots)?;
+    let images = args.batch.map_or(1, |batch| batch as usize);
+    let together = Together { network: &network, images, memory: args.memory };
+    let params = parameters(args.params.as_deref(), Some(together))?;
+    let summary = together.summary(&params)?;
     output::note(format!("{}, {}\n{summary}", path.display(), params.name))?;
     if args.clear {
-        return in_the_clear(args, &network, &params);
+        return in_the_clear(args, (&network, summary.images), &params);
     }
+    memory::ensure_room(&format!("evaluation keys of {}", params.name), params.batch_key_bytes())?;
     let start = Instant::now();
     let parties = Parties::new(&params, &network, &summary, args.memory)?;
     output::note(format!("keys made in {:.1} s", start.elapsed().as_secs_f64()))?;
@@ -162,7 +168,7 @@ fn infer(args: &Args) -> Result<()> {
 }
 
 /// Tests all test images in the clear.
-fn in_the_clear(args: &Args, network: &PublicNetwork, params: &Params) -> Result<()> {
+fn in_the_clear(args: &Args, network: (&PublicNetwork, usize), params: &Params) -> Result<()> {
     let data = args.model.data(args.data.as_deref())?;
     let Twins { exact_accuracy, noisy_accuracy, alike } =
         Twins::run(network, params, &data.test, args.seed)?;
@@ -183,13 +189,23 @@ fn in_the_clear(args: &Args, network: &PublicNetwork, params: &Params) -> Result
 /// Predicts the time of an image: on the way, or because that was asked for.
 fn price(args: &Args, parties: &Parties<'_>) -> Result<()> {
     let threads = rayon::current_num_threads();
-    let price = &parties.summary.list.price;
-    let seconds = price.seconds(&parties.engine.unit_costs()?, threads);
-    let text = format!("predicted: {seconds:.1} s an image on {threads} threads");
+    let (images, price) = (parties.summary.images, &parties.summary.list.price);
+    let seconds = price.seconds(&parties.engine.unit_costs()?, threads) / images as f64;
+    let mut text = format!("predicted: {seconds:.1} s an image on {threads} threads");
+    if price.batches > 0 {
+        let (batches, batched) = (price.batches, price.batched);
+        text += &format!(", {batches} batches of {batched} values for {images} images together");
+    }
     if !args.meter {
         return Ok(output::note(text)?);
     }
-    let data = json!({ "lookups": price.lookups, "seconds": seconds, "threads": threads });
+    let data = json!({
+        "lookups": parties.lookups(1),
+        "images": images,
+        "batches": price.batches,
+        "seconds": seconds,
+        "threads": threads,
+    });
     Ok(output::result("price", text, &data)?)
 }
 

@@ -122,7 +122,7 @@ fn begun(
     provenance: Provenance,
 ) -> Result<BnnResults> {
     let (params, summary) = (parties.engine.params(), parties.summary);
-    let twins = Twins::run(parties.network, params, images, args.seed)?;
+    let twins = Twins::run((parties.network, summary.images), params, images, args.seed)?;
     let Twins { exact_accuracy, noisy_accuracy, .. } = twins;
     output::note(format!("exact {exact_accuracy:.4}, with noise {noisy_accuracy:.4}"))?;
     let (failure, noisy_lookups) = summary.failure();
@@ -132,7 +132,7 @@ fn begun(
         parameter_set: params.name.clone(),
         seed: args.seed,
         threads: rayon::current_num_threads(),
-        lookups: summary.list.price.lookups,
+        lookups: summary.lookups_of_image(),
         noisy_lookups,
         failure,
         layers: (summary.layers.iter().filter(|layer| layer.lookups > 0))

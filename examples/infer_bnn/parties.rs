@@ -61,7 +61,7 @@ impl<'a> Parties<'a> {
 
     /// Returns the number of lookups of so many images.
     pub(crate) fn lookups(&self, images: usize) -> u64 {
-        self.summary.list.price.lookups * images as u64
+        self.summary.lookups_of_image() * images as u64
     }
 
     /// Returns how many of so many images are evaluated together, if the memory for them is there.

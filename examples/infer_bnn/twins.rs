@@ -18,22 +18,25 @@ pub(crate) struct Twins {
 }
 
 impl Twins {
+    /// Tests all images, so many at a time: their number together decides on how lookups read.
     pub(crate) fn run(
-        network: &PublicNetwork,
+        (network, together): (&PublicNetwork, usize),
         params: &Params,
         images: &ImageSet,
         seed: u64,
     ) -> Result<Self> {
         let bar = progress::bar("in the clear", images.len() as u64, "images");
-        let each = (0..images.len()).into_par_iter().map(|i| -> Result<(usize, usize)> {
-            let image = integers(network.config(), images, i..i + 1)?;
-            let exact = decide(network.exact_scores(image.view())?.view())[0];
-            let engine = Clear::noisy(params, seed.wrapping_mul(1 << 32) + i as u64);
-            let noisy = decide(network.clear_scores(&engine, image.view())?.view())[0];
-            bar.inc(1);
-            Ok((exact, noisy))
+        let firsts = (0..images.len()).into_par_iter().step_by(together.max(1));
+        let each = firsts.map(|first| -> Result<Vec<(usize, usize)>> {
+            let chosen = first..images.len().min(first + together.max(1));
+            let integers = integers(network.config(), images, chosen.clone())?;
+            let exact = decide(network.exact_scores(integers.view())?.view());
+            let engine = Clear::noisy(params, seed.wrapping_mul(1 << 32) + first as u64);
+            let noisy = decide(network.clear_scores(&engine, integers.view())?.view());
+            bar.inc(chosen.len() as u64);
+            Ok(exact.into_iter().zip(noisy).collect())
         });
-        let decisions: Vec<(usize, usize)> = each.collect::<Result<_>>()?;
+        let decisions = each.collect::<Result<Vec<_>>>()?.concat();
         bar.finish();
         let share = |hit: &dyn Fn(usize, &(usize, usize)) -> bool| {
             let hits = decisions.iter().enumerate().filter(|(i, d)| hit(*i, d)).count();

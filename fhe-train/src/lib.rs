@@ -12,6 +12,7 @@ mod head;
 mod head_recipe;
 mod initial;
 mod layer_noise;
+mod list_lookup;
 mod loss;
 mod metrics;
 mod model;

@@ -86,13 +86,20 @@ impl OneVsAll {
         labels: &E::Values,
         amplitude: f64,
     ) -> fhe_nn::Result<Promotable<E>> {
-        let scale = 4.0 * self.logit_range;
         let limit = f64::from(ERROR_LIMIT);
-        let integers = IntegerTable::new(engine.params().row_size, |x| {
-            (limit * (x * scale / 2.0).tanh()).round() as i32
-        })?;
+        let integers = self.integers(engine.params().row_size)?;
         let of_scores = Promotable::lookup(engine, z, &integers, &integers.times(amplitude))?;
         let labels_in = |unit: f64| (limit * unit * 2f64.powi(-DEEP_LABEL_LOG2)).round() as i64;
         of_scores.add_in_units(engine, labels, amplitude, |unit| -labels_in(unit))
+    }
+
+    /// Returns the table of the first part of these errors.
+    pub(crate) fn integers(&self, slots: usize) -> Result<IntegerTable> {
+        IntegerTable::new(slots, |x| self.integer_at(x) as i32)
+    }
+
+    /// Returns its integer at a phase.
+    pub(crate) fn integer_at(&self, x: f64) -> f64 {
+        (f64::from(ERROR_LIMIT) * (x * (4.0 * self.logit_range) / 2.0).tanh()).round()
     }
 }

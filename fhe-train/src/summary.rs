@@ -6,7 +6,6 @@
 use std::fmt;
 
 use fhe_core::Params;
-use fhe_core::noise::Noise;
 use fhe_nn::Shape;
 use fhe_nn::activation::Activation;
 use fhe_nn::promotable::TABLES;
@@ -88,12 +87,13 @@ impl DeepRecipe {
     /// [`crate::Error::Recipe`], [`crate::Error::Network`].
     pub fn summary(&self, params: &Params) -> Result<Summary> {
         let plan = TrainingPlan::new(self, params)?;
-        let (network, noise) = (plan.network(), Noise::new(params));
+        let network = plan.network();
+        let noises = LayerNoise::of_layers(&plan, params, self.sub_batch)?;
         let mut input =
             Moments { mean: 0.0, variance: self.squared_norm / self.network.input.len() as f64 };
         let (mut layers, mut outputs) = (Vec::new(), Vec::<Moments>::new());
-        for i in 0..plan.layers() {
-            layers.push(layer_summary(&plan, &noise, i, input));
+        for (i, noise) in noises.iter().enumerate() {
+            layers.push(layer_summary(&plan, noise, i, input));
             if let Some(hidden) = network.hidden().get(i) {
                 let a = Moments::after(&hidden.activation, self.training[i].bias, layers[i].std);
                 let none = Moments { mean: 0.0, variance: 0.0 };
@@ -117,7 +117,7 @@ impl DeepRecipe {
 }
 
 /// Returns what a layer will do with inputs of given moments.
-fn layer_summary(plan: &TrainingPlan, noise: &Noise, i: usize, input: Moments) -> LayerSummary {
+fn layer_summary(plan: &TrainingPlan, of: &LayerNoise, i: usize, input: Moments) -> LayerSummary {
     let (network, training) = (plan.network(), &plan.recipe().training[i]);
     let (g, hidden) = (&network.geometries()[i], network.hidden().get(i));
     let per_integer = training.binary.map_or(training.init, |binary| binary.scale);
@@ -126,8 +126,6 @@ fn layer_summary(plan: &TrainingPlan, noise: &Noise, i: usize, input: Moments) -
     let centred = training.centred && training.binary.is_none();
     let square = if centred { input.variance } else { input.square() };
     let std = per_integer * (g.window() as f64 * square).sqrt();
-    let of =
-        LayerNoise::new(noise, g, i.checked_sub(1).map(|before| network.hidden()[before].terms));
     let norm = g.input.len() as f64 * input.square();
     let off = (of.forward(norm, 0.0) + of.reading()).sqrt() / network.unit();
     let total = (std * std + off * off).sqrt();

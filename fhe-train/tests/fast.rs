@@ -175,14 +175,22 @@ fn distance(x: &[f64], y: &[f64]) -> f64 {
 
 #[test]
 fn without_noise_it_is_the_exact_training() {
-    let params = Params::toy_insecure().unwrap();
-    let engine = Clear::exact(&params);
-    for recipe in [dense(), conv(), wired()] {
-        let source = data(&recipe, params.row_size, 44);
+    let recipes = [dense(), conv(), wired()];
+    exact_trainings_agree(&Params::toy_insecure().unwrap(), &recipes);
+    // Sixteen values take a batch here. Some lists are longer, others shorter, and a mini-batch of
+    // 12 has parts of 7 and 5 samples whose scores take different paths.
+    let parts = recipes.map(|recipe| DeepRecipe { sub_batch: 7, ..recipe });
+    exact_trainings_agree(&Params::toy_insecure_batch().unwrap(), &parts);
+}
+
+fn exact_trainings_agree(params: &Params, recipes: &[DeepRecipe]) {
+    let engine = Clear::exact(params);
+    for recipe in recipes {
+        let source = data(recipe, params.row_size, 44);
         let steps = 6;
-        let deep = train_deep(&engine, &recipe, &source, steps);
-        let (twin, lookups) = train_fast(&params, &recipe, &source, steps, None);
-        let start = parts(&engine, &NetworkTraining::new(&engine, &recipe).unwrap());
+        let deep = train_deep(&engine, recipe, &source, steps);
+        let (twin, lookups) = train_fast(params, recipe, &source, steps, None);
+        let start = parts(&engine, &NetworkTraining::new(&engine, recipe).unwrap());
         let (exact, fast) = (parts(&engine, &deep), fast_parts(&twin));
         for (i, ((exact, fast), start)) in exact.iter().zip(&fast).zip(&start).enumerate() {
             for (exact, fast, start) in
@@ -192,12 +200,12 @@ fn without_noise_it_is_the_exact_training() {
                 assert!(update > 0.0 && error < 0.01 * update, "layer {i}: {error} of {update}");
             }
         }
-        let mut again = NetworkTraining::new(&engine, &recipe).unwrap();
+        let mut again = NetworkTraining::new(&engine, recipe).unwrap();
         let expected: usize =
             (0..steps).map(|_| again.train_step(&engine, &source).unwrap().lookups).sum();
         assert_eq!(lookups, expected);
 
-        let test = data(&recipe, params.row_size, 60);
+        let test = data(recipe, params.row_size, 60);
         let x = engine.selectors(test.features.clone());
         let deep = deep.finished(&engine).unwrap();
         let scores = deep.network().forward(&engine, &x, 0..60).unwrap().scores;
@@ -222,11 +230,24 @@ fn without_noise_it_is_the_exact_training() {
 fn its_noise_is_that_of_the_specification() {
     // The noisier set: where a reading is rarely wrong, the few that are make the spread of few
     // seeds uncertain.
-    let params = Params::secure128_deep_v1().unwrap();
-    for recipe in [dense(), conv(), wired()] {
-        let source = data(&recipe, params.row_size, 24);
+    noise_agrees(&Params::secure128_deep_v1().unwrap(), &[dense(), conv(), wired()]);
+}
+
+#[test]
+fn its_noise_in_batches_is_that_of_the_specification() {
+    let params = Params::toy_insecure_batch().unwrap();
+    // Rows of a batch in place for three samples, and packed anew for seven.
+    for sub_batch in [3, 7] {
+        let parts = |recipe| DeepRecipe { sub_batch, ..recipe };
+        noise_agrees(&params, &[dense(), conv(), wired()].map(parts));
+    }
+}
+
+fn noise_agrees(params: &Params, recipes: &[DeepRecipe]) {
+    for recipe in recipes {
+        let source = data(recipe, params.row_size, 24);
         let steps = 2;
-        let exact = fast_parts(&train_fast(&params, &recipe, &source, steps, None).0);
+        let exact = fast_parts(&train_fast(params, recipe, &source, steps, None).0);
         // Mean squares of the difference that noise makes, over some seeds.
         let spread = |noisy: &dyn Fn(u64) -> Vec<(Vec<f64>, Vec<f64>)>| {
             let mut sums = vec![[0.0; 2]; exact.len()];
@@ -239,11 +260,11 @@ fn its_noise_is_that_of_the_specification() {
             sums
         };
         let specified = spread(&|seed| {
-            let engine = Clear::noisy(&params, seed);
-            parts(&engine, &train_deep(&engine, &recipe, &source, steps))
+            let engine = Clear::noisy(params, seed);
+            parts(&engine, &train_deep(&engine, recipe, &source, steps))
         });
         let fast =
-            spread(&|seed| fast_parts(&train_fast(&params, &recipe, &source, steps, Some(seed)).0));
+            spread(&|seed| fast_parts(&train_fast(params, recipe, &source, steps, Some(seed)).0));
         for (i, (specified, fast)) in specified.iter().zip(&fast).enumerate() {
             let ratio = (fast[0] / specified[0]).sqrt();
             // Biases are few.
@@ -294,6 +315,27 @@ fn a_summary_foretells_pre_activations_and_what_wraps() {
             "{wraps} {foretold:?}"
         );
     }
+}
+
+/// A rectifier's list is read more finely in a batch than with four tables by a blind rotation.
+#[test]
+fn a_summary_follows_the_path_of_a_list() {
+    let noise = |params: Params, sub_batch| {
+        let recipe = DeepRecipe { sub_batch, ..conv() };
+        let summary = recipe.summary(&params).unwrap();
+        let layers = summary.layers.iter().map(|layer| layer.noise);
+        layers.collect::<Vec<f64>>()
+    };
+    // A sample has 160, 48 and 3 pre-activations: four samples fill a batch's least share in the
+    // first layer, and one does in none.
+    let (few, many) = (1, 4);
+    let blind = noise(Params::secure128_deep().unwrap(), many);
+    let batch = noise(Params::secure128_deep_v3().unwrap(), many);
+    assert_eq!(noise(Params::secure128_deep_v3().unwrap(), few), blind);
+    assert!(batch[0] < 0.9 * blind[0], "{batch:?} {blind:?}");
+    assert!(batch[1] != blind[1], "its inputs are of a batch");
+    assert!((batch[1] / blind[1] - 1.0).abs() < 0.1, "{batch:?} {blind:?}");
+    assert_eq!(batch[2], blind[2]);
 }
 
 #[test]

@@ -107,8 +107,8 @@ impl<'a> Integers<'a> {
         self.noise_of(&m, &integers, lists.1)
     }
 
-    /// Returns the noise of selectors with lists of `len` values, looked up as a layer does it, with
-    /// gates beside them. Their integers are read from their top rows, and not judged.
+    /// Returns the noise of selectors with lists of `len` values, looked up as a layer does it,
+    /// with gates beside them. Their integers are read from their top rows, and not judged.
     ///
     /// # Errors
     /// None in practice: the lists fit together.

@@ -26,8 +26,8 @@ pub struct BatchResults {
     pub functions: usize,
     /// Values of these batches.
     pub timed_values: u64,
-    /// Name and seconds of cores of each stage of a batch, once each: a table and its rows are there
-    /// for each function.
+    /// Name and seconds of cores of each stage of a batch, once each: a table and its rows are
+    /// there for each function.
     pub stages: Vec<(String, f64)>,
     /// Milliseconds of cores for a value of today's lookup of four tables, in the same run.
     pub lookup_core_ms: f64,
@@ -60,8 +60,8 @@ pub struct BatchResults {
     pub product_noise_log2: f64,
     /// The same of promoted selectors.
     pub promoted_product_noise_log2: f64,
-    /// Noise of such a product without the rounding of the other factor: what selectors from a batch
-    /// add to it.
+    /// Noise of such a product without the rounding of the other factor: what selectors from a
+    /// batch add to it.
     pub selector_noise_log2: f64,
     /// The same of promoted selectors.
     pub promoted_selector_noise_log2: f64,

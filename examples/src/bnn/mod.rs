@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow};
 use clap::ValueEnum;
 use fhe_core::Params;
 use fhe_data::{ImageSet, ImageShape, Split};
-use fhe_nn::public::PublicNetworkConfig;
+use fhe_nn::public::{PublicNetwork, PublicNetworkConfig, PublicSummary};
 use ndarray::Array2;
 use serde::Deserialize;
 
@@ -137,12 +137,55 @@ impl ModelName {
     }
 }
 
-/// Returns the parameter set of encrypted inference: that of a name, or the usual one.
+/// Returns the parameter set of encrypted inference: that of a name, or the usual one. The usual
+/// one for several images together has a batch part, if any layer's lookups then take batches.
 ///
 /// # Errors
-/// If there is no set of that name.
-pub fn parameters(name: Option<&str>) -> Result<Params> {
-    Ok(name.map_or_else(Params::secure128_bnn, Params::named)?)
+/// If there is no set of that name; those of the network's summary.
+pub fn parameters(name: Option<&str>, network: Option<Together<'_>>) -> Result<Params> {
+    if let Some(name) = name {
+        return Ok(Params::named(name)?);
+    }
+    let (one, many) = (Params::secure128_bnn()?, Params::secure128_bnn_v2()?);
+    match network {
+        Some(network) if network.images > 1 && network.summary(&many)?.list.price.batches > 0 => {
+            Ok(many)
+        }
+        _ => Ok(one),
+    }
+}
+
+/// Images that a network takes together.
+#[derive(Clone, Copy, Debug)]
+pub struct Together<'a> {
+    /// The network.
+    pub network: &'a PublicNetwork,
+    /// Images of a query.
+    pub images: usize,
+    /// Bytes for their values.
+    pub memory: u64,
+}
+
+impl Together<'_> {
+    /// Returns how many of the images are evaluated together: all of one query, if their values
+    /// find room.
+    ///
+    /// # Errors
+    /// If there is no room for one of several.
+    pub fn count(&self, params: &Params) -> Result<usize> {
+        match self.images {
+            0 | 1 => Ok(1),
+            images => Ok(self.network.group(params, images, self.memory)?),
+        }
+    }
+
+    /// Returns the network's summary for as many.
+    ///
+    /// # Errors
+    /// Those of [`Together::count`] and of [`PublicNetwork::summary`].
+    pub fn summary(&self, params: &Params) -> Result<PublicSummary> {
+        Ok(self.network.summary(params, self.count(params)?)?)
+    }
 }
 
 /// Returns images of a set as the integers that a network takes.
@@ -165,7 +208,7 @@ pub fn integers(
 
 #[cfg(test)]
 mod tests {
-    use fhe_nn::public::{PublicNetwork, PublicPlan};
+    use fhe_nn::public::PublicPlan;
 
     use super::*;
 
@@ -176,6 +219,27 @@ mod tests {
             assert_eq!(config.input, model.recipe().unwrap().network.input);
             PublicNetwork::new(&config, weights, 2048).unwrap();
         }
+    }
+
+    #[test]
+    fn enough_images_together_have_a_set_with_batches() {
+        let set = |model: ModelName, images, memory| {
+            let (config, weights) = fhe_nn::public::read(&model.weights()).unwrap();
+            let network = PublicNetwork::new(&config, weights, 2048).unwrap();
+            let together = Together { network: &network, images, memory };
+            let params = parameters(None, Some(together)).unwrap();
+            let summary = together.summary(&params).unwrap();
+            (params.name.clone(), summary.images, summary.list.price.batches)
+        };
+        let (one, many) = ("secure128-bnn-v1".to_owned(), "secure128-bnn-v2".to_owned());
+        assert_eq!(set(ModelName::Cnn, 1, 3 << 30), (one.clone(), 1, 0));
+        // A layer of 784 signs and one of 512, each with a table.
+        assert_eq!(set(ModelName::Cnn, 50, 3 << 30), (many.clone(), 50, 2));
+        assert_eq!(set(ModelName::Cnn, 200, 3 << 30).0, many);
+        // Each of 128 channels has a table of its own, and fifty values of it.
+        assert_eq!(set(ModelName::Perceptron, 50, 3 << 30), (one, 50, 0));
+        // Two find room together, of an even number of groups.
+        assert_eq!(set(ModelName::Cnn, 50, 100_000_000), (many, 2, 2));
     }
 
     #[test]

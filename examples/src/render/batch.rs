@@ -76,7 +76,8 @@ impl BatchResults {
     fn figures(&self) -> String {
         let mut text = format!(
             "\n`cargo run --release --example batch_lookup` measured this on {} threads of this \
-             machine:\n{}.\n[Everything that it found](results.md#{}) is on the page of results.\n\n\
+             machine:\n{}.\n\
+             [Everything that it found](results.md#{}) is on the page of results.\n\n\
              | | batch | blind rotation of four tables, same run |\n|---|---|---|\n",
             self.threads,
             self.machine,
@@ -130,8 +131,8 @@ impl BatchResults {
         text
     }
 
-    /// Returns a chapter with these figures in place of those that it has; `None` if it has no place
-    /// for them.
+    /// Returns a chapter with these figures in place of those that it has; `None` if it has no
+    /// place for them.
     #[must_use]
     pub fn chapter(&self, text: &str) -> Option<String> {
         let (before, rest) = text.split_once(PLACE[0])?;
@@ -151,10 +152,10 @@ mod tests {
         let results: BatchResults =
             crate::file::read_json(&docs.join("batch-lookup.json"), "results").unwrap();
         let [from, to] = PLACE;
-        let text = format!("before\n{from}old\n{to}after\n");
+        let text = format!("before\n{from}former figures\n{to}after\n");
         let chapter = results.chapter(&text).unwrap();
         assert!(chapter.starts_with(&format!("before\n{from}\n`cargo run")), "{chapter}");
-        assert!(chapter.ends_with(&format!("\n{to}after\n")) && !chapter.contains("old"));
+        assert!(chapter.ends_with(&format!("\n{to}after\n")) && !chapter.contains("former"));
         assert_eq!(results.chapter(&chapter), Some(chapter));
         assert_eq!(results.chapter(&format!("{to}{from}")), None);
         assert_eq!(results.chapter("nothing"), None);

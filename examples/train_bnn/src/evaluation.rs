@@ -55,7 +55,7 @@ fn noise_of(model: &Model, recipe: &Recipe, moments: &[Moments]) -> Result<Noise
     let weights = model.weights(moments)?;
     let config = model.config(&weights, moments, recipe.training.range);
     let params = Params::secure128_bnn()?;
-    let summary = PublicNetwork::new(&config, weights, params.row_size)?.summary(&params)?;
+    let summary = PublicNetwork::new(&config, weights, params.row_size)?.summary(&params, 1)?;
     let deviations = summary.layers.iter().map(|layer| layer.noise).collect();
     Ok(Noise::new(deviations))
 }

@@ -146,9 +146,7 @@ impl Clear {
         let mut rows = Vec::with_capacity(lists.len() * entries.len());
         for list in lists {
             let mut held: Vec<u64> = list.iter().map(|slot| x[slot.value]).collect();
-            self.disturb(&mut held, |noise| {
-                noise.batch_packing(list.len()) + noise.batch_input(half)
-            });
+            self.disturb(&mut held, |noise| noise.batch_reading(list.len(), half));
             for (entries, noise) in entries.iter().zip(&noise) {
                 let mut row = vec![0; self.params.row_size];
                 // Coefficients that no slot names are read where the table is calm.

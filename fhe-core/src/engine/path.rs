@@ -83,12 +83,10 @@ impl Paths {
     }
 }
 
-/// Returns the batch part of a set if lists of slots are looked up in their own order: if `values`
-/// values take batches, and `lists` rows no more of them than the values one after the other.
+/// Returns the batch part of a set if lists of slots are looked up in their own order
+/// ([`Params::looks_up_in_place`]).
 pub(crate) fn in_place(params: &Params, values: usize, lists: usize) -> Option<BatchSpec> {
-    let batch = params.batch.filter(|_| params.lookup_path(values) == LookupPath::Batch)?;
-    let needed = values.div_ceil(batch.values(params.row_size));
-    (lists.div_ceil(batch.rows) <= needed).then_some(batch)
+    params.batch.filter(|_| params.looks_up_in_place(values, lists))
 }
 
 /// Returns lists that take so many values one after the other, n in each.

@@ -4,6 +4,8 @@ use std::f64::consts::TAU;
 
 use super::{Noise, SelectorKind, digit, rounding};
 use crate::batch::{Interpolation, SIGMA, TABLE_SCALE, inner_sums};
+use crate::engine::check;
+use crate::engine::path::Paths;
 use crate::params::BatchSpec;
 use crate::{IntegerTable, TestPolynomial, from_torus};
 
@@ -109,6 +111,42 @@ impl Noise {
     pub fn batch_packing(&self, len: usize) -> f64 {
         let Some(spec) = self.params.batch else { return 0.0 };
         self.packed(spec.pack, len) + rounding(spec.pack) * self.size() / 2.0
+    }
+
+    /// Returns the largest variance with which [`lookup_each`](crate::Engine::lookup_each) reads a
+    /// value, on top of the values' own noise: each by the path that the values of its function
+    /// take, packing included. 0 if there are no values, or they do not fit together.
+    ///
+    /// ```
+    /// use fhe_core::noise::Noise;
+    /// use fhe_core::{Params, Table, TestPolynomial};
+    ///
+    /// # fn main() -> fhe_core::Result<()> {
+    /// let noise = Noise::new(&Params::secure128_bnn_v2()?);
+    /// let sign = TestPolynomial::new(Table::new(2048, |x| if x < 0.0 { -0.125 } else { 0.125 })?);
+    /// let read = |values| noise.lookup_each_input(std::slice::from_ref(&sign), &vec![0; values]);
+    /// // Few values are read one at a time.
+    /// assert_eq!(read(10), noise.lookup_input(1));
+    /// assert!(read(1000) > noise.batch_input(false));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn lookup_each_input(&self, functions: &[TestPolynomial], of: &[usize]) -> f64 {
+        let n = self.params.row_size;
+        let Ok((tables, each)) = check::functions(functions, of, of.len(), n) else { return 0.0 };
+        let paths = Paths::new(&self.params, functions, of, each);
+        let single = if paths.single.is_empty() { 0.0 } else { self.lookup_input(tables) };
+        let batched = paths.batched.iter().map(|group| {
+            let longest = n.min(group.entries.len());
+            self.batch_reading(longest, group.function.is_within_half_torus())
+        });
+        batched.fold(single, f64::max)
+    }
+
+    /// Returns the variance with which a batch reads what `longest` values are packed into.
+    pub(crate) fn batch_reading(&self, longest: usize, half: bool) -> f64 {
+        self.batch_packing(longest) + self.batch_input(half)
     }
 
     /// Returns for each read of a function the variances of the coefficients of the rows that a

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Gadget, Params, ParamsSpec};
+use crate::batch::BatchKeys;
 
 /// A list is looked up in a batch if it fills at least this part of one.
 const LEAST_FILL: usize = 128;
@@ -182,6 +183,49 @@ impl Params {
             Some(least) if len >= least.max(1) => LookupPath::Batch,
             _ => LookupPath::BlindRotation,
         }
+    }
+
+    /// Returns the bytes of memory that the keys of batches take while an engine is made of them: 8
+    /// for each number of a mask or a body, and the stored bodies once more. 0 if the set has no
+    /// batches.
+    ///
+    /// ```
+    /// # fn main() -> fhe_core::Result<()> {
+    /// let gigabytes = |params: fhe_core::Params| params.batch_key_bytes() >> 30;
+    /// assert_eq!(gigabytes(fhe_core::Params::secure128_deep()?), 0);
+    /// assert_eq!(gigabytes(fhe_core::Params::secure128_deep_v3()?), 3);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn batch_key_bytes(&self) -> u64 {
+        let Some(batch) = self.batch else { return 0 };
+        let bodies: usize = BatchKeys::lengths(self, &batch).iter().sum();
+        3 * 8 * bodies as u64
+    }
+
+    /// Returns whether the rows of a lookup are looked up as they stand: a batch then gives each
+    /// row where it is wanted ([`Engine::lookup_rows`](crate::Engine::lookup_rows)). All engines
+    /// follow it.
+    ///
+    /// That is so if `values` values take batches, and `lists` rows take no more of them than the
+    /// values one after the other. Otherwise values are looked up in their order, and packed.
+    ///
+    /// ```
+    /// # fn main() -> fhe_core::Result<()> {
+    /// let params = fhe_core::Params::secure128_deep_v3()?;
+    /// // 32 rows make a batch, and so do 65,536 values.
+    /// assert!(params.looks_up_in_place(1000, 32));
+    /// assert!(!params.looks_up_in_place(1000, 33));
+    /// assert!(!params.looks_up_in_place(100, 1));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn looks_up_in_place(&self, values: usize, lists: usize) -> bool {
+        let Some(batch) = self.batch else { return false };
+        let needed = values.div_ceil(batch.values(self.row_size));
+        self.lookup_path(values) == LookupPath::Batch && lists.div_ceil(batch.rows) <= needed
     }
 }
 

@@ -1,12 +1,14 @@
 //! A network of integer convolutions and activations of few levels.
 
+use std::borrow::Cow;
+
 use fhe_core::Params;
 
 use super::config::{LayerWeights, Pool, PublicLayerConfig, PublicNetworkConfig};
 use super::conv2d::PublicConv2d;
 use super::plan::{PlannedLayer, PublicPlan, REACH};
 use super::staircase::Staircase;
-use super::{PublicError, Result};
+use super::{Levels, PublicError, Result, pool};
 use crate::Shape;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -177,6 +179,30 @@ impl PublicNetwork {
     #[must_use]
     pub fn score_unit(&self) -> f64 {
         self.layers[self.layers.len() - 1].unit
+    }
+}
+
+impl Layer {
+    /// Returns the activation that pre-activations are looked up by, and the unit of its outputs,
+    /// if the next layer's inputs have `next`: of signs under a maximum these are bits, which are
+    /// around zero, as only an odd table reads signs from the whole torus.
+    pub(super) fn read<'a>(&self, stairs: &'a Staircase, next: f64) -> (Cow<'a, Staircase>, f64) {
+        match self.pool {
+            Some(Pool::Max(side)) => {
+                (Cow::Owned(stairs.with_levels(Levels::SIGN)), 0.5 * pool::bit_unit(side))
+            }
+            _ => (Cow::Borrowed(stairs), next),
+        }
+    }
+
+    /// Returns the lookups of an image on its way through the layer.
+    pub(super) fn lookups(&self) -> usize {
+        let sums = self.plan.geometry.output().len();
+        match (&self.after, self.pool) {
+            (After::Bias(_), _) => 0,
+            (After::Staircase(_), Some(Pool::Max(_))) => sums + self.plan.output.len(),
+            (After::Staircase(_), _) => sums,
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use fhe_core::{Engine, List, to_torus};
 
 use super::config::Pool;
 use super::network::{After, PublicNetwork, mirror};
-use super::{Levels, PublicError, Result, pool};
+use super::{PublicError, Result, pool};
 
 impl PublicNetwork {
     /// Returns the scores of `samples` images, class by class, image after image. Values of an
@@ -123,18 +123,14 @@ impl<E: Engine> Run<'_, E> {
             After::Staircase(stairs) => stairs,
         };
         let (shape, next) = (layer.plan.activations, self.network.layers[i + 1].unit);
+        let (read, unit) = layer.read(stairs, next);
+        let a = read.look_up(engine, s, layer.unit, unit)?;
         match layer.pool {
-            None => stairs.look_up(engine, s, layer.unit, next),
-            Some(Pool::Sum(side)) => {
-                let a = stairs.look_up(engine, s, layer.unit, next)?;
-                pool::sums(engine, &a, shape, self.samples, side)
-            }
+            None => Ok(a),
+            Some(Pool::Sum(side)) => pool::sums(engine, &a, shape, self.samples, side),
             Some(Pool::Max(side)) => {
-                // Around zero, as only an odd table reads signs from the whole torus.
-                let bits = stairs.with_levels(Levels::SIGN);
-                let bits = bits.look_up(engine, s, layer.unit, 0.5 * pool::bit_unit(side))?;
                 let sizes = (shape, self.samples, side);
-                pool::maxima(engine, &bits, sizes, stairs.levels(), next)
+                pool::maxima(engine, &a, sizes, stairs.levels(), next)
             }
         }
     }

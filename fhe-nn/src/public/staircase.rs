@@ -105,10 +105,7 @@ impl Staircase {
     }
 
     /// Looks pre-activations up, whose integers have `unit`, channel after channel. Those of the
-    /// outputs have `next`. Channels with the same steps share a table.
-    ///
-    /// Signs fill the whole torus, and are read beyond the half torus by the negacyclic rule. All
-    /// other pre-activations stay in the half torus by the choice of their unit.
+    /// outputs have `next`.
     pub(crate) fn look_up<E: Engine>(
         &self,
         engine: &E,
@@ -119,11 +116,26 @@ impl Staircase {
         let (channels, len) = (self.channels(), s.len());
         let centre = |i: usize| -0.5 * self.doubled_centre(i % channels) as f64 * unit;
         engine.shift_values(&mut s, |i| to_torus(centre(i)));
+        let (functions, of) = self.functions(engine.params().row_size, len, (unit, next))?;
+        Ok(engine.lookup_each(&s, &functions, &of)?)
+    }
+
+    /// Returns the functions that `len` pre-activations are looked up by, with units of theirs and
+    /// of the outputs, and which of them each has. Channels with the same steps share a function.
+    ///
+    /// Signs fill the whole torus, and are read beyond the half torus by the negacyclic rule. All
+    /// other pre-activations stay in the half torus by the choice of their unit.
+    pub(crate) fn functions(
+        &self,
+        slots: usize,
+        len: usize,
+        (unit, next): (f64, f64),
+    ) -> Result<(Vec<TestPolynomial>, Vec<usize>)> {
+        let channels = self.channels();
         let steps: BTreeSet<Vec<i64>> = (0..channels).map(|c| self.doubled_steps(c)).collect();
         let steps: Vec<Vec<i64>> = steps.into_iter().collect();
         let table_of = |c| steps.binary_search(&self.doubled_steps(c)).unwrap_or_default();
         let of_channel: Vec<usize> = (0..channels).map(table_of).collect();
-        let slots = engine.params().row_size;
         let table = |steps: &[i64]| {
             let table = Table::new(slots, |x| {
                 let reached = steps.partition_point(|&d| d as f64 <= 2.0 * x / unit);
@@ -145,8 +157,7 @@ impl Staircase {
             TestPolynomial::at_offsets(table(&[0])?, at.collect())
         };
         let functions: Vec<_> = steps.iter().map(function).collect::<fhe_core::Result<_>>()?;
-        let of: Vec<usize> = (0..len).map(|i| of_channel[i % channels]).collect();
-        Ok(engine.lookup_each(&s, &functions, &of)?)
+        Ok((functions, (0..len).map(|i| of_channel[i % channels]).collect()))
     }
 
     /// Moves thresholds that every pre-activation of a channel reaches, or none does, to the

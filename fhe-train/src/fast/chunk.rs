@@ -163,7 +163,7 @@ impl View<'_> {
             sums.push(of_output.map(|e| e.iter().sum()).collect());
             let amplitude = self.amplitudes[i] as f32;
             let mut scaled: Vec<f32> = errors.iter().map(|e| amplitude * e).collect();
-            disturb(noise, &mut scaled, || self.noises[i].error());
+            disturb(noise, &mut scaled, || self.noises[i].error(self.amplitudes[i]));
             gradients.push(layer.weight_gradient(&forward.windows[i], &scaled, samples));
             if i > 0 {
                 let gates = &forward.gates[i - 1];
@@ -217,13 +217,13 @@ impl View<'_> {
         noise: &mut Option<Normal>,
         lost: &mut u64,
     ) -> Vec<f32> {
-        let (noises, tables) = (&self.noises[i], &self.tables.hidden[i - 1]);
+        let (noises, tables) = (&self.noises[i - 1], &self.tables.hidden[i - 1]);
         u.iter_mut().zip(gates).for_each(|(u, gate)| {
             *u *= tables.scale;
             *lost += u64::from(*gate != 0.0 && u.abs() > 0.125);
             *u += gate - 0.125;
         });
-        disturb(noise, &mut u, || noises.lookup() + noises.reading());
+        disturb(noise, &mut u, || noises.error_reading());
         u.iter_mut().for_each(|u| *u = tables.error.at(*u));
         u
     }

@@ -2,8 +2,12 @@
 //!
 //! It does what `NetworkTraining` does, with real numbers for torus elements, matrix products for
 //! products of polynomials, and normal numbers of the predicted variance for every noise. Every
-//! lookup reads on its grid of slots, with its range and the negacyclic rule. [`fhe_core::Clear`]
-//! is the specification; tests compare.
+//! lookup takes the path that its list takes on an engine. It reads on the path's grid of slots,
+//! and goes on outside the half torus as the path does. [`fhe_core::Clear`] is the specification;
+//! tests compare.
+//!
+//! The noise of a batch's outputs is its mean over the slots of a table. A gradient that is summed
+//! over parts of several sizes has the noise of parts of full size.
 
 mod chunk;
 mod layer;
@@ -14,8 +18,7 @@ mod run;
 mod tables;
 mod update;
 
-use fhe_core::Params;
-use fhe_core::noise::Noise;
+use fhe_core::{Params, Table};
 use fhe_nn::argmax;
 use rayon::prelude::*;
 
@@ -39,8 +42,9 @@ const CHUNK: usize = 16;
 /// What did not fit its range so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wraps {
-    /// Of each layer: pre-activations that were read outside the half torus, as the negative of
-    /// something else.
+    /// Of each layer: pre-activations that were read outside the half torus, as something else. A
+    /// blind rotation reads the negative of what is half a torus away. A batch may read that
+    /// itself.
     pub pre_activations: Vec<u64>,
     /// Of each layer but the last: errors beyond their largest integer where the gate was open,
     /// read as zero or with the other sign.
@@ -51,7 +55,7 @@ pub struct Wraps {
 ///
 /// # Examples
 /// ```
-/// use fhe_core::Params;
+/// use fhe_core::{Params, Table};
 /// use fhe_train::{DeepRecipe, FastTwin, MiniBatches};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let recipe: DeepRecipe = serde_json::from_value(serde_json::json!({
@@ -75,14 +79,29 @@ pub struct Wraps {
 pub struct FastTwin {
     plan: TrainingPlan,
     data: MiniBatches,
-    row_size: usize,
+    params: Params,
     layers: Vec<Layer>,
-    noises: Vec<LayerNoise>,
-    tables: Tables,
+    /// What depends on the size of a part; the first is of full size.
+    parts: Vec<PartSize>,
     residual_scales: Vec<Option<i64>>,
     seed: Option<u64>,
     step: usize,
     wraps: Wraps,
+}
+
+/// How lists of a part of so many samples are looked up.
+#[derive(Clone, Debug)]
+struct PartSize {
+    samples: usize,
+    noises: Vec<LayerNoise>,
+    tables: Tables,
+}
+
+impl PartSize {
+    fn new(plan: &TrainingPlan, params: &Params, samples: usize) -> Result<Self> {
+        let noises = LayerNoise::of_layers(plan, params, samples)?;
+        Ok(Self { samples, tables: Tables::new(plan, &noises), noises })
+    }
 }
 
 impl FastTwin {
@@ -109,17 +128,13 @@ impl FastTwin {
             .map(|(geometry, initial)| Layer::new(geometry.clone(), &initial))
             .collect();
         let wraps = Wraps { pre_activations: vec![0; layers.len()], errors: vec![0; hidden.len()] };
-        let formulas = Noise::new(params);
-        // The inputs of all layers but the first are sums of lookups' values.
-        let terms = std::iter::once(None).chain(hidden.iter().map(|hidden| Some(hidden.terms)));
-        let noises = geometries.iter().zip(terms);
+        let full = plan.recipe().sub_batch.min(data.batch);
         Ok(Self {
-            noises: noises.map(|(g, terms)| LayerNoise::new(&formulas, g, terms)).collect(),
+            parts: vec![PartSize::new(&plan, params, full)?],
             residual_scales: plan.residual_scales(),
-            tables: Tables::new(&plan, params.row_size),
             plan,
             data,
-            row_size: params.row_size,
+            params: params.clone(),
             layers,
             seed: noise,
             step: 0,
@@ -160,10 +175,11 @@ impl FastTwin {
         let step = StepPlan::new(&self.plan, self.data, self.step, samples.len());
         let (parts, rules): (Vec<_>, _) =
             ((0..step.parts()).map(|i| step.part(i)).collect(), step.rules());
-        let used = self.used(Moves::Noisy);
+        let used = self.used(Moves::Noisy)?;
         let transposed = self.transposed(used.as_deref());
         let mut sums: Vec<Sum> = self.layers.iter().map(|_| Sum::default()).collect();
         for (i, part) in parts.iter().enumerate() {
+            self.prepare(part.samples.len())?;
             let outcomes = self.pass(samples, labels, part, used.as_deref(), &transposed);
             self.update_biases(&outcomes, part);
             for outcome in outcomes {
@@ -192,8 +208,8 @@ impl FastTwin {
     /// [`Error::Recipe`] if the samples are of another size.
     pub fn classify(&self, samples: &[&[i8]]) -> Result<Vec<u32>> {
         self.check(samples)?;
-        let used = self.used(Moves::Exact);
-        let view = self.view(used.as_deref(), &[], &[]);
+        let used = self.used(Moves::Exact)?;
+        let view = self.view(self.full(), used.as_deref(), &[], &[]);
         let chunks: Vec<Vec<u32>> = samples
             .par_chunks(CHUNK)
             .enumerate()
@@ -208,11 +224,28 @@ impl FastTwin {
         Ok(chunks.concat())
     }
 
+    /// Returns what belongs to a part of full size.
+    fn full(&self) -> &PartSize {
+        &self.parts[0]
+    }
+
+    /// Returns what belongs to a part of so many samples, which was prepared.
+    fn part(&self, samples: usize) -> &PartSize {
+        self.parts.iter().find(|part| part.samples == samples).unwrap_or(self.full())
+    }
+
+    fn prepare(&mut self, samples: usize) -> Result<()> {
+        if self.parts.iter().all(|part| part.samples != samples) {
+            self.parts.push(PartSize::new(&self.plan, &self.params, samples)?);
+        }
+        Ok(())
+    }
+
     fn check(&self, samples: &[&[i8]]) -> Result<()> {
         let g = &self.layers[0].geometry;
         let input = g.input;
         let (_, last) = g.input_at(input.channels - 1, input.height - 1, input.width - 1);
-        let fits = |len: usize| (last + 1..=self.row_size).contains(&len);
+        let fits = |len: usize| (last + 1..=self.params.row_size).contains(&len);
         let beyond = |x: &[i8]| x.iter().skip(last + 1).any(|&x| x != 0);
         if samples.iter().any(|x| beyond(x)) {
             let got = format!("of {} numbers, and a sample has more", input.len());
@@ -251,44 +284,54 @@ impl FastTwin {
 
     /// Returns the layers with which a step computes, if they are not those that are trained: with
     /// binary weights.
-    fn used(&self, moves: Moves) -> Option<Vec<Layer>> {
+    fn used(&self, moves: Moves) -> Result<Option<Vec<Layer>>> {
         if !self.plan.has_binary_layers() {
-            return None;
+            return Ok(None);
         }
         let mut layers = self.layers.clone();
         for (i, layer) in layers.iter_mut().enumerate() {
             let Some(lookup) = self.plan.signs(i) else { continue };
-            let signs = Reading::new(self.row_size, |x| lookup.at(x));
             let mut noise = match moves {
                 Moves::Noisy => self.stream(i, Purpose::Signs),
                 Moves::Exact => None,
             };
-            let noises = &self.noises[i];
+            let noises = &self.full().noises[i];
+            let window = layer.geometry.window();
+            let mut outputs = vec![0.0; layer.geometry.output.channels];
             layer.weights.iter_mut().for_each(|w| *w *= lookup.scale as f32);
-            disturb(&mut noise, &mut layer.weights, || noises.update_reading());
-            layer.weights.iter_mut().for_each(|w| *w = signs.at(*w));
+            for (range, way) in noises.updates(window) {
+                let signs = Reading::new(way.grid(), |x| lookup.at(x));
+                let weights = &mut layer.weights[range.clone()];
+                disturb(&mut noise, weights, || way.reading());
+                weights.iter_mut().for_each(|w| *w = signs.at(*w));
+                if noise.is_some() {
+                    let table = Table::new(self.params.row_size, |x| lookup.at(x))?;
+                    outputs[range.start / window..range.end / window].fill(way.output(table));
+                }
+            }
             let mut weights = std::mem::take(&mut layer.weights);
             self.by_channel(i, &mut weights, |output, channel, w| {
                 disturb(&mut noise, w, || {
-                    noises.lookup() + noises.packing(output, channel) + noises.packing_rounding()
+                    outputs[output] + noises.packing(output, channel) + noises.packing_rounding()
                 });
             });
             layer.weights = weights;
             layer.idle = noise.map_or(0.0, |_| noises.packing(0, 0));
         }
-        Some(layers)
+        Ok(Some(layers))
     }
 
     fn view<'a>(
         &'a self,
+        part: &'a PartSize,
         used: Option<&'a [Layer]>,
         transposed: &'a [Vec<f32>],
         amplitudes: &'a [f64],
     ) -> View<'a> {
         View {
             layers: used.unwrap_or(&self.layers),
-            noises: &self.noises,
-            tables: &self.tables,
+            noises: &part.noises,
+            tables: &part.tables,
             hidden: self.plan.network().hidden(),
             residual_scales: &self.residual_scales,
             transposed,
@@ -306,7 +349,7 @@ impl FastTwin {
             let mut weights = layers[i].weights.clone();
             let mut noise = self.stream(i, Purpose::Transposed);
             self.by_channel(i, &mut weights, |output, channel, w| {
-                disturb(&mut noise, w, || self.noises[i].transposed(output, channel));
+                disturb(&mut noise, w, || self.full().noises[i].transposed(output, channel));
             });
             weights
         };
@@ -330,8 +373,8 @@ impl FastTwin {
         used: Option<&[Layer]>,
         transposed: &[Vec<f32>],
     ) -> Vec<Outcome> {
-        let view = self.view(used, transposed, &part.amplitudes);
         let range = part.samples.clone();
+        let view = self.view(self.part(range.len()), used, transposed, &part.amplitudes);
         samples[range.clone()]
             .par_chunks(CHUNK)
             .zip(labels[range.clone()].par_chunks(CHUNK))
@@ -347,6 +390,8 @@ impl FastTwin {
     fn update_biases(&mut self, outcomes: &[Outcome], part: &PartPlan) {
         let finest = self.plan.finest_unit();
         let mut noise = self.stream(part.samples.start, Purpose::Biases);
+        let noises: Vec<f64> =
+            self.part(part.samples.len()).noises.iter().map(|n| n.bias_error(finest)).collect();
         for (i, layer) in self.layers.iter_mut().enumerate() {
             let k = part.bias_steps[i] as f64;
             let mut sums = vec![0.0; layer.bias.len()];
@@ -355,7 +400,7 @@ impl FastTwin {
             }
             let count = (part.samples.len() * layer.area()) as f64;
             sums.iter_mut().for_each(|sum| *sum *= finest as f32);
-            disturb(&mut noise, &mut sums, || count * self.noises[i].lookup());
+            disturb(&mut noise, &mut sums, || count * noises[i]);
             layer.bias.iter_mut().zip(sums).for_each(|(b, sum)| *b -= k as f32 * sum);
         }
     }
@@ -364,7 +409,7 @@ impl FastTwin {
     fn subtract_from_first(&mut self, sum: Sum, index: usize, samples: usize) {
         let Sum { mut gradient, norms } = sum;
         let mut noise = self.stream(index, Purpose::First);
-        let noises = &self.noises[0];
+        let noises = &self.full().noises[0];
         // The product's noise and the packing's, one after the other, are one.
         self.by_channel(0, &mut gradient, |output, channel, x| {
             disturb(&mut noise, x, || {
@@ -381,7 +426,7 @@ impl FastTwin {
     /// Updates the weights of another layer by a rule.
     fn update(&mut self, layer: usize, sum: Sum, samples: usize, rule: &Sgd) -> Result<()> {
         let mut noise = self.stream(layer, Purpose::Others);
-        let (noises, g) = (&self.noises[layer], &self.layers[layer].geometry);
+        let (noises, g) = (&self.full().noises[layer], &self.layers[layer].geometry);
         let (channels, run) = (g.input.channels, g.kernel * g.kernel);
         let variance = |i| {
             let (output, channel) = (i / channels, i % channels);
@@ -399,9 +444,8 @@ impl FastTwin {
             weights: &self.layers[layer].weights,
             noises,
             noise: &mut noise,
-            row_size: self.row_size,
-            window: g.window(),
-            channel: run,
+            row_size: self.params.row_size,
+            geometry: g,
         };
         let mut update = rule.update(&mut numbers, gradient)?.values;
         self.by_channel(layer, &mut update, |output, channel, x| {
@@ -416,7 +460,7 @@ impl FastTwin {
     /// Adds the packing's noise to the coefficients without weights.
     fn disturb_idle(&mut self, layer: usize) {
         if self.seed.is_some() {
-            self.layers[layer].idle += self.noises[layer].packing(0, 0);
+            self.layers[layer].idle += self.full().noises[layer].packing(0, 0);
         }
     }
 }

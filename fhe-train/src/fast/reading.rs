@@ -1,22 +1,28 @@
-//! How a lookup reads a number: on a grid of slots, negacyclically.
+//! How a lookup reads a number: on a grid of slots.
+
+use crate::list_lookup::Grid;
 
 /// A table of a lookup, over the whole torus.
 ///
 /// The same as [`fhe_core::Table`], in floating point: an input is read at the nearest of the slots
-/// of the half torus, and `f(x + 1/2) = -f(x)` outside.
+/// of the half torus. Outside, `f(x + 1/2) = -f(x)`. It is `f(x + 1/2) = f(x)` if a batch reads a
+/// table with the promise that values stay inside.
 #[derive(Clone, Debug)]
 pub(super) struct Reading {
-    /// From -1/4 upwards: the half torus, then its negative.
+    /// From -1/4 upwards: the half torus, then the other half.
     entries: Vec<f32>,
 }
 
 impl Reading {
-    /// Samples `f` at `slots` slots, a power of two.
-    pub(super) fn new(slots: usize, f: impl Fn(f64) -> f64) -> Self {
+    /// Samples `f` on a grid, whose number of slots is a power of two.
+    pub(super) fn new(grid: Grid, f: impl Fn(f64) -> f64) -> Self {
+        let slots = grid.slots;
         let half = (0..slots).map(|i| f(-0.25 + 0.5 * i as f64 / slots as f64) as f32);
         let mut entries: Vec<f32> = half.collect();
         entries.extend_from_within(..);
-        entries[slots..].iter_mut().for_each(|x| *x = -*x);
+        if !grid.periodic {
+            entries[slots..].iter_mut().for_each(|x| *x = -*x);
+        }
         Self { entries }
     }
 
@@ -52,7 +58,8 @@ mod tests {
     #[test]
     fn readings_are_those_of_a_table() {
         let f = |x: f64| 0.1 * (7.0 * x).sin() + 0.01;
-        let (table, reading) = (Table::new(64, f).unwrap(), Reading::new(64, f));
+        let grid = Grid { slots: 64, periodic: false };
+        let (table, reading) = (Table::new(64, f).unwrap(), Reading::new(grid, f));
         for i in -3000..3000 {
             let x = f64::from(i) / 2048.0 + 1e-5;
             let expected = from_torus(table.at(to_torus(x)));
@@ -61,6 +68,17 @@ mod tests {
                 let y = x - x.round();
                 !(-0.25 - 1.0 / 256.0..0.25 - 1.0 / 256.0).contains(&y)
             });
+        }
+    }
+
+    #[test]
+    fn a_periodic_reading_is_that_of_a_batch() {
+        let f = |x: f64| 0.1 * (7.0 * x).sin() + 0.01;
+        let reading = Reading::new(Grid { slots: 64, periodic: true }, f);
+        for x in (-40..40).map(|i| (f64::from(i) / 170.0) as f32) {
+            assert_eq!(reading.at(x), reading.at(x + 0.5));
+            let nearest = (f64::from(x) * 128.0).round() / 128.0;
+            assert!((f64::from(reading.at(x)) - f(nearest)).abs() < 1e-7, "{x}");
         }
     }
 }

@@ -1,10 +1,10 @@
 //! The tables of every lookup of a network, sampled once.
 
 use fhe_nn::activation::Activation;
-use fhe_nn::promotable::TABLES;
 
 use super::reading::Reading;
-use crate::ERROR_LIMIT;
+use crate::OneVsAll;
+use crate::layer_noise::LayerNoise;
 use crate::training_plan::TrainingPlan;
 
 /// The tables of an activation and of its errors.
@@ -29,24 +29,27 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    pub(super) fn new(plan: &TrainingPlan, n: usize) -> Self {
-        let slots = n / TABLES;
-        let scale = 4.0 * plan.network().config().z_range;
+    /// The tables of a plan, where the lookups of its layers read them.
+    pub(super) fn new(plan: &TrainingPlan, noises: &[LayerNoise]) -> Self {
+        let z_range = plan.network().config().z_range;
+        let scale = 4.0 * z_range;
         let hidden = plan.network().hidden().iter().map(|hidden| hidden.activation);
-        let tables = |(layer, activation): (usize, Activation)| {
+        let tables = |((layer, activation), of): ((usize, Activation), &LayerNoise)| {
             // The amplitude belongs to the value beside the levels, which is this one times it.
             let gate = plan.gate(layer, 0.0);
+            let open = |x: f64| if activation.gate(x * scale) { 0.25 } else { 0.0 };
             Hidden {
-                activation: Reading::new(slots, |x| f64::from(activation.at(x * scale))),
-                gate: Reading::new(slots, |x| if activation.gate(x * scale) { 0.25 } else { 0.0 }),
-                error: Reading::new(slots, |x| f64::from(gate.at(x))),
+                activation: Reading::new(of.grid(), |x| f64::from(activation.at(x * scale))),
+                gate: Reading::new(of.grid(), open),
+                error: Reading::new(of.error_grid(), |x| f64::from(gate.at(x))),
                 scale: gate.scale as f32,
             }
         };
-        let limit = f64::from(ERROR_LIMIT);
+        let loss = OneVsAll { logit_range: z_range };
+        let score = |of: &LayerNoise| Reading::new(of.grid(), |x| loss.integer_at(x));
         Self {
-            hidden: hidden.enumerate().map(tables).collect(),
-            score: Reading::new(slots, |x| (limit * (x * scale / 2.0).tanh()).round()),
+            hidden: hidden.enumerate().zip(noises).map(tables).collect(),
+            score: score(&noises[noises.len() - 1]),
         }
     }
 }

@@ -160,8 +160,10 @@ impl Batches<'_> {
                 *x = x.wrapping_add(*by);
             }
         }
-        // What no slot names is read where the functions are calm, and taken away again.
-        let (slot, phase) = calmest(functions, within_half_torus);
+        // What no slot names is read where the functions are calm, and taken away again. A reading
+        // has a standard deviation of sqrt(N / 48) slots.
+        let reach = (8.0 * (n as f64 / 48.0).sqrt()).ceil() as usize;
+        let (slot, phase) = calmest(functions, within_half_torus, reach);
         let mut empty = vec![true; lists.len() * n];
         for (list, empty) in lists.iter().zip(empty.chunks_exact_mut(n)) {
             list.iter().for_each(|slot| empty[slot.coefficient] = false);
@@ -186,18 +188,27 @@ impl Batches<'_> {
     }
 }
 
-/// The middle of the longest stretch of slots where all functions are constant, and its phase.
-fn calmest(functions: &[Function], within_half_torus: bool) -> (usize, u64) {
+/// The slot around which all functions vary least, as far as it may be misread, and its phase.
+fn calmest(functions: &[Function], within_half_torus: bool, reach: usize) -> (usize, u64) {
     let Some(t) = functions.first().map(|f| f.values.len()) else { return (0, 0) };
-    let same = |i: usize| functions.iter().all(|f| f.values[i % t] == f.values[(i + 1) % t]);
+    let reach = reach.min(t / 2);
+    let variation = |f: &Function, slot: usize| {
+        let around = (0..=2 * reach).map(|i| f.values[(slot + t + i - reach) % t]);
+        let (least, most) = around.fold((f64::MAX, f64::MIN), |(a, b), x| (a.min(x), b.max(x)));
+        (most - least).powi(2)
+    };
+    let of_slot = |slot: usize| functions.iter().map(|f| variation(f, slot)).sum::<f64>();
+    let all: Vec<f64> = (0..t).map(of_slot).collect();
+    let least = all.iter().copied().fold(f64::MAX, f64::min);
+    // The middle of the longest stretch of such slots.
     let (mut end, mut longest, mut len) = (0, 0, 0);
     for i in 0..2 * t {
-        len = if same(i) { (len + 1).min(t) } else { 0 };
+        len = if all[i % t] == least { (len + 1).min(t) } else { 0 };
         if len > longest {
             (end, longest) = (i + 1, len);
         }
     }
-    let slot = (end + t - longest / 2) % t;
+    let slot = (end + t - longest.div_ceil(2)) % t;
     let phase = (slot as u64) << (64 - t.ilog2());
     (slot, if within_half_torus { (phase as i64 >> 1) as u64 } else { phase })
 }
@@ -213,10 +224,15 @@ mod tests {
             levels: 1,
         };
         // Constant from 30 around the end to 9: 44 slots.
-        let (slot, phase) = calmest(&[steps([10, 20]), steps([15, 30])], false);
+        let both = [steps([10, 20]), steps([15, 30])];
+        let (slot, phase) = calmest(&both, false, 8);
         assert!((51..=52).contains(&slot), "{slot}");
         assert_eq!(phase, to_torus(slot as f64 / 64.0));
-        let (slot, phase) = calmest(&[steps([10, 20]), steps([15, 30])], true);
+        let (slot, phase) = calmest(&both, true, 8);
         assert_eq!(phase, to_torus((slot as f64 / 64.0 - 1.0) / 2.0));
+        // Beside a function that is nowhere constant.
+        let ramp = Function { values: (0..64).map(|i| f64::from(i) / 256.0).collect(), levels: 1 };
+        let (slot, _) = calmest(&[steps([10, 20]), steps([15, 30]), ramp], false, 8);
+        assert!((38..=55).contains(&slot), "{slot}");
     }
 }

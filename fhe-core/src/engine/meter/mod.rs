@@ -137,8 +137,7 @@ impl Meter {
         function: &TestPolynomial,
     ) {
         let half = function.is_within_half_torus();
-        let packing = self.noise.batch_packing(longest);
-        let std = (variance + packing + self.noise.batch_input(half)).sqrt();
+        let std = (variance + self.noise.batch_reading(longest, half)).sqrt();
         let slots = if half { batch.slots } else { batch.slots / 2 };
         let (lookups, plateau) = (len as u64, function.batch_plateau(batch.slots));
         let mut list = self.lock();

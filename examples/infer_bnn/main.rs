@@ -15,7 +15,7 @@ use fhe_core::Params;
 use fhe_data::ImageSet;
 use fhe_examples::bnn::{ModelName, Together, integers, parameters};
 use fhe_examples::program::{self, Common};
-use fhe_examples::{memory, output};
+use fhe_examples::output;
 use fhe_nn::public::client::decide;
 use fhe_nn::public::{self, PublicNetwork};
 use ndarray::ArrayView2;
@@ -138,7 +138,6 @@ fn infer(args: &Args) -> Result<()> {
     if args.clear {
         return in_the_clear(args, (&network, summary.images), &params);
     }
-    memory::ensure_room(&format!("evaluation keys of {}", params.name), params.batch_key_bytes())?;
     let start = Instant::now();
     let parties = Parties::new(&params, &network, &summary, args.memory)?;
     output::note(format!("keys made in {:.1} s", start.elapsed().as_secs_f64()))?;

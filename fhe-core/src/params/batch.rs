@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Gadget, Params, ParamsSpec};
-use crate::batch::BatchKeys;
 
 /// A list is looked up in a batch if it fills at least this part of one.
 const LEAST_FILL: usize = 128;
@@ -183,25 +182,6 @@ impl Params {
             Some(least) if len >= least.max(1) => LookupPath::Batch,
             _ => LookupPath::BlindRotation,
         }
-    }
-
-    /// Returns the bytes of memory that the keys of batches take while an engine is made of them: 8
-    /// for each number of a mask or a body, and the stored bodies once more. 0 if the set has no
-    /// batches.
-    ///
-    /// ```
-    /// # fn main() -> fhe_core::Result<()> {
-    /// let gigabytes = |params: fhe_core::Params| params.batch_key_bytes() >> 30;
-    /// assert_eq!(gigabytes(fhe_core::Params::secure128_deep()?), 0);
-    /// assert_eq!(gigabytes(fhe_core::Params::secure128_deep_v3()?), 3);
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn batch_key_bytes(&self) -> u64 {
-        let Some(batch) = self.batch else { return 0 };
-        let bodies: usize = BatchKeys::lengths(self, &batch).iter().sum();
-        3 * 8 * bodies as u64
     }
 
     /// Returns whether the rows of a lookup are looked up as they stand: a batch then gives each

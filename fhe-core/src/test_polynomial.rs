@@ -108,9 +108,9 @@ impl TestPolynomial {
         self.tables.iter().all(Table::is_within_half_torus)
     }
 
-    /// Returns the function whose values in a batch this one's reads are. Several tables are read at
-    /// the value, and that is this function. Reads of one table are values of their own, each at its
-    /// distance. A distance leads out of the half torus, so that the promise does not count.
+    /// Returns the function whose values in a batch this one's reads are. Several tables are read
+    /// at the value, and that is this function. Reads of one table are values of their own, each at
+    /// its distance. A distance leads out of the half torus, so that the promise does not count.
     pub(crate) fn in_batch(&self) -> Self {
         match &self.tables[..] {
             [table] if self.reads.iter().any(|read| read.beyond > 0) => {

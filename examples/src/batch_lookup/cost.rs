@@ -36,7 +36,8 @@ impl Cost {
         for batch in 0..batches {
             let listed = Listed::new(&keys.key, &keys.cpu, (rows, n), batch)?;
             if batch == 0 {
-                // The first one takes memory from the operating system, and keeps it for the others.
+                // The first one takes memory from the operating system, and keeps it for the
+                // others.
                 keys.cpu.lookup_rows(&listed.values, &tables, &listed.lists)?;
             }
             let clock = Clock::start();

@@ -4,7 +4,8 @@
 //! `c1 = sum_r a_r(Y^R) Y^r`, and rows that hide `s_r g_k` for each component s_r of the secret and
 //! each level k of a gadget,
 //!
-//! `c0 + c1 s` has the components `b_m + sum_(r + r' = m) a_r s_r' + X sum_(r + r' = m + R) a_r s_r'`
+//! `c0 + c1 s` has the components
+//! `b_m + sum_(r + r' = m) a_r s_r' + X sum_(r + r' = m + R) a_r s_r'`
 //!
 //! with X = Y^R, so that row m is `(0, b_m)` and the digits of a_r times the rows of s_r' (the ring
 //! switching of Gentry, Halevi, Peikert, Smart, SCN 2012, section 3).

@@ -2,8 +2,8 @@
 //!
 //! A real polynomial of n coefficients modulo X^n + 1 is determined by its values at `w^(5^j)`,
 //! j < n / 2, with `w = exp(i pi / n)`: its slots. The other roots of X^n + 1 are the conjugates.
-//! (Cheon, Kim, Kim, Song, ASIACRYPT 2017; the transform by halves is that of Chen, Chillotti, Song,
-//! eprint 2018/1043, section 3.)
+//! (Cheon, Kim, Kim, Song, ASIACRYPT 2017; the transform by halves is that of Chen, Chillotti,
+//! Song, eprint 2018/1043, section 3.)
 
 use num_complex::Complex64;
 

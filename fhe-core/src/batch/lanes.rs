@@ -1,8 +1,8 @@
 //! Sums of products modulo a prime below 2^50, in vectors.
 //!
 //! A product of two residues has up to 100 bits. Its low and its high 52 bits are added up apart,
-//! and the sum is reduced once. On processors with AVX-512 IFMA one instruction does each; elsewhere
-//! the same steps run on plain integers and give the same numbers.
+//! and the sum is reduced once. On processors with AVX-512 IFMA one instruction does each;
+//! elsewhere the same steps run on plain integers and give the same numbers.
 
 use pulp::NullaryFnOnce;
 #[cfg(target_arch = "x86_64")]

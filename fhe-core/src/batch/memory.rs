@@ -55,10 +55,10 @@ impl Sizes {
         n * stages.map(of_stage).iter().sum::<usize>() + levels * mixing * self.of.size
     }
 
-    /// Limbs of a batch in work. Buffers of each size are kept, so that what one step needs is added
-    /// to what the others need: the digits and sums of a key switch in every size, the rotations of
-    /// the first transform, the powers of zeta of one half, the baby steps cut to what sums need of
-    /// them, and the inner sums of a table.
+    /// Limbs of a batch in work. Buffers of each size are kept, so that what one step needs is
+    /// added to what the others need: the digits and sums of a key switch in every size, the
+    /// rotations of the first transform, the powers of zeta of one half, the baby steps cut to what
+    /// sums need of them, and the inner sums of a table.
     pub(super) fn work(&self) -> usize {
         let all = Pool::room(self.counts.top + self.of.special);
         let sizes = (1..=all).map(Pool::room).sum::<usize>() / Pool::room(1);

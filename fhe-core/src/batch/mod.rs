@@ -1,8 +1,8 @@
 //! Batch lookups: N' = R N values through one functional bootstrapping over a large ring.
 //!
 //! (Alexandru, Kim, Polyakov, "General functional bootstrapping using CKKS", CRYPTO 2025, eprint
-//! 2024/1623.) R rows of N values are one ciphertext of the ring of N' coefficients. In the order of
-//! the computation:
+//! 2024/1623.) R rows of N values are one ciphertext of the ring of N' coefficients. In the order
+//! of the computation:
 //!
 //! | file | step |
 //! |---|---|

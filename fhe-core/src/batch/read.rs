@@ -2,9 +2,10 @@
 //!
 //! With `S' = 2 S - J`, J having all coefficients 1, `2 (b - a S) = (2 b - a J) - a S'`. The masks
 //! a are rounded to integers a' of `1/t`, and the public part `2 b - a J`, of the masks as they
-//! were, to an integer c. Then `2 x = c - a' S'` is an integer polynomial. S' is 1 or -1 everywhere,
-//! so that every coefficient of a' S' is as even or odd as the sum of a'; c is rounded to the
-//! nearest integer that is so too, and x is an integer, the value's slot and a multiple of t.
+//! were, to an integer c. Then `2 x = c - a' S'` is an integer polynomial. S' is 1 or -1
+//! everywhere, so that every coefficient of a' S' is as even or odd as the sum of a'; c is rounded
+//! to the nearest integer that is so too, and x is an integer, the value's slot and a multiple of
+//! t.
 //!
 //! Rounding errors of the masks meet S', whose mean is 0, and not S: their variance is `N / 48`
 //! slots squared, a quarter of what it would be. That of c adds 1/12.

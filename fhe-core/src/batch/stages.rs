@@ -1,16 +1,16 @@
 //! The linear transforms between slots and coefficients, in stages.
 //!
 //! The n = N / 2 slots of a row are the values `p_k = sum_i xi^(5^k i) w_i` of its folded
-//! coefficients `w_i = a_i + i a_(i + n)`, with `xi = exp(i pi / N)`. With n = f g, i = i0 + f i1 and
-//! k = k0 + g k1 this is
+//! coefficients `w_i = a_i + i a_(i + n)`, with `xi = exp(i pi / N)`. With n = f g, i = i0 + f i1
+//! and k = k0 + g k1 this is
 //!
 //! - `T(k0, i0) = sum_i1 xi^(f 5^k0 i1) w(i0 + f i1)`, for each i0 a transform of g numbers, then
 //! - `p(k0 + g k1) = sum_i0 xi^(5^k i0) T(k0, i0)`, for each k0 a transform of f numbers.
 //!
-//! Both are unitary but for the factors g and f. `T(k0, i0)` is in slot k0 + g i0 and `w(i0 + f i1)`
-//! in slot i1 + g i0, so that the stages mix slots of distance 1 and of distance g. A matrix of m by
-//! m such numbers has 2 m - 1 diagonals. Rotations go one way only: each stage leaves its output
-//! some slots away from where it belongs, which the next one takes into account.
+//! Both are unitary but for the factors g and f. `T(k0, i0)` is in slot k0 + g i0 and `w(i0 + f
+//! i1)` in slot i1 + g i0, so that the stages mix slots of distance 1 and of distance g. A matrix
+//! of m by m such numbers has 2 m - 1 diagonals. Rotations go one way only: each stage leaves its
+//! output some slots away from where it belongs, which the next one takes into account.
 //!
 //! The R rows, each in its n slots, are then mixed to the slots of one element `sum_r F_r(Y^R) Y^r`
 //! of the large ring: `slot_j = sum_r w^(5^j r) p_r(j mod n)` with `w = exp(i pi / N')`.

@@ -31,9 +31,9 @@ pub(crate) struct Entry {
 }
 
 impl Paths {
-    /// Value i is looked up by function `of[i]`, each of which reads `each` numbers. A batch has one
-    /// function, so that it is the number of a function's values that decides. Reads of one table at
-    /// distances from the value are as many values with one read.
+    /// Value i is looked up by function `of[i]`, each of which reads `each` numbers. A batch has
+    /// one function, so that it is the number of a function's values that decides. Reads of one
+    /// table at distances from the value are as many values with one read.
     pub(crate) fn new(
         params: &Params,
         functions: &[TestPolynomial],

@@ -93,10 +93,10 @@ impl Noise {
     /// `half` is whether the tables are promised to be read in the half torus. A slot is `1/t` of
     /// the torus, or half as much with the promise.
     ///
-    /// With S the binary key and `S' = 2 S - J`, J being all ones, `b - a S = (b - a J/2) - a S'/2`.
-    /// The public `b - a J/2` and each a are rounded to slots. Each rounding is uniform, of variance
-    /// 1/12. N of them come times +-1/2, so that the variance is `N/4 / 12` slots squared. The
-    /// rounding of the first part is done by the table itself and not counted.
+    /// With S the binary key and `S' = 2 S - J`, J being all ones, `b - a S` is
+    /// `(b - a J/2) - a S'/2`. The public `b - a J/2` and each a are rounded to slots. Each rounding is uniform, of
+    /// variance 1/12. N of them come times +-1/2, so that the variance is `N/4 / 12` slots squared.
+    /// The rounding of the first part is done by the table itself and not counted.
     #[must_use]
     pub fn batch_input(&self, half: bool) -> f64 {
         let Some(spec) = self.params.batch else { return 0.0 };
@@ -190,9 +190,8 @@ impl Noise {
         self.batch_output(function).iter().map(BatchNoise::mean).fold(0.0, f64::max)
     }
 
-    /// Returns the noise of selectors that a batch gives of integers, read alone; None if the set has
-    /// no batches. The rows of m have
-    /// [`Noise::batch_output`], V, and those of -S m
+    /// Returns the noise of selectors that a batch gives of integers, read alone; None if the set
+    /// has no batches. The rows of m have [`Noise::batch_output`], V, and those of -S m
     /// `N V / 2 + l N V_row (B^2+2)/12 + N (N^2/48) / (12 B^2l)`.
     ///
     /// The first term is -S times the noise of the row of m. The others are of the key of the

@@ -6,8 +6,8 @@ use crate::server::EvaluationKeys;
 use crate::store::Message;
 
 /// By how many hundredths more is said than counted. An engine of `secure128-deep-v3` was measured
-/// to take 9 more, because the allocator keeps some of what the stored keys took. A batch has single
-/// limbs for each thread.
+/// to take 9 more, because the allocator keeps some of what the stored keys took. A batch has
+/// single limbs for each thread.
 const MARGIN: u64 = 10;
 
 /// Bytes of memory that a server takes for a parameter set, values apart.

@@ -244,8 +244,8 @@ pub(super) fn batch_output(b: &mut Case) {
     assert!((wrong as f64) < count as f64 * 4.0 * 2.0 * read / 0.5, "{wrong} of {count}");
 }
 
-/// Selectors out of a batch multiply as the integers do, with the predicted noise; coefficients that
-/// no slot names are 0.
+/// Selectors out of a batch multiply as the integers do, with the predicted noise; coefficients
+/// that no slot names are 0.
 pub(super) fn batch_selectors(b: &mut Case) {
     let n = b.n();
     let (of, phases) = middles(b, n, 4);

@@ -10,8 +10,8 @@ impl PublicNetwork {
     /// Returns the scores of `samples` images, class by class, image after image. Values of an
     /// image are its integers times [`PublicNetwork::input_unit`], channels of a position together.
     ///
-    /// The lookups of a layer are one list over all images, value after value of the first one, then
-    /// of the second.
+    /// The lookups of a layer are one list over all images, value after value of the first one,
+    /// then of the second.
     ///
     /// # Cost
     /// A lookup for each pre-activation with an activation, and one for each maximum; twice that

@@ -1,7 +1,7 @@
 //! Lists of values looked up in batches.
 //!
-//! Values are packed into rows, and coefficients of rows are looked up all at a time. What comes out
-//! are rows again, with each output where its value was.
+//! Values are packed into rows, and coefficients of rows are looked up all at a time. What comes
+//! out are rows again, with each output where its value was.
 
 use rayon::prelude::*;
 

@@ -162,8 +162,8 @@ impl Batches<'_> {
         }
         // What no slot names is read where the functions are calm, and taken away again. A reading
         // has a standard deviation of sqrt(N / 48) slots.
-        let reach = (8.0 * (n as f64 / 48.0).sqrt()).ceil() as usize;
-        let (slot, phase) = calmest(functions, within_half_torus, reach);
+        let deviation = (n as f64 / 48.0).sqrt();
+        let (slot, phase) = calmest(functions, within_half_torus, deviation);
         let mut empty = vec![true; lists.len() * n];
         for (list, empty) in lists.iter().zip(empty.chunks_exact_mut(n)) {
             list.iter().for_each(|slot| empty[slot.coefficient] = false);
@@ -188,16 +188,19 @@ impl Batches<'_> {
     }
 }
 
-/// The slot around which all functions vary least, as far as it may be misread, and its phase.
-fn calmest(functions: &[Function], within_half_torus: bool, reach: usize) -> (usize, u64) {
+/// The slot that may be misread with the least harm, and its phase: the one of the least mean square
+/// of what misreading changes. A reading is normal, with `deviation` slots.
+fn calmest(functions: &[Function], within_half_torus: bool, deviation: f64) -> (usize, u64) {
     let Some(t) = functions.first().map(|f| f.values.len()) else { return (0, 0) };
-    let reach = reach.min(t / 2);
-    let variation = |f: &Function, slot: usize| {
-        let around = (0..=2 * reach).map(|i| f.values[(slot + t + i - reach) % t]);
-        let (least, most) = around.fold((f64::MAX, f64::MIN), |(a, b), x| (a.min(x), b.max(x)));
-        (most - least).powi(2)
+    let reach = ((8.0 * deviation).ceil() as usize).min(t / 2);
+    let weight = |i: usize| (-0.5 * (i as f64 / deviation).powi(2)).exp();
+    let weights: Vec<f64> = (0..=reach).map(weight).collect();
+    let harm = |f: &Function, slot: usize| -> f64 {
+        let change = |at: usize| (f.values[at % t] - f.values[slot]).powi(2);
+        let both = |i: usize| change(slot + i) + change(slot + t - i);
+        weights.iter().enumerate().map(|(i, weight)| weight * both(i)).sum()
     };
-    let of_slot = |slot: usize| functions.iter().map(|f| variation(f, slot)).sum::<f64>();
+    let of_slot = |slot: usize| functions.iter().map(|f| harm(f, slot)).sum::<f64>();
     let all: Vec<f64> = (0..t).map(of_slot).collect();
     let least = all.iter().copied().fold(f64::MAX, f64::min);
     // The middle of the longest stretch of such slots.
@@ -225,14 +228,14 @@ mod tests {
         };
         // Constant from 30 around the end to 9: 44 slots.
         let both = [steps([10, 20]), steps([15, 30])];
-        let (slot, phase) = calmest(&both, false, 8);
+        let (slot, phase) = calmest(&both, false, 1.0);
         assert!((51..=52).contains(&slot), "{slot}");
         assert_eq!(phase, to_torus(slot as f64 / 64.0));
-        let (slot, phase) = calmest(&both, true, 8);
+        let (slot, phase) = calmest(&both, true, 1.0);
         assert_eq!(phase, to_torus((slot as f64 / 64.0 - 1.0) / 2.0));
         // Beside a function that is nowhere constant.
         let ramp = Function { values: (0..64).map(|i| f64::from(i) / 256.0).collect(), levels: 1 };
-        let (slot, _) = calmest(&[steps([10, 20]), steps([15, 30]), ramp], false, 8);
+        let (slot, _) = calmest(&[steps([10, 20]), steps([15, 30]), ramp], false, 1.0);
         assert!((38..=55).contains(&slot), "{slot}");
     }
 }

@@ -37,7 +37,7 @@ fn predictions_come_first_and_a_signal_leaves_nothing() {
     for word in ["reading of a batch", "top row", "keys as a message", "values in batches"] {
         assert!(text.contains(word), "{word} is not in {text}");
     }
-    signal(&program, "INT");
+    signal(&program, "TERM");
     assert!(!program.wait().unwrap().success());
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }

@@ -72,7 +72,7 @@ impl ListLookup {
         let (grid, reading) = match (path, params.batch) {
             (LookupPath::Batch, Some(batch)) => {
                 let slots = if within_half_torus { batch.slots } else { batch.slots / 2 };
-                let packing = noise.pack_list(longest) + noise.pack_list_rounding();
+                let packing = noise.batch_packing(longest);
                 let grid = Grid { slots, periodic: within_half_torus };
                 (grid, packing + noise.batch_input(within_half_torus))
             }

@@ -94,9 +94,9 @@ impl Noise {
     /// the torus, or half as much with the promise.
     ///
     /// With S the binary key and `S' = 2 S - J`, J being all ones, `b - a S` is
-    /// `(b - a J/2) - a S'/2`. The public `b - a J/2` and each a are rounded to slots. Each rounding is uniform, of
-    /// variance 1/12. N of them come times +-1/2, so that the variance is `N/4 / 12` slots squared.
-    /// The rounding of the first part is done by the table itself and not counted.
+    /// `(b - a J/2) - a S'/2`. The public `b - a J/2` and each a are rounded to slots. Each rounding
+    /// is uniform, of variance 1/12. N of them come times +-1/2, so that the variance is `N/4 / 12`
+    /// slots squared. The rounding of the first part is done by the table itself and not counted.
     #[must_use]
     pub fn batch_input(&self, half: bool) -> f64 {
         let Some(spec) = self.params.batch else { return 0.0 };

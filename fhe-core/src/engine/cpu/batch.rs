@@ -188,8 +188,8 @@ impl Batches<'_> {
     }
 }
 
-/// The slot that may be misread with the least harm, and its phase: the one of the least mean square
-/// of what misreading changes. A reading is normal, with `deviation` slots.
+/// The slot that may be misread with the least harm, and its phase: the one of the least mean
+/// square of what misreading changes. A reading is normal, with `deviation` slots.
 fn calmest(functions: &[Function], within_half_torus: bool, deviation: f64) -> (usize, u64) {
     let Some(t) = functions.first().map(|f| f.values.len()) else { return (0, 0) };
     let reach = ((8.0 * deviation).ceil() as usize).min(t / 2);

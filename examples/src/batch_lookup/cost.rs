@@ -17,7 +17,8 @@ pub struct Cost {
     pub functions: usize,
     /// From values to rows of both functions.
     pub whole: Spent,
-    /// The packing of the values alone, once more.
+    /// Packing alone, of the same few values in every row: they are nearer in memory than those of
+    /// `whole`, so that this is the least it can take.
     pub packing: Spent,
 }
 

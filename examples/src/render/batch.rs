@@ -18,7 +18,7 @@ impl BatchResults {
             ("values of full batches that were timed", self.timed_values.to_string()),
             ("functions", self.functions.to_string()),
             ("time of cores for a value, packing included", ms(self.core_ms_per_value)),
-            ("of this, packing", ms(self.packing_core_ms)),
+            ("packing alone, of values that are near in memory", ms(self.packing_core_ms)),
             ("of this, in the system", ms(self.system_core_ms)),
             ("wall time of a value", ms(self.wall_ms_per_value)),
             ("time of cores for a blind rotation of four tables", ms(self.lookup_core_ms)),
@@ -119,7 +119,8 @@ impl BatchResults {
         let gigabytes = |bytes: u64| bytes as f64 / 1e9;
         let _ = writeln!(
             text,
-            "\nThe time includes {:.3} ms for the packing of a value.\n\
+            "\nThe time includes packing. Alone, and of values that are near in memory, it takes {:.3} ms a\n\
+             value; of a list that fills 1 GB it takes more.\n\
              The evaluation keys took {:.0} s, and have {:.2} GB as a message.\n\
              They hold {:.2} GB of memory when they are open, and {:.2} GB with a batch in work.\n",
             self.packing_core_ms,

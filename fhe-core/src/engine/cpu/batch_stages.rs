@@ -7,7 +7,8 @@ use crate::engine::{Slot, path};
 /// The stages of a batch, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BatchStage {
-    /// The packing of values into rows.
+    /// The packing of values into rows. Every row packs the same N values, which are nearer in
+    /// memory than those of a full list.
     Packing,
     /// The product with the key, coefficients to slots, and the two halves apart.
     Integers,

@@ -16,7 +16,7 @@ use super::products::SelectorNoise;
 pub struct BatchResults {
     /// Milliseconds of cores for a value of a full batch: packing, and two functions as rows.
     pub core_ms_per_value: f64,
-    /// The part of it that packs the values.
+    /// Packing alone, of values that are near in memory: the least that it can take.
     pub packing_core_ms: f64,
     /// The part of it that the system takes.
     pub system_core_ms: f64,

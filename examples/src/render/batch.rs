@@ -119,8 +119,8 @@ impl BatchResults {
         let gigabytes = |bytes: u64| bytes as f64 / 1e9;
         let _ = writeln!(
             text,
-            "\nThe time includes packing. Alone, and of values that are near in memory, it takes {:.3} ms a\n\
-             value; of a list that fills 1 GB it takes more.\n\
+            "\nThe time includes packing. Alone, and of values that are near in memory, it takes\n\
+             {:.3} ms a value; of a list that fills 1 GB it takes more.\n\
              The evaluation keys took {:.0} s, and have {:.2} GB as a message.\n\
              They hold {:.2} GB of memory when they are open, and {:.2} GB with a batch in work.\n",
             self.packing_core_ms,

@@ -73,8 +73,8 @@ pub(crate) fn inner_sums(t: usize) -> usize {
 
 /// What tables of t entries need of the chain.
 pub(super) struct PowerLevels {
-    /// Levels of all powers.
-    pub(super) powers: Vec<usize>,
+    /// Levels of the giant steps.
+    pub(super) giants: Vec<usize>,
     /// Level of the last one.
     pub(super) last: usize,
     /// Baby steps that are held.
@@ -87,9 +87,8 @@ impl PowerLevels {
     pub(super) fn new(t: usize) -> Self {
         let (babies, giants) = steps(t);
         let level = |k: usize| k.next_power_of_two().ilog2() as usize;
-        let high = (1..=giants).map(|k| level(babies) + level(k));
-        let powers = (1..babies).map(level).chain(high).collect();
-        Self { powers, last: depth(t), babies: babies - 1, sums: giants - 1 }
+        let giant_levels = (1..=giants).map(|k| level(babies) + level(k)).collect();
+        Self { giants: giant_levels, last: depth(t), babies: babies - 1, sums: giants - 1 }
     }
 }
 

@@ -1,9 +1,7 @@
 //! Bytes that batch lookups of a parameter set take.
 
 use super::interpolation::PowerLevels;
-use super::keys::Extent;
 use super::plan::{Counts, KeyShapes};
-use super::pool::Pool;
 use super::ring::Dimensions;
 use super::stages::{Shape, Stage};
 use crate::params::BatchSpec;
@@ -13,8 +11,7 @@ const WORD: usize = 8;
 /// Lists of N' numbers that the transform of a prime keeps: roots and their inverses, each with
 /// what speeds up products by it.
 const ROOTS: usize = 4;
-/// Polynomials that a key switch holds beside its digits.
-const SUMS: usize = 6;
+
 /// Sizes of a batch part.
 pub(super) struct Sizes {
     counts: Counts,
@@ -34,11 +31,7 @@ impl Sizes {
 
     /// Limbs of the keys of the large ring, expanded: two polynomials a pair.
     pub(super) fn keys(&self) -> usize {
-        let limbs = |extent: Extent| {
-            let limbs = extent.bodies(self.of) / extent.pairs.max(1) / self.of.size;
-            2 * extent.pairs * Pool::room(limbs)
-        };
-        self.keys.extents().map(limbs).sum()
+        self.keys.extents().map(|extent| 2 * extent.bodies(self.of) / self.of.size).sum()
     }
 
     /// Numbers of all diagonals.
@@ -55,21 +48,39 @@ impl Sizes {
         n * stages.map(of_stage).iter().sum::<usize>() + levels * mixing * self.of.size
     }
 
-    /// Limbs of a batch in work. Buffers of each size are kept, so that what one step needs is
-    /// added to what the others need: the digits and sums of a key switch in every size, the
-    /// rotations of the first transform, the powers of zeta of one half, the baby steps cut to what
-    /// sums need of them, and the inner sums of a table.
+    /// Limbs of a batch in work, at the fullest of its moments.
     pub(super) fn work(&self) -> usize {
-        let all = Pool::room(self.counts.top + self.of.special);
-        let sizes = (1..=all).map(Pool::room).sum::<usize>() / Pool::room(1);
-        let digits = self.counts.top.div_ceil(self.of.special);
-        let switches = (digits + SUMS) * sizes;
-        let rotations = 2 * self.shape.steps(Stage::FarInverse).babies * all;
+        self.first_transform().max(self.table())
+    }
+
+    /// Limbs of the first transform in its last giant step: what comes in and its second part
+    /// again, the rotations, the sum so far and the next one, and the digits of a key switch.
+    fn first_transform(&self) -> usize {
+        let count = self.counts.top;
+        let babies = self.shape.steps(Stage::FarInverse).babies;
+        3 * count + (2 * babies + 4 + self.digits(count)) * self.all(count)
+    }
+
+    /// Limbs of a table's last sum: the second half as it came, the powers of zeta, the inner
+    /// sums, and a key switch.
+    fn table(&self) -> usize {
         let levels = PowerLevels::new(self.spec.slots);
-        let room = |level: usize| Pool::room(self.counts.table - level);
-        let powers = 2 * levels.powers.into_iter().map(room).sum::<usize>();
-        let cut = 2 * levels.babies * room(levels.last - 1);
-        switches + rotations + powers + cut + 2 * levels.sums * room(levels.last)
+        let count = |level: usize| self.counts.table - level;
+        let last = count(levels.last);
+        let giants: usize = levels.giants.into_iter().map(count).sum();
+        let ciphertexts = giants + levels.babies * (last + 1) + levels.sums * last;
+        let switch = 3 * last + (self.digits(last) + 2) * self.all(last);
+        2 * self.counts.exponential + 2 * ciphertexts + switch
+    }
+
+    /// Limbs of a polynomial of `count` primes of the chain and the special ones.
+    fn all(&self, count: usize) -> usize {
+        count + self.of.special
+    }
+
+    /// Digits of a polynomial of `count` primes.
+    fn digits(&self, count: usize) -> usize {
+        count.div_ceil(self.of.special)
     }
 
     /// Bytes that are held between batches, with `levels` levels of a selector.

@@ -1,81 +1,80 @@
 //! Memory that is used again.
 //!
 //! A polynomial of 35 limbs has 18 MB. Getting so much from the operating system, and giving it
-//! back, takes as long as the arithmetic on it.
+//! back, takes as long as the arithmetic on it. Limbs wait one by one, so that what a polynomial
+//! leaves serves one of any other size.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex};
 
 use crate::engine::cpu::huge_pages::Pages;
 
-/// Limbs by which sizes of buffers differ.
-const STEP: usize = 4;
-
-/// Buffers that wait for their next use, by size.
+/// Limbs that wait for their next use.
 #[derive(Clone)]
 pub(super) struct Pool {
-    limb: usize,
-    free: Arc<Mutex<Vec<Vec<Pages<u64>>>>>,
+    /// Numbers of a limb.
+    size: usize,
+    free: Arc<Mutex<Vec<Pages<u64>>>>,
 }
 
-/// A list of numbers; its memory goes back to the pool.
-pub(super) struct Buffer {
+/// The residues modulo one prime; its memory goes back to the pool.
+pub(super) struct Limb {
     pages: Option<Pages<u64>>,
-    len: usize,
-    class: usize,
     pool: Pool,
 }
 
 impl Pool {
-    pub(super) fn new(limb: usize) -> Self {
-        Self { limb, free: Arc::default() }
+    /// Of limbs of so many numbers.
+    pub(super) fn new(size: usize) -> Self {
+        Self { size, free: Arc::default() }
     }
 
-    /// Limbs of the buffer that so many limbs get.
-    pub(super) fn room(limbs: usize) -> usize {
-        limbs.next_multiple_of(STEP)
-    }
-
-    /// Limbs of all buffers that wait.
+    /// Returns the number of limbs that wait.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
-        let free = self.free.lock().unwrap();
-        free.iter().flatten().map(|pages| pages.len() / self.limb).sum()
+        self.free.lock().unwrap().len()
     }
 
-    /// Returns a buffer of so many limbs, with any numbers in it.
-    pub(super) fn take(&self, limbs: usize) -> Buffer {
-        let class = limbs.div_ceil(STEP);
-        let waiting = match self.free.lock() {
-            Ok(mut free) => free.get_mut(class).and_then(Vec::pop),
-            Err(_) => None,
+    /// Returns so many limbs, with any numbers in them.
+    pub(super) fn take(&self, limbs: usize) -> Vec<Limb> {
+        let mut waiting = match self.free.lock() {
+            Ok(mut free) => {
+                let rest = free.len().saturating_sub(limbs);
+                free.split_off(rest)
+            }
+            Err(_) => Vec::new(),
         };
-        let pages = waiting.unwrap_or_else(|| Pages::zeros(class * STEP * self.limb));
-        Buffer { pages: Some(pages), len: limbs * self.limb, class, pool: self.clone() }
+        // New ones all at a time: neighbours share large pages.
+        waiting.resize_with(limbs, || Pages::zeros(self.size));
+        let limb = |pages| Limb { pages: Some(pages), pool: self.clone() };
+        waiting.into_iter().map(limb).collect()
+    }
+
+    /// Returns one limb, with any numbers in it.
+    pub(super) fn limb(&self) -> Limb {
+        let waiting = self.free.lock().ok().and_then(|mut free| free.pop());
+        let pages = waiting.unwrap_or_else(|| Pages::zeros(self.size));
+        Limb { pages: Some(pages), pool: self.clone() }
     }
 }
 
-impl Drop for Buffer {
+impl Drop for Limb {
     fn drop(&mut self) {
-        let Some(pages) = self.pages.take() else { return };
-        if let Ok(mut free) = self.pool.free.lock() {
-            if free.len() <= self.class {
-                free.resize_with(self.class + 1, Vec::new);
-            }
-            free[self.class].push(pages);
+        if let (Some(pages), Ok(mut free)) = (self.pages.take(), self.pool.free.lock()) {
+            free.push(pages);
         }
     }
 }
 
-impl Deref for Buffer {
+impl Deref for Limb {
     type Target = [u64];
     fn deref(&self) -> &[u64] {
-        self.pages.as_ref().map_or(&[], |pages| &pages[..self.len])
+        self.pages.as_deref().unwrap_or_default()
     }
 }
 
-impl DerefMut for Buffer {
+impl DerefMut for Limb {
     fn deref_mut(&mut self) -> &mut [u64] {
-        self.pages.as_mut().map_or(&mut [], |pages| &mut pages[..self.len])
+        self.pages.as_deref_mut().unwrap_or_default()
     }
 }

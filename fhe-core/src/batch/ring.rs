@@ -7,7 +7,7 @@ use num_complex::Complex64;
 use rayon::prelude::*;
 
 use super::lanes;
-use super::pool::{Buffer, Pool};
+use super::pool::{Limb, Pool};
 use super::prime::Prime;
 
 /// Sizes of a ring.
@@ -34,21 +34,18 @@ pub(super) struct Ring {
 
 /// Residues modulo the first primes of the chain, and perhaps the special ones.
 pub(super) struct Polynomial {
-    data: Buffer,
+    limbs: Vec<Limb>,
     /// Primes of the chain.
     pub(super) count: usize,
-    /// All primes.
-    limbs: usize,
-    size: usize,
 }
 
 impl Polynomial {
     pub(super) fn limb(&self, i: usize) -> &[u64] {
-        &self.data[i * self.size..][..self.size]
+        &self.limbs[i]
     }
 
-    pub(super) fn limbs_mut(&mut self) -> rayon::slice::ChunksExactMut<'_, u64> {
-        self.data.par_chunks_exact_mut(self.size)
+    pub(super) fn limbs_mut(&mut self) -> rayon::slice::IterMut<'_, Limb> {
+        self.limbs.par_iter_mut()
     }
 }
 
@@ -57,9 +54,9 @@ struct Residues {
     /// Which primes.
     primes: Vec<usize>,
     /// `x_i (D / d_i)^-1` modulo each, coefficient by coefficient.
-    scaled: Buffer,
+    scaled: Vec<Limb>,
     /// How many D the sum of `scaled_i D / d_i` is too large, for a result nearest to 0.
-    turns: Buffer,
+    turns: Limb,
 }
 
 impl Ring {
@@ -77,7 +74,7 @@ impl Ring {
     /// Returns a polynomial with any numbers in it.
     pub(super) fn any(&self, count: usize, special: bool) -> Polynomial {
         let limbs = count + if special { self.special() } else { 0 };
-        Polynomial { data: self.pool.take(limbs), count, limbs, size: self.size }
+        Polynomial { limbs: self.pool.take(limbs), count }
     }
 
     pub(super) fn zero(&self, count: usize, special: bool) -> Polynomial {
@@ -159,9 +156,9 @@ impl Ring {
     /// Prepares the residues modulo some primes of a polynomial to be taken to others.
     fn lift(&self, x: &Polynomial, primes: Vec<usize>) -> Residues {
         let mut scaled = self.pool.take(primes.len());
-        scaled.par_chunks_exact_mut(self.size).zip(&primes).for_each(|(out, &p)| {
+        scaled.par_iter_mut().zip(&primes).for_each(|(out, &p)| {
             let prime = &self.primes[p];
-            let mut values = self.pool.take(1);
+            let mut values = self.limb();
             values.copy_from_slice(self.residues(x, p));
             prime.backward_scaled(&mut values);
             let others = primes.iter().filter(|&&o| o != p);
@@ -170,11 +167,11 @@ impl Ring {
             });
             lanes::weighted(out, false, &[&values], &[prime.inverse(product)], prime.reduction);
         });
-        let mut turns = self.pool.take(1);
+        let mut turns = self.limb();
         const CHUNK: usize = 4096;
         turns.par_chunks_mut(CHUNK).enumerate().for_each(|(c, turns)| {
             let mut sums = [0.5f64; CHUNK];
-            for (limb, &p) in scaled.chunks_exact(self.size).zip(&primes) {
+            for (limb, &p) in scaled.iter().zip(&primes) {
                 let inverse = 1.0 / self.primes[p].q as f64;
                 let limb = &limb[c * CHUNK..];
                 for (sum, &x) in sums.iter_mut().zip(limb) {
@@ -198,7 +195,7 @@ impl Ring {
         };
         let mut weights: Vec<u64> = x.primes.iter().map(|&p| times(p)).collect();
         weights.push(modulus.negate(times(usize::MAX)));
-        let mut terms: Vec<&[u64]> = x.scaled.chunks_exact(self.size).collect();
+        let mut terms: Vec<&[u64]> = x.scaled.iter().map(|limb| &limb[..]).collect();
         terms.push(&x.turns);
         lanes::weighted(out, false, &terms, &weights, modulus.reduction);
         modulus.forward(out);
@@ -230,7 +227,7 @@ impl Ring {
     /// are there, and rounds to the nearest.
     pub(super) fn divide(&self, x: &Polynomial, count: usize) -> Polynomial {
         let divisors: Vec<usize> =
-            (0..x.limbs).map(|i| self.prime_of(x, i)).filter(|&p| p >= count).collect();
+            (0..x.limbs.len()).map(|i| self.prime_of(x, i)).filter(|&p| p >= count).collect();
         let rest = self.lift(x, divisors);
         self.each(count, false, |p, out| {
             let prime = &self.primes[p];
@@ -273,8 +270,8 @@ impl Ring {
     }
 
     /// Returns a limb with any numbers in it.
-    pub(super) fn limb(&self) -> Buffer {
-        self.pool.take(1)
+    pub(super) fn limb(&self) -> Limb {
+        self.pool.limb()
     }
 
     /// P times a polynomial of the chain, with the special primes, modulo which it is 0.

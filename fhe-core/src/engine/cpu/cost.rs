@@ -75,11 +75,16 @@ impl Cpu {
             promoted_level: lists
                 .map_or(Ok(0.0), |lists| promoted_level(lists.selector.levels as usize))?,
             weighted: {
-                let windows: Vec<Vec<Option<usize>>> = vec![(0..20).map(Some).collect(); threads];
+                // As in a convolution: windows share values, and values all filters.
+                let (windows, terms, filters) = (64 * threads, 200, 64);
+                let values = Values::new(n, 2 * terms);
+                let window = |first: usize| (0..terms).map(|j| Some(j + first % terms)).collect();
+                let windows: Vec<Vec<Option<usize>>> = (0..windows).map(window).collect();
+                let sign = |o: usize, j: usize| 1 - 2 * ((o * j) & 1) as i32;
                 let weights: Vec<Vec<i32>> =
-                    (0..32).map(|o| (0..20).map(|j| 1 - 2 * ((o * j) & 1)).collect()).collect();
+                    (0..filters).map(|o| (0..terms).map(|j| sign(o, j)).collect()).collect();
                 let run = || self.weighted_sums(&values, &windows, &weights).map(drop);
-                seconds(threads * 20 * 32, &run)?
+                seconds(windows.len() * terms * filters, &run)?
             },
             reflection: seconds(rows.len(), &|| self.reflect(&rows).map(drop))?,
         })

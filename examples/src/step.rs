@@ -64,7 +64,7 @@ fn weights<E: Engine>(
         let g = layer.geometry();
         let mut weights = Vec::with_capacity(g.weights());
         for block in 0..g.blocks() {
-            let values = layer.weight_values(engine, block)?;
+            let values = layer.weight_values(engine, block..block + 1)?;
             weights.extend(plain(&values).iter().map(|&w| from_torus(w)));
         }
         Ok(weights)

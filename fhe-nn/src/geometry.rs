@@ -20,6 +20,8 @@
 //! Every coefficient that is read is the wanted sum and nothing else, also modulo X^N + 1. The
 //! proof is in `docs/src/layers.md`, and a test compares with the definition.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
@@ -240,6 +242,30 @@ impl Geometry {
         self.output.channels * self.input.channels * self.kernel * self.kernel
     }
 
+    /// Returns all blocks in stretches: each has as many as have at most `weights` weights
+    /// together, and one at least.
+    ///
+    /// ```
+    /// use fhe_nn::geometry::Window;
+    /// use fhe_nn::{Geometry, Shape};
+    ///
+    /// # fn main() -> fhe_nn::Result<()> {
+    /// let input = Shape { channels: 2, height: 4, width: 4 };
+    /// let window = Window { kernel: 3, stride: 1, padding: 0 };
+    /// // Two filters a row, of eighteen weights each.
+    /// let geometry = Geometry::new("conv", 64, input, 10, window, 2)?;
+    /// assert_eq!(geometry.stretches(100), [0..2, 2..4, 4..5]);
+    /// assert_eq!(geometry.stretches(0), [0..1, 1..2, 2..3, 3..4, 4..5]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn stretches(&self, weights: usize) -> Vec<Range<usize>> {
+        let blocks = (weights / (self.filters() * self.window())).max(1);
+        let stretch = |first: usize| first..self.blocks().min(first + blocks);
+        (0..self.blocks()).step_by(blocks).map(stretch).collect()
+    }
+
     fn position(&self, oy: usize, ox: usize) -> usize {
         self.stride * (oy * self.width() + ox)
     }
@@ -257,7 +283,7 @@ impl Geometry {
 
     /// Returns the outputs of a block of rows.
     #[must_use]
-    pub fn outputs_of(&self, block: usize) -> std::ops::Range<usize> {
+    pub fn outputs_of(&self, block: usize) -> Range<usize> {
         let first = block * self.filters();
         first..(first + self.filters()).min(self.output.channels)
     }

@@ -265,9 +265,12 @@ impl Case {
             let of = (input, 0..samples);
             let gradient = network.weight_gradient(&engine, layer, of, errors).unwrap();
             let conv = &network.layers()[layer];
-            let blocks = (0..conv.geometry().blocks())
-                .flat_map(|block| conv.gradient_values(&engine, &gradient, block).unwrap());
-            weights.push(blocks.map(from_torus).collect());
+            // In two stretches, where there are so many blocks.
+            let most = conv.geometry().weights() / 2;
+            let stretches = conv.geometry().stretches(most).into_iter();
+            let values = stretches
+                .flat_map(|blocks| conv.gradient_values(&engine, &gradient, blocks).unwrap());
+            weights.push(values.map(from_torus).collect());
 
             let errors = errors.finest();
             let outputs = self.biases[layer].len();

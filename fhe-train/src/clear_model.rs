@@ -183,7 +183,7 @@ impl ClearModel {
         let (g, of) = (layer.geometry(), |x: &u64| from_torus(*x) / unit);
         let mut weights = Vec::with_capacity(g.weights());
         for block in 0..g.blocks() {
-            weights.extend(layer.weight_values(&self.engine, block)?.iter().map(of));
+            weights.extend(layer.weight_values(&self.engine, block..block + 1)?.iter().map(of));
         }
         let shape = (g.output.channels, g.input.channels, g.kernel, g.kernel);
         let got = weights.len();

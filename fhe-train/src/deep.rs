@@ -287,9 +287,9 @@ impl<E: Engine> NetworkTraining<E> {
     /// Subtracts the gradient of the first layer, whose amplitude has the learning rate in it.
     fn subtract_from_first(&mut self, engine: &E, gradient: &WeightGradient<E>) -> Result<()> {
         let layer = &mut self.network.layers_mut()[0];
-        for block in 0..layer.geometry().blocks() {
-            let gradient = layer.gradient_values(engine, gradient, block)?;
-            layer.add_to_weights(engine, block, &engine.scaled_values(&gradient, -1)?)?;
+        for blocks in layer.geometry().stretches(engine.params().batch_values()) {
+            let gradient = layer.gradient_values(engine, gradient, blocks.clone())?;
+            layer.add_to_weights(engine, blocks, &engine.scaled_values(&gradient, -1)?)?;
         }
         Ok(())
     }
@@ -304,12 +304,12 @@ impl<E: Engine> NetworkTraining<E> {
     ) -> Result<usize> {
         let layer = &mut self.network.layers_mut()[layer];
         let mut lookups = 0;
-        for block in 0..layer.geometry().blocks() {
-            let gradient = layer.gradient_values(engine, gradient, block)?;
-            let mut numbers = OnEngine { engine, layer, block, lookups: 0 };
+        for blocks in layer.geometry().stretches(engine.params().batch_values()) {
+            let gradient = layer.gradient_values(engine, gradient, blocks.clone())?;
+            let mut numbers = OnEngine { engine, layer, blocks: blocks.clone(), lookups: 0 };
             let update = rule.update(&mut numbers, gradient)?;
             lookups += numbers.lookups;
-            layer.add_to_weights(engine, block, &update)?;
+            layer.add_to_weights(engine, blocks, &update)?;
         }
         Ok(lookups)
     }

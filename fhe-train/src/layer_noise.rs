@@ -284,20 +284,21 @@ impl LayerNoise {
         self.noise.pack_list_rounding()
     }
 
-    /// Returns how numbers of the weights are looked up, `per_output` for each output: block by
-    /// block. Stretches whose blocks are looked up alike are one.
+    /// Returns how numbers of the weights are looked up, `per_output` for each output: in stretches
+    /// of blocks. Those that are looked up alike are one.
     pub(crate) fn updates(&self, per_output: usize) -> Vec<(Range<usize>, ListLookup)> {
         let g = &self.geometry;
         let functions = Functions { tables: 1, within_half_torus: false };
-        let of_block = |block: usize| {
-            let outputs = g.outputs_of(block);
-            let range = outputs.start * per_output..outputs.end * per_output;
+        let stretches = g.stretches(self.params.batch_values());
+        let of_stretch = |i: usize| {
+            let (first, last) = (stretches[i].start, stretches[i].end - 1);
+            let range = g.outputs_of(first).start * per_output..g.outputs_of(last).end * per_output;
             let lookup = ListLookup::in_order(&self.params, range.len(), functions);
             (range, lookup)
         };
-        // All blocks but the last have the same number of outputs.
-        let (mut stretch, first) = of_block(0);
-        let (last, other) = of_block(g.blocks() - 1);
+        // All stretches but the last have the same number of outputs.
+        let (mut stretch, first) = of_stretch(0);
+        let (last, other) = of_stretch(stretches.len() - 1);
         if other.is_like(&first) {
             return vec![(stretch.start..last.end, first)];
         }

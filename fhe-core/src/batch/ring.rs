@@ -185,8 +185,49 @@ impl Ring {
         Residues { primes, scaled, turns }
     }
 
-    /// Writes `factor x` modulo a prime, x being the integer nearest to 0 with the given residues.
-    fn lower(&self, x: &Residues, prime: usize, factor: u64, out: &mut [u64]) {
+    /// Writes `factor(p) x` modulo each prime p of a polynomial that has a factor, x being the
+    /// integer nearest to 0 with the given residues. `rest` is told each prime and its limb: what
+    /// was written, by its values, or what stood there before.
+    ///
+    /// All limbs take a few coefficients of x while these are in a near cache.
+    fn lower(
+        &self,
+        x: &Residues,
+        out: &mut Polynomial,
+        factor: impl Fn(usize) -> Option<u64> + Sync,
+        rest: impl Fn(usize, bool, &mut [u64]) + Sync,
+    ) {
+        const CHUNK: usize = 4096;
+        let primes: Vec<usize> = (0..out.limbs.len()).map(|i| self.prime_of(out, i)).collect();
+        let weights: Vec<Option<Vec<u64>>> =
+            primes.iter().map(|&p| factor(p).map(|factor| self.weights(x, p, factor))).collect();
+        let mut chunks: Vec<_> = out.limbs.iter_mut().map(|limb| limb.chunks_mut(CHUNK)).collect();
+        let of_chunk = |_| chunks.iter_mut().filter_map(Iterator::next).collect();
+        let chunks: Vec<Vec<&mut [u64]>> = (0..self.size.div_ceil(CHUNK)).map(of_chunk).collect();
+        chunks.into_par_iter().enumerate().for_each(|(c, chunks)| {
+            let of_limb = |limb: &'_ Limb| -> std::ops::Range<usize> {
+                c * CHUNK..limb.len().min((c + 1) * CHUNK)
+            };
+            let scaled = x.scaled.iter().chain([&x.turns]);
+            let terms: Vec<&[u64]> = scaled.map(|limb| &limb[of_limb(limb)]).collect();
+            for ((out, weights), &p) in chunks.into_iter().zip(&weights).zip(&primes) {
+                if let Some(weights) = weights {
+                    lanes::weighted(out, false, &terms, weights, self.primes[p].reduction);
+                }
+            }
+        });
+        let limbs = out.limbs_mut().zip(&weights).zip(&primes);
+        limbs.for_each(|((limb, weights), &p)| {
+            if weights.is_some() {
+                self.primes[p].forward(limb);
+            }
+            rest(p, weights.is_some(), limb);
+        });
+    }
+
+    /// The weights with which `factor x` modulo a prime is the sum of the scaled residues and of
+    /// the turns.
+    fn weights(&self, x: &Residues, prime: usize, factor: u64) -> Vec<u64> {
         let modulus = &self.primes[prime];
         let times = |left_out: usize| {
             let others = x.primes.iter().filter(|&&o| o != left_out);
@@ -195,10 +236,7 @@ impl Ring {
         };
         let mut weights: Vec<u64> = x.primes.iter().map(|&p| times(p)).collect();
         weights.push(modulus.negate(times(usize::MAX)));
-        let mut terms: Vec<&[u64]> = x.scaled.iter().map(|limb| &limb[..]).collect();
-        terms.push(&x.turns);
-        lanes::weighted(out, false, &terms, &weights, modulus.reduction);
-        modulus.forward(out);
+        weights
     }
 
     /// Cuts a polynomial modulo the chain into digits, as many primes each as there are special
@@ -207,20 +245,18 @@ impl Ring {
     /// Polyakov, Shoup, eprint 2018/117.)
     pub(super) fn digits(&self, x: &Polynomial) -> Vec<Polynomial> {
         let all: Vec<usize> = (0..x.count).collect();
-        let lifted: Vec<Residues> =
-            all.chunks(self.special()).map(|primes| self.lift(x, primes.to_vec())).collect();
-        lifted
-            .iter()
-            .map(|digit| {
-                self.each(x.count, true, |p, out| {
-                    if digit.primes.contains(&p) {
-                        out.copy_from_slice(self.residues(x, p));
-                    } else {
-                        self.lower(digit, p, 1, out);
-                    }
-                })
-            })
-            .collect()
+        let digit = |primes: &[usize]| {
+            let lifted = self.lift(x, primes.to_vec());
+            let mut out = self.any(x.count, true);
+            let factor = |p: usize| (!primes.contains(&p)).then_some(1);
+            self.lower(&lifted, &mut out, factor, |p, written, out| {
+                if !written {
+                    out.copy_from_slice(self.residues(x, p));
+                }
+            });
+            out
+        };
+        all.chunks(self.special()).map(digit).collect()
     }
 
     /// Divides by the primes beyond the first `count` of the chain, the special ones too if they
@@ -228,17 +264,22 @@ impl Ring {
     pub(super) fn divide(&self, x: &Polynomial, count: usize) -> Polynomial {
         let divisors: Vec<usize> =
             (0..x.limbs.len()).map(|i| self.prime_of(x, i)).filter(|&p| p >= count).collect();
-        let rest = self.lift(x, divisors);
-        self.each(count, false, |p, out| {
+        let inverse = |p: usize| {
             let prime = &self.primes[p];
-            let divisor = rest
-                .primes
+            let divisor = divisors
                 .iter()
                 .fold(1, |product, &d| prime.multiply(product, self.primes[d].q % prime.q));
-            let inverse = prime.inverse(divisor);
-            self.lower(&rest, p, prime.negate(inverse), out);
-            lanes::weighted(out, true, &[self.residues(x, p)], &[inverse], prime.reduction);
-        })
+            prime.inverse(divisor)
+        };
+        let inverses: Vec<u64> = (0..count).map(inverse).collect();
+        let lifted = self.lift(x, divisors.clone());
+        let mut out = self.any(count, false);
+        let factor = |p: usize| Some(self.primes[p].negate(inverses[p]));
+        self.lower(&lifted, &mut out, factor, |p, _, out| {
+            let by = self.primes[p].reduction;
+            lanes::weighted(out, true, &[self.residues(x, p)], &[inverses[p]], by);
+        });
+        out
     }
 
     /// `x += y`.

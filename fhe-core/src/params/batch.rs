@@ -184,6 +184,23 @@ impl Params {
         }
     }
 
+    /// Returns the number of values of a full batch; 0 of a set without a batch part. Longer lists
+    /// gain nothing by being longer.
+    ///
+    /// ```
+    /// use fhe_core::Params;
+    ///
+    /// # fn main() -> fhe_core::Result<()> {
+    /// assert_eq!(Params::secure128_deep_v3()?.batch_values(), 65_536);
+    /// assert_eq!(Params::secure128_deep()?.batch_values(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn batch_values(&self) -> usize {
+        self.batch.map_or(0, |batch| batch.values(self.row_size))
+    }
+
     /// Returns whether the rows of a lookup are looked up as they stand: a batch then gives each
     /// row where it is wanted ([`Engine::lookup_rows`](crate::Engine::lookup_rows)). All engines
     /// follow it.

@@ -1,14 +1,41 @@
 //! Weights and biases of a convolution as single values: to be read, changed and put back.
 
+use std::ops::Range;
+
 use fhe_core::{Engine, Error as CoreError, List, Slot, Table};
 
 use super::{Conv2d, WeightGradient};
 use crate::Result;
+use crate::geometry::{Geometry, Weight};
 
-/// Returns the rows of a block of outputs.
-fn block_of<T>(blocks: &[T], index: usize) -> Result<&T> {
-    let (op, len) = ("block of a convolution", blocks.len());
-    Ok(blocks.get(index).ok_or(CoreError::Index { op, index, len })?)
+/// Returns the rows of some blocks of outputs.
+fn blocks_of<T>(blocks: &[T], range: Range<usize>) -> Result<&[T]> {
+    let (op, index, len) = ("blocks of a convolution", range.end, blocks.len());
+    Ok(blocks.get(range).ok_or(CoreError::Index { op, index, len })?)
+}
+
+/// Returns the weights of a block, in the order output, channel, row, column.
+fn weights_of(g: &Geometry, block: usize) -> impl Iterator<Item = Weight> {
+    g.outputs_of(block).flat_map(|o| g.weights_of(o))
+}
+
+/// Returns the numbers of some blocks, each from its place in the rows of its block.
+fn values_of<E: Engine>(
+    engine: &E,
+    rows: &[E::Rows],
+    g: &Geometry,
+    blocks: Range<usize>,
+    place: impl Fn(Weight) -> (usize, usize),
+) -> Result<E::Values> {
+    let mut lists = Vec::with_capacity(blocks.len());
+    for (rows, block) in blocks_of(rows, blocks.clone())?.iter().zip(blocks) {
+        let at: Vec<_> = weights_of(g, block).map(&place).collect();
+        lists.push(engine.extract(rows, &at)?);
+    }
+    let lists: Vec<&E::Values> = lists.iter().collect();
+    let of_list = |(list, values): (usize, &&E::Values)| (0..values.len()).map(move |i| (list, i));
+    let picks: Vec<_> = lists.iter().enumerate().flat_map(of_list).collect();
+    Ok(engine.gather(&lists, &picks)?)
 }
 
 impl<E: Engine> Conv2d<E> {
@@ -36,65 +63,70 @@ impl<E: Engine> Conv2d<E> {
     pub fn look_up_weights(&self, engine: &E, k: i64, table: &Table) -> Result<Self> {
         let g = &self.geometry;
         let mut out = self.copy(engine)?;
-        for block in 0..g.blocks() {
-            out.weights[block] = engine.zero_rows(g.groups());
-            let weights = self.weight_values(engine, block)?;
+        for blocks in g.stretches(engine.params().batch_values()) {
+            out.weights[blocks.clone()].fill_with(|| engine.zero_rows(g.groups()));
+            let weights = self.weight_values(engine, blocks.clone())?;
             let looked_up =
                 engine.lookup(&engine.scaled_values(&weights, k)?, std::slice::from_ref(table))?;
-            out.add_to_weights(engine, block, &looked_up)?;
+            out.add_to_weights(engine, blocks, &looked_up)?;
         }
         Ok(out)
     }
 
-    /// Returns the gradient of a block's weights as values, in the order output, channel, row,
-    /// column.
+    /// Returns the gradient of the weights of some blocks as values, in the order output, channel,
+    /// row, column.
     ///
     /// # Cost
     /// None: coefficients are copied.
     ///
     /// # Errors
-    /// [`fhe_core::Error::Index`] if there is no such block.
+    /// [`fhe_core::Error::Index`] if there are no such blocks.
     pub fn gradient_values(
         &self,
         engine: &E,
         gradient: &WeightGradient<E>,
-        block: usize,
+        blocks: Range<usize>,
     ) -> Result<E::Values> {
         let g = &self.geometry;
-        let weights = g.outputs_of(block).flat_map(|o| g.weights_of(o));
-        let at: Vec<_> = weights.map(|w| g.gradient_at(w)).collect();
-        Ok(engine.extract(block_of(gradient.rows(), block)?, &at)?)
+        values_of(engine, gradient.rows(), g, blocks, |w| g.gradient_at(w))
     }
 
-    /// Returns the weights of a block as values, in the same order.
+    /// Returns the weights of some blocks as values, in the same order.
     ///
     /// # Errors
-    /// [`fhe_core::Error::Index`] if there is no such block.
-    pub fn weight_values(&self, engine: &E, block: usize) -> Result<E::Values> {
+    /// [`fhe_core::Error::Index`] if there are no such blocks.
+    pub fn weight_values(&self, engine: &E, blocks: Range<usize>) -> Result<E::Values> {
         let g = &self.geometry;
-        let weights = g.outputs_of(block).flat_map(|o| g.weights_of(o));
-        let at: Vec<_> = weights.map(|w| g.weight_at(w)).collect();
-        Ok(engine.extract(block_of(&self.weights, block)?, &at)?)
+        values_of(engine, &self.weights, g, blocks, |w| g.weight_at(w))
     }
 
-    /// Adds to the weights of a block, in the order of [`Conv2d::weight_values`].
+    /// Adds to the weights of some blocks, in the order of [`Conv2d::weight_values`].
     ///
     /// # Cost
-    /// `groups` packed lists.
+    /// `groups` packed lists a block.
     ///
     /// # Errors
-    /// [`fhe_core::Error::Index`] if there are too few values.
-    pub fn add_to_weights(&mut self, engine: &E, block: usize, by: &E::Values) -> Result<()> {
+    /// [`fhe_core::Error::Index`] if there are no such blocks, or too few values.
+    pub fn add_to_weights(
+        &mut self,
+        engine: &E,
+        blocks: Range<usize>,
+        by: &E::Values,
+    ) -> Result<()> {
         let g = &self.geometry;
-        block_of(&self.weights, block)?;
-        let mut lists = vec![Vec::new(); g.groups()];
-        let weights = g.outputs_of(block).flat_map(|o| g.weights_of(o));
-        for (value, w) in weights.enumerate() {
+        blocks_of(&self.weights, blocks.clone())?;
+        let mut lists = vec![Vec::new(); blocks.len() * g.groups()];
+        let of_block = |(i, block)| weights_of(g, block).map(move |w| (i * g.groups(), w));
+        for (value, (first, w)) in blocks.clone().enumerate().flat_map(of_block).enumerate() {
             let (group, coefficient) = g.weight_at(w);
-            lists[group].push(Slot { value, coefficient });
+            lists[first + group].push(Slot { value, coefficient });
         }
         let rows = engine.pack(by, &lists)?;
-        Ok(engine.add_scaled_rows(&mut self.weights[block], &rows, 1)?)
+        for (i, weights) in self.weights[blocks].iter_mut().enumerate() {
+            let of_block: Vec<usize> = (i * g.groups()..(i + 1) * g.groups()).collect();
+            engine.add_scaled_rows(weights, &engine.gather_rows(&rows, &of_block)?, 1)?;
+        }
+        Ok(())
     }
 
     /// Adds `k` times the errors, summed over samples and positions, to the biases.

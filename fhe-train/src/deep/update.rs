@@ -1,4 +1,6 @@
-//! The numbers of a layer's block on an engine, for the rule of an optimizer.
+//! The numbers of a layer's blocks on an engine, for the rule of an optimizer.
+
+use std::ops::Range;
 
 use fhe_core::{Engine, List, Table};
 use fhe_nn::Conv2d;
@@ -6,11 +8,11 @@ use fhe_nn::Conv2d;
 use crate::Result;
 use crate::optimizer::Arithmetic;
 
-/// A block of a layer's outputs, whose weights are hidden.
+/// Some blocks of a layer's outputs, whose weights are hidden.
 pub(super) struct OnEngine<'a, E: Engine> {
     pub(super) engine: &'a E,
     pub(super) layer: &'a Conv2d<E>,
-    pub(super) block: usize,
+    pub(super) blocks: Range<usize>,
     /// Lookups made so far.
     pub(super) lookups: usize,
 }
@@ -19,7 +21,7 @@ impl<E: Engine> Arithmetic for OnEngine<'_, E> {
     type List = E::Values;
 
     fn weights(&self) -> Result<E::Values> {
-        Ok(self.layer.weight_values(self.engine, self.block)?)
+        Ok(self.layer.weight_values(self.engine, self.blocks.clone())?)
     }
 
     fn add_scaled(&self, x: &mut E::Values, y: &E::Values, k: i64) -> Result<()> {

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Provenance {
-    /// Commit of the working directory, with `-dirty` if files differ from it; "unknown" elsewhere.
+    /// Commit of the working directory, with `-dirty` if files but results differ from it;
+    /// "unknown" elsewhere.
     pub commit: String,
     /// Processor and operating system.
     pub machine: String,
@@ -46,14 +47,22 @@ fn field<'a>(text: &'a str, name: &str) -> &'a str {
     line.split_once(':').map_or("", |(_, value)| value.trim())
 }
 
+/// Results of other runs make no tree dirty: a figure does not depend on them.
 fn commit() -> String {
-    let git = ["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"];
-    Command::new("git")
-        .args(git)
-        .output()
-        .ok()
-        .filter(|output| output.status.success())
-        .map_or_else(|| "unknown".into(), |o| String::from_utf8_lossy(&o.stdout).trim().to_owned())
+    let changed =
+        ["status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)docs/results"];
+    match (git(&["rev-parse", "HEAD"]), git(&changed)) {
+        (Some(commit), Some(changed)) if changed.is_empty() => commit,
+        (Some(commit), _) => commit + "-dirty",
+        (None, _) => "unknown".into(),
+    }
+}
+
+/// Returns what git says, if there is a repository.
+fn git(arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(arguments).output().ok()?;
+    let said = || String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    output.status.success().then(said)
 }
 
 fn machine() -> String {

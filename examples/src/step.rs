@@ -6,7 +6,7 @@ use fhe_core::engine::cpu;
 use fhe_core::store::Dataset;
 use fhe_core::{Clear, Cpu, Engine, List, Params, from_torus};
 use fhe_nn::Conv2d;
-use fhe_train::{ClearSource, DeepRecipe, NetworkTraining, Recipe, Source, Work};
+use fhe_train::{Channels, ClearSource, DeepRecipe, NetworkTraining, Recipe, Source, Work};
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{Audit, Findings, Seen};
@@ -32,6 +32,18 @@ impl Source<Audit<'_>> for AuditSource<'_> {
 
     fn batch_size(&self) -> usize {
         self.dataset.shape().batch
+    }
+
+    fn channels(
+        &self,
+        engine: &Audit<'_>,
+        step: usize,
+        channels: &Channels,
+    ) -> fhe_train::Result<SeenSelectors> {
+        let x = Source::<Cpu>::channels(self.dataset, engine.server(), step, channels)?;
+        let first = step % self.dataset.batches() * self.batch_size();
+        let last = self.clear.features.len().min(first + self.batch_size());
+        Ok(engine.selectors(x, channels.polynomials(&self.clear.features[first..last])))
     }
 
     fn batch(

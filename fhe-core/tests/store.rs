@@ -28,6 +28,7 @@ fn shape() -> DatasetShape {
         inputs: KEY.digest(b"golden"),
         values_log2: -31,
         copies: 1,
+        beside: None,
     }
 }
 

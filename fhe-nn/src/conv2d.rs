@@ -3,7 +3,7 @@ use std::ops::Range;
 mod gradient;
 mod update;
 
-pub use gradient::{CONSTANTS, GradientErrors, WeightGradient};
+pub use gradient::{CONSTANTS, GradientErrors, GradientInput, LayerInput, WeightGradient};
 
 use fhe_core::{Engine, List, Slot, Term};
 

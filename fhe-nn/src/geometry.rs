@@ -13,9 +13,13 @@
 //! | errors, G' outputs | e(o, oy, ox) | `o A + p(oy, ox)` |
 //! | transposed weights, S' = G' A | w(o, f, dy, dx) | `f S' + (G'-1-o) A + dy W + dx` |
 //! | their product | dL/da(f, y, x) | `f S' + (G'-1) A + y W + x` |
+//! | input channel c of T samples | a(i, y, x) | `i A + y W + x` |
+//! | errors of filter f of T samples | e(i, oy, ox) | `(T-1-i) A + P - p(oy, ox)` |
+//! | their product | sum over samples of dL/dw(f, c, dy, dx) | `(T-1) A + P + dy W + dx` |
 //!
 //! with `p(oy, ox) = s (oy W + ox)`, stride s, and P the largest p. A filter has a slot of S
-//! coefficients; in the transposed weights an input channel has one of S'.
+//! coefficients; in the transposed weights an input channel has one of S'. `T = N / A` samples share
+//! a polynomial of one channel.
 //!
 //! Every coefficient that is read is the wanted sum and nothing else, also modulo X^N + 1. The
 //! proof is in `docs/src/layers.md`, and a test compares with the definition.
@@ -92,7 +96,21 @@ pub struct Geometry {
     n: usize,
     /// Channels of an input polynomial.
     group: usize,
+    /// How the gradient of the weights is taken.
+    gradient: GradientLayout,
 }
+
+/// What a polynomial holds in the gradient of the weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GradientLayout {
+    /// Channels of one sample. Each sample has its own rows of errors.
+    Channels,
+    /// One channel of several samples. Rows of errors are few and full where maps are small.
+    Samples,
+}
+
+/// Channels whose polynomials over samples make a list of selectors.
+const CHANNELS: usize = 16;
 
 /// An output channel, an input channel and a place in the window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,27 +166,75 @@ impl Geometry {
             height: (height - kernel) / stride + 1,
             width: (width - kernel) / stride + 1,
         };
-        Ok(Self { input, output, kernel, stride, padding, n, group })
+        let gradient = GradientLayout::Channels;
+        Ok(Self { input, output, kernel, stride, padding, n, group, gradient })
     }
 
-    /// Returns the largest group of channels that makes few packed lists of a sample's activations
-    /// and errors. A promotion costs `levels` lists a group, and errors a list for each row of
-    /// filters.
+    /// Returns the geometry with another layout of the gradient.
     #[must_use]
-    pub fn best_group(
+    pub fn with_gradient(self, gradient: GradientLayout) -> Self {
+        Self { gradient, ..self }
+    }
+
+    /// Returns the layout of the gradient.
+    #[must_use]
+    pub fn gradient(&self) -> GradientLayout {
+        self.gradient
+    }
+
+    /// A first layer's convolution, whose inputs are encrypted with all channels of a sample in a
+    /// polynomial, and of which `samples` samples are trained together: with the layout that makes
+    /// the fewest packed lists of their errors.
+    ///
+    /// # Errors
+    /// Those of [`Geometry::new`].
+    pub fn first(
+        name: &str,
         n: usize,
-        input: Shape,
-        outputs: usize,
-        padding: usize,
-        levels: usize,
-    ) -> usize {
-        let area = (input.height + 2 * padding) * (input.width + 2 * padding);
+        (input, outputs): (Shape, usize),
+        window: Window,
+        samples: usize,
+    ) -> Result<Self> {
+        let over_channels = Self::new(name, n, input, outputs, window, input.channels)?;
+        let over_samples = over_channels.clone().with_gradient(GradientLayout::Samples);
+        let lists = outputs + over_samples.gradient_rows().iter().sum::<usize>();
+        let is_less = over_channels.output.area() > 1
+            && samples <= over_samples.samples_together()
+            && lists < samples * over_channels.blocks();
+        Ok(if is_less { over_samples } else { over_channels })
+    }
+
+    /// A hidden layer's convolution, whose inputs and errors come from lookups, and of which
+    /// `samples` samples are trained together: with the layout that makes the fewest packed lists
+    /// of them. A promotion costs `levels` lists.
+    ///
+    /// # Errors
+    /// Those of [`Geometry::new`].
+    pub fn hidden(
+        name: &str,
+        n: usize,
+        (input, outputs): (Shape, usize),
+        window: Window,
+        (samples, levels): (usize, usize),
+    ) -> Result<Self> {
+        let side = |side: usize| side + 2 * window.padding;
+        let area = side(input.height) * side(input.width);
         let most = input.channels.min(n / area.max(1)).max(1);
+        // Over channels, a sample's errors are a list for each row of filters.
         let lists = |group: usize| {
             let slots = (n / (group * area).max(1)).max(1);
             levels * input.channels.div_ceil(group) + outputs.div_ceil(slots)
         };
-        (1..=most).rev().min_by_key(|&group| lists(group)).unwrap_or(1)
+        let best = (1..=most).rev().min_by_key(|&group| lists(group)).unwrap_or(1);
+        let over_channels = Self::new(name, n, input, outputs, window, best)?;
+        let over_samples = Self::new(name, n, input, outputs, window, most)?
+            .with_gradient(GradientLayout::Samples);
+        let groups = samples.div_ceil(over_samples.samples_together());
+        let of_groups = groups * (levels * input.channels + outputs);
+        let of_gradient: usize = over_samples.gradient_rows().iter().sum();
+        let all = samples * levels * over_samples.groups() + of_groups + of_gradient;
+        let is_less = over_channels.output.area() > 1 && all < samples * lists(best);
+        Ok(if is_less { over_samples } else { over_channels })
     }
 
     /// Returns the number of coefficients of a polynomial.
@@ -316,6 +382,76 @@ impl Geometry {
         let inside = w.channel % self.group * self.area() + w.dy * self.width() + w.dx;
         let slot = w.output % self.filters() * self.slot();
         (w.channel / self.group, slot + self.last_position() + inside)
+    }
+
+    /// Returns the number T of samples of which one channel shares a polynomial.
+    #[must_use]
+    pub fn samples_together(&self) -> usize {
+        self.n / self.area()
+    }
+
+    /// Returns the channels in stretches whose polynomials over samples make a list.
+    pub fn channel_stretches(&self) -> impl ExactSizeIterator<Item = Range<usize>> + use<> {
+        let channels = self.input.channels;
+        (0..channels).step_by(CHANNELS).map(move |first| first..channels.min(first + CHANNELS))
+    }
+
+    /// Returns coefficient of an input of a sample in the polynomial of its channel; samples
+    /// `T i` to `T (i + 1)` share the i-th.
+    #[must_use]
+    pub fn input_over_samples(&self, sample: usize, y: usize, x: usize) -> usize {
+        let inside = (y + self.padding) * self.width() + x + self.padding;
+        sample % self.samples_together() * self.area() + inside
+    }
+
+    /// Returns the coefficient of a sample's error in the polynomial of its filter.
+    #[must_use]
+    pub fn error_over_samples(&self, sample: usize, oy: usize, ox: usize) -> usize {
+        let together = self.samples_together();
+        let first = (together - 1 - sample % together) * self.area();
+        first + self.last_position() - self.position(oy, ox)
+    }
+
+    /// Returns the coefficient of the gradient of a weight of a filter and a channel in the product
+    /// of their polynomials.
+    #[must_use]
+    pub fn gradient_over_samples(&self, w: Weight) -> usize {
+        let last = (self.samples_together() - 1) * self.area() + self.last_position();
+        last + w.dy * self.width() + w.dx
+    }
+
+    /// Returns the number of rows of each list of a gradient.
+    #[must_use]
+    pub fn gradient_rows(&self) -> Vec<usize> {
+        match self.gradient {
+            GradientLayout::Channels => vec![self.groups(); self.blocks()],
+            GradientLayout::Samples => self
+                .channel_stretches()
+                .map(|channels| (channels.len() * self.weights_of_channel()).div_ceil(self.n))
+                .collect(),
+        }
+    }
+
+    fn weights_of_channel(&self) -> usize {
+        self.output.channels * self.kernel * self.kernel
+    }
+
+    /// Returns list, row and coefficient of a weight's gradient.
+    #[must_use]
+    pub fn summed_gradient_at(&self, w: Weight) -> (usize, usize, usize) {
+        match self.gradient {
+            GradientLayout::Channels => {
+                let (group, coefficient) = self.gradient_at(w);
+                (w.output / self.filters(), group, coefficient)
+            }
+            GradientLayout::Samples => {
+                let first = w.channel / CHANNELS * CHANNELS;
+                let stretch = CHANNELS.min(self.input.channels - first);
+                let pair = w.output * stretch + w.channel - first;
+                let at = (pair * self.kernel + w.dy) * self.kernel + w.dx;
+                (w.channel / CHANNELS, at / self.n, at % self.n)
+            }
+        }
     }
 
     /// Returns group and coefficient of an error for the way back.

@@ -14,7 +14,9 @@ pub mod public;
 mod scores;
 
 pub use config::{LayerConfig, NetworkConfig};
-pub use conv2d::{CONSTANTS, Conv2d, GradientErrors, Transposed, WeightGradient};
+pub use conv2d::{
+    CONSTANTS, Conv2d, GradientErrors, GradientInput, LayerInput, Transposed, WeightGradient,
+};
 pub use dense::Dense;
 pub use error::{Error, Result};
 pub use geometry::{Geometry, Shape};

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use fhe_core::{Engine, IntegerTable, List, Outputs, Table};
+use fhe_core::{Engine, IntegerTable, List, Outputs, Slot, Table};
 
 use crate::activation::ErrorGate;
-use crate::conv2d::{Conv2d, Transposed, WeightGradient};
+use crate::conv2d::{Conv2d, GradientInput, LayerInput, Transposed, WeightGradient};
 use crate::{Error, HiddenLayer, LayerErrors, NetworkPlan, Promotable, Result, Shape};
 
 /// A network with secret weights.
@@ -23,7 +23,7 @@ impl<E: Engine> std::fmt::Debug for Network<E> {
 /// What a forward pass leaves for the way back.
 pub struct Trace<E: Engine> {
     /// Of every layer but the first: its input.
-    pub inputs: Vec<E::Selectors>,
+    pub inputs: Vec<LayerInput<E>>,
     /// Of every layer but the last: the gates of its activation, a quarter where they are open.
     pub gates: Vec<E::Values>,
     /// Pre-activations of the last layer.
@@ -96,7 +96,7 @@ impl<E: Engine> Network<E> {
                 kept.push(hidden.is_source.then_some(sum));
                 (input, gate)
             };
-            z = self.layers[i + 1].forward(engine, &input, 0..count)?;
+            z = self.layers[i + 1].forward(engine, &input.samples, 0..count)?;
             inputs.push(input);
             gates.push(gate);
         }
@@ -111,12 +111,22 @@ impl<E: Engine> Network<E> {
         i: usize,
         z: &E::Values,
         count: usize,
-    ) -> Result<(E::Selectors, E::Values)> {
+    ) -> Result<(LayerInput<E>, E::Values)> {
         let (integers, gates) = self.tables(engine, &self.plan.hidden()[i])?;
-        let selectors = Some((integers, self.layers[i + 1].input_slots(count)));
-        let outputs = Outputs { selectors, values: vec![gates], ..Outputs::default() };
+        let next = &self.layers[i + 1];
+        let (slots, channels) = (next.input_slots(count), next.channel_slots(count));
+        // What is promoted once more is there in rows, which are small.
+        let levels = match channels.is_empty() {
+            true => Vec::new(),
+            false => integers.levels(self.plan.gadget())?,
+        };
+        let rows = levels.into_iter().map(|table| (table, slots.clone())).collect();
+        let outputs =
+            Outputs { selectors: Some((integers, slots.clone())), rows, values: vec![gates] };
         let mut out = engine.lookup_into(z, &outputs)?;
-        Ok((out.selectors()?, out.values()?))
+        let rows = outputs.rows.iter().map(|_| out.rows()).collect::<fhe_core::Result<Vec<_>>>()?;
+        let channels = over_channels(engine, &rows, &slots, channels)?;
+        Ok((LayerInput { samples: out.selectors()?, channels }, out.values()?))
     }
 
     /// Returns the same of activations to which an earlier layer's are added, or which are pooled,
@@ -128,7 +138,7 @@ impl<E: Engine> Network<E> {
         z: &E::Values,
         count: usize,
         kept: &[Option<Promotable<E>>],
-    ) -> Result<(E::Selectors, E::Values, Promotable<E>)> {
+    ) -> Result<(LayerInput<E>, E::Values, Promotable<E>)> {
         let hidden = &self.plan.hidden()[i];
         let (integers, gates) = self.tables(engine, hidden)?;
         let mut a = Promotable::lookup(engine, z, &integers, &gates)?;
@@ -137,7 +147,11 @@ impl<E: Engine> Network<E> {
             a.add(engine, earlier)?;
         }
         let a = a.pool(engine, self.layers[i].geometry().output, hidden.pool)?;
-        let input = a.promote(engine, &self.layers[i + 1].input_slots(count))?;
+        let next = &self.layers[i + 1];
+        let samples = a.promote(engine, &next.input_slots(count))?;
+        let channels = next.channel_slots(count);
+        let channels = channels.iter().map(|lists| a.promote(engine, lists));
+        let input = LayerInput { samples, channels: channels.collect::<Result<_>>()? };
         Ok((input, gates, a))
     }
 
@@ -220,14 +234,42 @@ impl<E: Engine> Network<E> {
         &self,
         engine: &E,
         layer: usize,
-        (x, samples): (&E::Selectors, Range<usize>),
+        x: GradientInput<'_, E>,
         errors: &LayerErrors<E>,
     ) -> Result<WeightGradient<E>> {
         let (op, len) = ("weight_gradient (layer)", self.layers.len());
         let none = fhe_core::Error::Index { op, index: layer, len };
         let layer = self.layers.get(layer).ok_or(none)?;
-        layer.weight_gradient(engine, x, errors.of_weights(), samples)
+        layer.weight_gradient(engine, x, errors.of_weights())
     }
+}
+
+/// Promotes integers, whose levels are rows in the lists `slots`, in other lists: stretch after
+/// stretch, as their values are large.
+fn over_channels<E: Engine>(
+    engine: &E,
+    levels: &[E::Rows],
+    slots: &[Vec<Slot>],
+    stretches: Vec<Vec<Vec<Slot>>>,
+) -> Result<Vec<E::Selectors>> {
+    let mut places = vec![(0, 0); slots.iter().map(Vec::len).sum()];
+    for (list, slots) in slots.iter().enumerate() {
+        slots.iter().for_each(|slot| places[slot.value] = (list, slot.coefficient));
+    }
+    let of_stretch = |mut lists: Vec<Vec<Slot>>| {
+        let mut at = Vec::new();
+        for slot in lists.iter_mut().flatten() {
+            at.push(places[slot.value]);
+            slot.value = at.len() - 1;
+        }
+        let values = levels.iter().map(|rows| engine.extract(rows, &at));
+        let values = values.collect::<fhe_core::Result<Vec<_>>>()?;
+        let picks = (0..at.len()).flat_map(|i| (0..levels.len()).map(move |level| (level, i)));
+        let values =
+            engine.gather(&values.iter().collect::<Vec<_>>(), &picks.collect::<Vec<_>>())?;
+        Ok(engine.promote(&values, levels.len(), &lists)?)
+    };
+    stretches.into_iter().map(of_stretch).collect()
 }
 
 /// The way back of pooling: each error goes to all of its window.

@@ -80,9 +80,19 @@ impl NetworkPlan {
     /// [`PromotionLevels`](crate::Error::PromotionLevels) if the set cannot
     /// promote.
     pub fn new(config: &NetworkConfig, params: &Params) -> Result<Self> {
+        Self::for_parts(config, params, 1)
+    }
+
+    /// Checks a configuration for a parameter set, and lays its layers out for a training that
+    /// takes `samples` samples at a time. Weights lie otherwise for other numbers.
+    ///
+    /// # Errors
+    /// Those of [`NetworkPlan::new`].
+    pub fn for_parts(config: &NetworkConfig, params: &Params, samples: usize) -> Result<Self> {
         let n = params.row_size;
         checks::network(config, n)?;
-        let mut builder = Builder { config, n, geometries: Vec::new(), hidden: Vec::new() };
+        let mut builder =
+            Builder { config, n, samples, geometries: Vec::new(), hidden: Vec::new() };
         let mut input = config.input;
         for (i, layer) in config.layers.iter().enumerate() {
             input = builder.push(layer, input, i + 1 == config.layers.len())?;
@@ -197,6 +207,8 @@ impl HiddenLayer {
 struct Builder<'a> {
     config: &'a NetworkConfig,
     n: usize,
+    /// Samples that are trained together.
+    samples: usize,
     geometries: Vec<Geometry>,
     hidden: Vec<HiddenLayer>,
 }
@@ -208,14 +220,12 @@ impl Builder<'_> {
         checks::sizes(layer, self.n)?;
         checks::name(layer, &self.config.layers[..index])?;
         let activation = checks::activation(layer, last)?;
-        // A sample is one selector; activations are grouped to pack few lists.
-        let group = if index == 0 {
-            input.channels
-        } else {
-            Geometry::best_group(self.n, input, layer.outputs, layer.padding, LEVELS)
+        let (name, window, outputs) = (&layer.name, layer.window(), layer.outputs);
+        let geometry = match index {
+            // A sample is one selector.
+            0 => Geometry::first(name, self.n, (input, outputs), window, self.samples)?,
+            _ => Geometry::hidden(name, self.n, (input, outputs), window, (self.samples, LEVELS))?,
         };
-        let (name, window) = (&layer.name, layer.window());
-        let geometry = Geometry::new(name, self.n, input, layer.outputs, window, group)?;
         let output = geometry.output;
         checks::pool(layer, output)?;
         match activation {

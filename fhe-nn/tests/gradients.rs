@@ -9,8 +9,10 @@
 
 use fhe_core::{Clear, List, Params, from_torus, to_torus};
 use fhe_nn::activation::{Activation, ErrorGate, Kind};
+use fhe_nn::geometry::GradientLayout;
 use fhe_nn::{
-    Conv2d, Geometry, LayerConfig, Network, NetworkConfig, NetworkPlan, Promotable, Shape,
+    Conv2d, Geometry, GradientInput, LayerConfig, Network, NetworkConfig, NetworkPlan, Promotable,
+    Shape,
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -57,6 +59,8 @@ struct Case {
     biases: Vec<Vec<f64>>,
     /// Of the error gates.
     scales: Vec<i64>,
+    /// Samples for which the layers are laid out.
+    together: usize,
 }
 
 impl Case {
@@ -69,11 +73,26 @@ impl Case {
             weights: f.weights.clone(),
             biases: f.biases.clone(),
             scales: vec![1, 2],
+            together: 1,
         }
     }
 
     fn plan(&self) -> NetworkPlan {
-        NetworkPlan::new(&self.config, &self.params).unwrap()
+        NetworkPlan::for_parts(&self.config, &self.params, self.together).unwrap()
+    }
+
+    /// The inputs, a polynomial for each channel.
+    fn channels(&self, g: &Geometry) -> Vec<Vec<i32>> {
+        let area = g.input.area();
+        let of_channel = |c: usize| {
+            let mut out = vec![0; g.row_size()];
+            for (s, at) in (0..self.inputs.len()).flat_map(|s| (0..area).map(move |at| (s, at))) {
+                let place = g.input_over_samples(s, at / g.input.width, at % g.input.width);
+                out[place] = self.inputs[s][c * area + at];
+            }
+            out
+        };
+        (0..g.input.channels).map(of_channel).collect()
     }
 
     fn sign(&self, i: usize) -> f64 {
@@ -237,6 +256,7 @@ impl Case {
 
         let inputs = self.inputs.iter().map(|x| [&x[..], &vec![0; n - x.len()]].concat()).collect();
         let (x, samples) = (engine.selectors(inputs), self.inputs.len());
+        let channels = engine.selectors(self.channels(&plan.geometries()[0]));
         let trace = network.forward(&engine, &x, 0..samples).unwrap();
         let scores: Vec<f64> =
             trace.scores.iter().map(|&z| from_torus(z) / config.unit()).collect();
@@ -261,10 +281,14 @@ impl Case {
 
         let (mut weights, mut biases) = (Vec::new(), Vec::new());
         for (layer, errors) in all.iter().enumerate() {
-            let input = if layer == 0 { &x } else { &trace.inputs[layer - 1] };
-            let of = (input, 0..samples);
-            let gradient = network.weight_gradient(&engine, layer, of, errors).unwrap();
             let conv = &network.layers()[layer];
+            let over_samples = conv.geometry().gradient() == GradientLayout::Samples;
+            let input = match layer.checked_sub(1) {
+                Some(before) => trace.inputs[before].for_gradient(samples),
+                None if over_samples => conv.geometry().channels_of_part(&channels, 0, samples),
+                None => GradientInput::Samples(&x, 0..samples),
+            };
+            let gradient = network.weight_gradient(&engine, layer, input, errors).unwrap();
             // In two stretches, where there are so many blocks.
             let most = conv.geometry().weights() / 2;
             let stretches = conv.geometry().stretches(most).into_iter();
@@ -305,18 +329,25 @@ fn cosine(x: &[f64], y: &[f64]) -> f64 {
 
 #[test]
 fn scores_and_gradients_are_those_of_pytorch() {
-    agrees_with_pytorch(Params::toy_insecure().unwrap());
+    agrees_with_pytorch(Params::toy_insecure().unwrap(), 1);
+}
+
+#[test]
+fn gradients_over_samples_are_those_of_pytorch() {
+    let plan = Case { together: 14, ..Case::of(&fixture()) }.plan();
+    assert_eq!(plan.geometries()[0].gradient(), GradientLayout::Samples);
+    agrees_with_pytorch(Params::toy_insecure().unwrap(), 14);
 }
 
 /// The lookups of the hidden layers are long enough for batches of the set.
 #[test]
 fn scores_and_gradients_in_batches_are_those_of_pytorch() {
-    agrees_with_pytorch(Params::toy_insecure_batch().unwrap());
+    agrees_with_pytorch(Params::toy_insecure_batch().unwrap(), 1);
 }
 
-fn agrees_with_pytorch(params: Params) {
+fn agrees_with_pytorch(params: Params, together: usize) {
     let f = fixture();
-    let (scores, weights, biases) = Case { params, ..Case::of(&f) }.on_engine();
+    let (scores, weights, biases) = Case { params, together, ..Case::of(&f) }.on_engine();
     for (got, want) in scores.iter().zip(&f.scores) {
         // Half a level in each of 4 activations, times the weights.
         assert!((got - want).abs() < 0.25, "{got} {want}");
@@ -361,11 +392,19 @@ fn gradients_through_residual_connections_and_pooling_are_finite_differences() {
     let labels = (0..8).map(|i| i % CLASSES).collect();
     // With rows of 2,048, so that pre-activations are read finely.
     let params = Params::secure128_deep().unwrap();
-    let mut case = Case { params, config, inputs, labels, weights, biases, scales: vec![1, 4] };
-    let (_, gradients, _) = case.on_engine();
-    for (layer, (got, want)) in gradients.iter().zip(case.chain_rule(true)).enumerate() {
-        let near = cosine(got, &want);
-        assert!(near > 0.97, "layer {layer}: cosine {near}");
+    let scales = vec![1, 4];
+    let mut case = Case { params, config, inputs, labels, weights, biases, scales, together: 1 };
+    // Over channels; the first layer over samples; the second one, whose input is padded.
+    for (together, layouts) in [(1, [false; 2]), (8, [true, false]), (100, [false, true])] {
+        case.together = together;
+        let plan = case.plan();
+        let over = plan.geometries().iter().map(|g| g.gradient() == GradientLayout::Samples);
+        assert_eq!(over.take(2).collect::<Vec<_>>(), layouts, "{together}");
+        let (_, gradients, _) = case.on_engine();
+        for (layer, (got, want)) in gradients.iter().zip(case.chain_rule(true)).enumerate() {
+            let near = cosine(got, &want);
+            assert!(near > 0.97, "{together} together, layer {layer}: cosine {near}");
+        }
     }
     // And the chain rule, without rounding, is the derivative.
     for (got, want) in

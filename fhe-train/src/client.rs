@@ -10,7 +10,9 @@ use fhe_core::{Clear, Params, Seed, from_torus};
 use ndarray::{Array2, ArrayView2};
 
 use crate::samples::{Samples, polynomial};
-use crate::{Checkpoint, ClearModel, ClearSource, EncryptedScores, Model, Recipe, Result};
+use crate::{
+    Channels, Checkpoint, ClearModel, ClearSource, EncryptedScores, Model, Recipe, Result,
+};
 
 /// The owner of the data: encrypts, and decrypts what the server made.
 ///
@@ -159,6 +161,7 @@ impl Client {
         let n = self.params().row_size;
         let data = Samples::new("encrypt", recipe, n, x, labels)?;
         data.check_batches(recipe, batch)?;
+        let channels = recipe.channels(self.params())?;
         let shape = DatasetShape {
             name: options.name.clone(),
             samples: data.len(),
@@ -167,6 +170,7 @@ impl Client {
             inputs: self.key.digest(&data.bytes()),
             values_log2: recipe.label_log2(),
             copies: recipe.copies(),
+            beside: channels.as_ref().map(Channels::beside),
         };
         let mut writer = match options.deterministic {
             true => DatasetWriter::deterministic(path, &self.key, &shape)?,
@@ -179,7 +183,11 @@ impl Client {
             let sample =
                 |i| (data.polynomial(i, n), ClearSource::label_values(labels[i], classes, log2));
             let samples: Vec<_> = (first..(first + batch).min(of)).map(sample).collect();
-            writer.write_batch(&samples)?;
+            let beside = channels.as_ref().map_or_else(Vec::new, |channels| {
+                let polynomials: Vec<_> = samples.iter().map(|(x, _)| x.clone()).collect();
+                channels.polynomials(&polynomials)
+            });
+            writer.write_batch_beside(&samples, &beside)?;
             if watch(Encrypted { samples: writer.next_sample(), of }).is_break()
                 && writer.next_sample() < of
             {

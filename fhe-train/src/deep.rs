@@ -1,14 +1,14 @@
 //! Training of all layers of a network.
 
 use fhe_core::{Engine, Error as CoreError, List, Table, to_torus};
-use fhe_nn::{Conv2d, Geometry, Network, Transposed, WeightGradient};
+use fhe_nn::{Conv2d, Geometry, GradientInput, Network, Transposed, WeightGradient};
 
 use crate::initial::initial_layers;
 use crate::optimizer::Sgd;
 use crate::source::check_batch;
 use crate::step_plan::{MiniBatches, PartPlan, StepPlan};
 use crate::training_plan::TrainingPlan;
-use crate::{DeepRecipe, Error, OneVsAll, Result, Source, Work};
+use crate::{Channels, DeepRecipe, Error, OneVsAll, Result, Source, Work};
 
 mod update;
 
@@ -53,6 +53,8 @@ struct Begun<E: Engine> {
 struct Ready<E: Engine> {
     begun: Begun<E>,
     x: E::Selectors,
+    /// The channels of all parts, if the first layer takes its gradient over samples.
+    channels: Option<E::Selectors>,
     labels: E::Values,
     transposed: Vec<Transposed<E>>,
 }
@@ -242,15 +244,17 @@ impl<E: Engine> NetworkTraining<E> {
     fn ready(&self, engine: &E, source: &impl Source<E>, begun: Begun<E>) -> Result<Ready<E>> {
         let (x, labels) = source.batch(engine, self.step)?;
         check_batch(source, x.len())?;
+        let channels = Channels::new(&self.plan);
+        let channels = channels.map(|c| source.channels(engine, self.step, &c)).transpose()?;
         // All but the first layer's weights are as they were when the step began.
         let transposed = begun.used.as_ref().unwrap_or(&self.network).transpose(engine)?;
-        Ok(Ready { begun, x, labels, transposed })
+        Ok(Ready { begun, x, channels, labels, transposed })
     }
 
     /// Takes the samples of a part forward and backward: updates the first layer and the biases,
     /// sums the other gradients, and returns the lookups.
     fn pass(&mut self, engine: &E, ready: &mut Ready<E>, part: &PartPlan) -> Result<usize> {
-        let Ready { begun: Begun { used, sums }, x, labels, transposed } = ready;
+        let Ready { begun: Begun { used, sums }, x, channels, labels, transposed } = ready;
         let network = used.as_ref().unwrap_or(&self.network);
         let (range, count) = (part.samples.clone(), part.samples.len());
         let trace = network.forward(engine, x, range.clone())?;
@@ -268,9 +272,12 @@ impl<E: Engine> NetworkTraining<E> {
             layer.add_to_bias(engine, errors.finest(), count, -k)?;
         }
         for (layer, errors) in errors.iter().enumerate() {
-            let input = match layer {
-                0 => (&*x, range.clone()),
-                _ => (&trace.inputs[layer - 1], 0..count),
+            let input = match (layer.checked_sub(1), &channels) {
+                (Some(before), _) => trace.inputs[before].for_gradient(count),
+                (None, None) => GradientInput::Samples(x, range.clone()),
+                (None, Some(x)) => {
+                    self.plan.network().geometries()[0].channels_of_part(x, part.index, count)
+                }
             };
             let gradient = self.network.weight_gradient(engine, layer, input, errors)?;
             match layer.checked_sub(1) {
@@ -325,25 +332,25 @@ struct Reader<'a, E: Engine> {
 }
 
 impl<E: Engine> Reader<'_, E> {
-    /// Returns for each block of a layer a row for each group.
-    fn blocks(&mut self, geometry: &Geometry) -> Result<Vec<E::Rows>> {
-        let mut blocks = Vec::with_capacity(geometry.blocks());
-        for _ in 0..geometry.blocks() {
-            let picks: Vec<_> = (self.row..self.row + geometry.groups()).collect();
-            blocks.push(self.engine.gather_rows(self.rows, &picks)?);
-            self.row += geometry.groups();
+    /// Returns the next lists of so many rows each.
+    fn lists(&mut self, lens: Vec<usize>) -> Result<Vec<E::Rows>> {
+        let mut lists = Vec::with_capacity(lens.len());
+        for len in lens {
+            let picks: Vec<_> = (self.row..self.row + len).collect();
+            lists.push(self.engine.gather_rows(self.rows, &picks)?);
+            self.row += len;
         }
-        Ok(blocks)
+        Ok(lists)
     }
 
     fn gradient(&mut self, geometry: &Geometry) -> Result<WeightGradient<E>> {
-        Ok(WeightGradient::from_rows(geometry, self.blocks(geometry)?)?)
+        Ok(WeightGradient::from_rows(geometry, self.lists(geometry.gradient_rows())?)?)
     }
 
     fn network(&mut self, plan: &TrainingPlan) -> Result<Network<E>> {
         let mut layers = Vec::new();
         for geometry in plan.network().geometries() {
-            let weights = self.blocks(geometry)?;
+            let weights = self.lists(vec![geometry.groups(); geometry.blocks()])?;
             let range = self.value..self.value + geometry.output.channels;
             self.value = range.end;
             let bias = self.engine.take(self.values, range)?;

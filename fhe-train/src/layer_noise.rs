@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use fhe_core::Params;
 use fhe_core::noise::{Noise, SelectorKind};
+use fhe_nn::geometry::GradientLayout;
 use fhe_nn::promotable::TABLES;
 use fhe_nn::{CONSTANTS, Geometry, HiddenLayer};
 
@@ -27,8 +28,12 @@ pub(crate) struct LayerNoise {
     /// Outputs of an error polynomial.
     error_group: usize,
     input: SelectorKind,
+    /// Of the inputs in the gradient of the weights.
+    gradient_input: SelectorKind,
     errors: SelectorKind,
     lookups: Lookups,
+    /// Samples of a part.
+    samples: usize,
 }
 
 /// The lookups of a layer but those of its weights.
@@ -71,19 +76,27 @@ fn error_lists(g: &Geometry, layer: usize, samples: usize) -> Lists {
     Lists { count, longest: error_group(g) * g.output.area() }
 }
 
-/// Returns how activations of hidden layer i are looked up, the noise of their gates, and the noise
-/// of the next layer's inputs.
+/// How activations are looked up, and the noise of what that gives.
+struct Activations {
+    lookup: ListLookup,
+    gate: f64,
+    /// Of the next layer's inputs, and of those in the gradient of its weights.
+    inputs: [SelectorKind; 2],
+}
+
+/// Returns that of hidden layer i.
 fn activations(
     plan: &TrainingPlan,
     params: &Params,
     (i, hidden): (usize, &HiddenLayer),
     samples: usize,
-) -> Result<(ListLookup, f64, SelectorKind)> {
+) -> Result<Activations> {
     let (network, noise) = (plan.network(), Noise::new(params));
     let (integers, gates) = hidden.activation.tables(params.row_size, network.config().z_range)?;
     let functions = Functions { tables: TABLES, within_half_torus: gates.is_within_half_torus() };
     let values = samples * network.geometries()[i].output.len();
-    let lists = input_lists(&network.geometries()[i + 1], samples);
+    let next = &network.geometries()[i + 1];
+    let lists = input_lists(next, samples);
     let rows = (values, lists.count, lists.longest);
     let in_place =
         hidden.is_plain().then(|| ListLookup::in_place(params, rows, functions)).flatten();
@@ -91,9 +104,19 @@ fn activations(
     let lookup = in_place.unwrap_or_else(|| ListLookup::in_order(params, values, functions));
     // A promotion reads the first level, whose noise is in the rows of all.
     let first = lookup.integers(&integers).times(first_level(plan));
-    let kind = kind.or_else(|| noise.promoted_selectors(lists.longest, hidden.terms * first));
+    let promoted = |len: usize| {
+        let kind = noise.promoted_selectors(len, hidden.terms * first);
+        kind.unwrap_or_else(|| noise.fresh_selectors())
+    };
     let gate = lookup.output(gates);
-    Ok((lookup, gate, kind.unwrap_or_else(|| noise.fresh_selectors())))
+    let input = kind.unwrap_or_else(|| promoted(lists.longest));
+    let of_gradient = match next.gradient() {
+        GradientLayout::Channels => input,
+        GradientLayout::Samples => {
+            promoted(samples.min(next.samples_together()) * next.input.area())
+        }
+    };
+    Ok(Activations { lookup, gate, inputs: [input, of_gradient] })
 }
 
 /// Returns how errors of layer i are looked up, their noise, and that of their selectors.
@@ -138,32 +161,38 @@ impl LayerNoise {
     ) -> Result<Vec<Self>> {
         let noise = Noise::new(params);
         // The first layer's inputs are fresh, all others' come from lookups.
-        let mut input = noise.fresh_selectors();
+        let mut inputs = [noise.fresh_selectors(); 2];
         let mut layers = Vec::with_capacity(plan.layers());
         for (i, g) in plan.network().geometries().iter().enumerate() {
             let (backward, error, errors) = errors(plan, params, i, samples)?;
-            let (forward, gate, next) = match plan.network().hidden().get(i) {
-                Some(hidden) => activations(plan, params, (i, hidden), samples)?,
-                None => (backward.clone(), 0.0, input),
-            };
+            let Activations { lookup: forward, gate, inputs: next } =
+                match plan.network().hidden().get(i) {
+                    Some(hidden) => activations(plan, params, (i, hidden), samples)?,
+                    None => Activations { lookup: backward.clone(), gate: 0.0, inputs },
+                };
             layers.push(Self {
                 params: params.clone(),
                 noise: noise.clone(),
                 geometry: g.clone(),
                 group: group(g),
                 error_group: error_group(g),
-                input,
+                input: inputs[0],
+                gradient_input: inputs[1],
                 errors,
                 lookups: Lookups { forward, gate, backward, error },
+                samples,
             });
-            input = next;
+            inputs = next;
         }
         Ok(layers)
     }
 
-    /// Returns the group of an input channel.
-    pub(crate) fn group_of(&self, channel: usize) -> usize {
-        channel / self.group
+    /// Returns which polynomial an input channel is in, in the gradient of the weights.
+    pub(crate) fn gradient_input_of(&self, channel: usize) -> usize {
+        match self.geometry.gradient() {
+            GradientLayout::Channels => channel / self.group,
+            GradientLayout::Samples => channel,
+        }
     }
 
     fn squared_kernel(&self) -> usize {
@@ -253,12 +282,23 @@ impl LayerNoise {
         self.lookups.error.times(finest)
     }
 
-    /// Returns the variance of a weight's gradient, summed over samples whose integers in the
-    /// weight's group have a sum of squares of `norm`: that of the products, and what packing does
-    /// to coefficients beside the errors.
+    /// Returns the variance of a weight's gradient, summed over samples whose integers have a sum
+    /// of squares of `norm` in the polynomials of [`LayerNoise::gradient_input_of`]: that of the
+    /// products, and what packing does to coefficients beside the errors.
     pub(crate) fn gradient(&self, output: usize, samples: usize, norm: f64) -> f64 {
+        let (g, noise) = (&self.geometry, &self.noise);
+        if g.gradient() == GradientLayout::Samples {
+            // Each part has its products, which are packed in full lists.
+            let (parts, together) = (samples.div_ceil(self.samples), g.samples_together());
+            let terms = parts * self.samples.div_ceil(together);
+            let len = self.samples.min(together) * g.output.area();
+            let packed = noise.pack_list(g.row_size()) + noise.pack_list_rounding();
+            return noise.products(self.gradient_input, terms, norm)
+                + norm * noise.pack_list(len)
+                + parts as f64 * packed;
+        }
         let filters = self.filters_with(output);
-        let products = self.noise.products(self.input, samples, norm);
+        let products = self.noise.products(self.gradient_input, samples, norm);
         if self.constants() {
             // The rows of a block's filters are products of their own, and added.
             filters as f64 * (products + norm * self.noise.pack_constant())
@@ -356,7 +396,7 @@ mod tests {
         for (samples, in_place) in [(3, true), (7, false)] {
             let x = engine.selectors((0..samples).map(sample).collect());
             let trace = training.network().forward(&engine, &x, 0..samples).unwrap();
-            let kinds: Vec<SelectorKind> = trace.inputs.iter().map(|x| x.kind()).collect();
+            let kinds: Vec<SelectorKind> = trace.inputs.iter().map(|x| x.samples.kind()).collect();
             let layers = LayerNoise::of_layers(&plan, &params, samples).unwrap();
             let predicted: Vec<SelectorKind> = layers.iter().map(|layer| layer.input).collect();
             assert_eq!(predicted[1] == kinds[0], in_place, "{predicted:?} {kinds:?}");

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod channels;
 mod checkpoint;
 mod clear_model;
 mod client;
@@ -33,6 +34,7 @@ mod training_plan;
 mod tune;
 mod work;
 
+pub use channels::Channels;
 pub use checkpoint::{Checkpoint, State, Stretch};
 pub use clear_model::{ClearLayer, ClearModel};
 pub use client::{Client, Encrypted, Encryption};

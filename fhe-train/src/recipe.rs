@@ -7,7 +7,8 @@ use fhe_nn::{LayerConfig, NetworkConfig, Shape};
 use serde::{Deserialize, Serialize};
 
 use crate::squared_norm;
-use crate::{DeepRecipe, Error, HeadRecipe, LayerTraining, Result};
+use crate::training_plan::TrainingPlan;
+use crate::{Channels, DeepRecipe, Error, HeadRecipe, LayerTraining, Result};
 
 /// Pre-activations from minus to plus this fill the half torus in the networks of [`Recipe::mlp`].
 const Z_RANGE: f64 = 8.0;
@@ -254,6 +255,18 @@ impl Recipe {
             return fail("mirrored", format!("for {} copies of the images", self.copies()), rule);
         }
         Ok(())
+    }
+
+    /// Returns the channels that a data set has beside its samples for a parameter set; `None` if
+    /// the recipe does without.
+    ///
+    /// # Errors
+    /// Those of [`Recipe::check`].
+    pub fn channels(&self, params: &Params) -> Result<Option<Channels>> {
+        Ok(match self {
+            Self::Head(_) => None,
+            Self::Deep(recipe) => Channels::new(&TrainingPlan::new(recipe, params)?),
+        })
     }
 
     /// Returns the number of classes.

@@ -1,5 +1,7 @@
 //! Where mini-batches come from.
 
+use std::ops::Range;
+
 use fhe_core::engine::clear;
 use fhe_core::engine::meter::{Metered, MeteredSelectors};
 use fhe_core::{Clear, Engine, Meter, Params};
@@ -8,7 +10,7 @@ use ndarray::ArrayView2;
 use crate::head_recipe::MOST_CLASSES;
 use crate::samples::Samples;
 use crate::squared_norm;
-use crate::{Error, OneVsAll, Recipe, Result};
+use crate::{Channels, Error, OneVsAll, Recipe, Result};
 
 /// Largest number of samples whose training is priced.
 const MOST_SAMPLES: usize = 1 << 24;
@@ -26,6 +28,13 @@ pub trait Source<E: Engine> {
     /// # Errors
     /// Those of the data; [`Error::Data`] if there is no sample.
     fn batch(&self, engine: &E, step: usize) -> Result<(E::Selectors, E::Values)>;
+
+    /// Returns the channels of the mini-batch of a step as selectors, those of
+    /// [`Channels::polynomials`].
+    ///
+    /// # Errors
+    /// Those of the data; [`Error::Data`] if they are not there.
+    fn channels(&self, engine: &E, step: usize, channels: &Channels) -> Result<E::Selectors>;
 }
 
 /// Refuses a source that has no mini-batches, or a mini-batch that is empty or too large.
@@ -94,6 +103,12 @@ impl ClearSource {
         (0..classes).map(|k| OneVsAll::label(k == label as usize, log2)).collect()
     }
 
+    /// Returns the samples of a step's mini-batch.
+    fn range(&self, step: usize) -> Range<usize> {
+        let first = step % self.features.len().div_ceil(self.batch) * self.batch;
+        first..first.saturating_add(self.batch).min(self.features.len())
+    }
+
     fn check(&self) -> Result<()> {
         let op = "ClearSource";
         let fail = |what, got, expected| Err(Error::Data { op, what, got, expected });
@@ -126,10 +141,19 @@ impl Source<Clear> for ClearSource {
         self.batch
     }
 
+    fn channels(
+        &self,
+        engine: &Clear,
+        step: usize,
+        channels: &Channels,
+    ) -> Result<clear::Selectors> {
+        self.check()?;
+        Ok(engine.selectors(channels.polynomials(&self.features[self.range(step)])))
+    }
+
     fn batch(&self, engine: &Clear, step: usize) -> Result<(clear::Selectors, Vec<u64>)> {
         self.check()?;
-        let first = step % self.features.len().div_ceil(self.batch) * self.batch;
-        let range = first..first.saturating_add(self.batch).min(self.features.len());
+        let range = self.range(step);
         let (op, classes) = ("ClearSource", self.classes);
         if let Some(i) = range.clone().find(|&i| self.labels[i] as usize >= classes) {
             return Err(Error::Label { op, index: i, classes });
@@ -156,6 +180,12 @@ pub struct ShapeSource {
 }
 
 impl ShapeSource {
+    /// Returns the number of samples of a step's mini-batch.
+    fn samples_of(&self, step: usize) -> usize {
+        let index = step % Source::<Meter>::batches(self);
+        self.batch.min(self.samples - index * self.batch)
+    }
+
     /// Refuses numbers that no data set has.
     pub(crate) fn check(&self) -> Result<()> {
         let fail = |what, got, expected: String| {
@@ -187,10 +217,23 @@ impl Source<Meter> for ShapeSource {
         self.batch
     }
 
+    fn channels(
+        &self,
+        engine: &Meter,
+        step: usize,
+        channels: &Channels,
+    ) -> Result<MeteredSelectors> {
+        self.check()?;
+        let len = self.samples_of(step);
+        let count = channels.beside().count(len);
+        // A mini-batch has the same integers channel by channel.
+        let norm = self.squared_norm * len as f64 / count.max(1) as f64;
+        Ok(engine.fresh_selectors(count, norm))
+    }
+
     fn batch(&self, engine: &Meter, step: usize) -> Result<(MeteredSelectors, Metered)> {
         self.check()?;
-        let index = step % Source::<Meter>::batches(self);
-        let len = self.batch.min(self.samples - index * self.batch);
+        let len = self.samples_of(step);
         let x = engine.fresh_selectors(len, self.squared_norm);
         Ok((x, engine.fresh(len * self.classes)))
     }
@@ -211,5 +254,21 @@ impl Source<fhe_core::Cpu> for fhe_core::store::Dataset {
         step: usize,
     ) -> Result<(fhe_core::engine::cpu::Selectors, fhe_core::engine::cpu::Values)> {
         Ok(self.batch(engine, step % self.batches())?)
+    }
+
+    fn channels(
+        &self,
+        engine: &fhe_core::Cpu,
+        step: usize,
+        channels: &Channels,
+    ) -> Result<fhe_core::engine::cpu::Selectors> {
+        let (op, what) = ("a data set's channels", "the number of channels of a part");
+        let beside = self.shape().beside;
+        if beside != Some(channels.beside()) {
+            let got = beside.map_or(0, |beside| beside.selectors);
+            let expected = format!("{}: it was encrypted for another recipe", channels.channels());
+            return Err(Error::Data { op, what, got, expected });
+        }
+        Ok(self.beside(engine, step % self.batches())?)
     }
 }

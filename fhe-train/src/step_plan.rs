@@ -31,6 +31,8 @@ pub(crate) struct StepPlan<'a> {
 /// The public numbers of one part of a step.
 #[derive(Clone, Debug)]
 pub(crate) struct PartPlan {
+    /// Which one of its step.
+    pub(crate) index: usize,
     /// Its samples.
     pub(crate) samples: Range<usize>,
     /// Torus fraction of an error's integer in the gradient of each layer.
@@ -76,6 +78,7 @@ impl<'a> StepPlan<'a> {
             layers.clone().map(|i| plan.amplitude(i, schedule, self.data.batch)).collect();
         let hidden = amplitudes[..plan.layers() - 1].iter().enumerate();
         PartPlan {
+            index: part,
             samples: part * size..((part + 1) * size).min(self.samples),
             gates: hidden.map(|(i, &amplitude)| plan.gate(i, amplitude)).collect(),
             amplitudes,

@@ -1,8 +1,8 @@
 //! A checked recipe of a network: what its settings are in phases and integers.
 
 use fhe_core::Params;
-use fhe_nn::NetworkPlan;
 use fhe_nn::activation::ErrorGate;
+use fhe_nn::{Geometry, NetworkPlan};
 
 use crate::loss::AMPLITUDE_STEP;
 use crate::{DeepRecipe, Result};
@@ -61,7 +61,10 @@ impl DeepRecipe {
         let copies = usize::from(plan.has_binary_layers());
         Ok(match part {
             0 => (all, values),
-            _ => (all + rows[1..].iter().sum::<usize>() + copies * all, values + copies * values),
+            _ => {
+                let sums = geometries[1..].iter().flat_map(Geometry::gradient_rows);
+                (all + sums.sum::<usize>() + copies * all, values + copies * values)
+            }
         })
     }
 }
@@ -72,7 +75,7 @@ impl TrainingPlan {
     /// # Errors
     /// Those of [`DeepRecipe::check`].
     pub(crate) fn new(recipe: &DeepRecipe, params: &Params) -> Result<Self> {
-        let network = NetworkPlan::new(&recipe.network, params)?;
+        let network = NetworkPlan::for_parts(&recipe.network, params, recipe.sub_batch)?;
         checks::recipe(recipe)?;
         checks::network(&network)?;
         let plan = Self { recipe: recipe.clone(), network };

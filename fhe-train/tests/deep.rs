@@ -11,10 +11,11 @@ use fhe_core::engine::{clear, cpu};
 use fhe_core::store::{Dataset, DatasetShape, DatasetWriter};
 use fhe_core::{Clear, Cpu, Engine, List, Meter, Params, Seed, from_torus};
 use fhe_nn::activation::{Activation, Kind};
+use fhe_nn::geometry::GradientLayout;
 use fhe_nn::{LayerConfig, NetworkConfig, Shape};
 use fhe_train::{
-    Binary, Checkpoint, ClearSource, DeepRecipe, LayerTraining, Model, Recipe, ShapeSource, Source,
-    Trainer, TrainerOptions, Work,
+    Binary, Channels, Checkpoint, ClearSource, DeepRecipe, LayerTraining, Model, NetworkTraining,
+    Recipe, ShapeSource, Source, Trainer, TrainerOptions, Work,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -72,6 +73,16 @@ fn binarized() -> DeepRecipe {
     recipe
 }
 
+/// Takes the gradient of the first convolution over samples, in parts of four.
+fn over_samples() -> DeepRecipe {
+    let mut recipe = recipe();
+    recipe.network.layers[0].outputs = 2;
+    let engine = Clear::exact(&Params::toy_insecure().unwrap());
+    let model = NetworkTraining::new(&engine, &recipe).unwrap();
+    assert_eq!(model.network().layers()[0].geometry().gradient(), GradientLayout::Samples);
+    recipe
+}
+
 fn data(n: usize) -> ClearSource {
     let mut rng = ChaCha8Rng::seed_from_u64(2);
     let labels: Vec<u32> = (0..SAMPLES).map(|i| (i % 2) as u32).collect();
@@ -90,7 +101,8 @@ fn data(n: usize) -> ClearSource {
     ClearSource { copies: 1, batch: BATCH, classes: 2, features, labels, label_log2 }
 }
 
-fn encrypt(path: &Path, key: &ClientKey, source: &ClearSource) {
+fn encrypt(path: &Path, key: &ClientKey, source: &ClearSource, recipe: &Recipe) {
+    let channels = recipe.channels(key.params()).unwrap();
     let shape = DatasetShape {
         name: "toy".into(),
         samples: SAMPLES,
@@ -99,6 +111,7 @@ fn encrypt(path: &Path, key: &ClientKey, source: &ClearSource) {
         inputs: key.digest(b"toy"),
         values_log2: source.label_log2,
         copies: source.copies,
+        beside: channels.as_ref().map(Channels::beside),
     };
     let mut writer = DatasetWriter::deterministic(path, key, &shape).unwrap();
     for first in (0..SAMPLES).step_by(BATCH) {
@@ -108,7 +121,9 @@ fn encrypt(path: &Path, key: &ClientKey, source: &ClearSource) {
                 (source.features[i].clone(), labels)
             })
             .collect();
-        writer.write_batch(&batch).unwrap();
+        let features = &source.features[first..first + BATCH];
+        let beside = channels.as_ref().map(|channels| channels.polynomials(features));
+        writer.write_batch_beside(&batch, &beside.unwrap_or_default()).unwrap();
     }
     writer.finish().unwrap();
 }
@@ -141,6 +156,13 @@ fn every_second_pass_takes_the_second_copy() {
 }
 
 #[test]
+fn gradients_over_samples_equal_the_twin_s() {
+    // A sample: 2 x 2 x 2 and 3 hidden values twice, 2 scores; a mini-batch: 3 x 8 + 2 x 3 weights.
+    let lookups = SAMPLES * (2 * (8 + 3) + 2) + SAMPLES / BATCH * (24 + 6);
+    equals_its_twin(over_samples(), lookups);
+}
+
+#[test]
 fn a_binarized_residual_network_equals_its_twin() {
     // A sample: 2 x 4 x 3 x 3 hidden values twice, 2 scores; a mini-batch: 4 x 4 x 9 + 2 x 4
     // weights, 4 filters and 4 x 4 x 9 binary weights.
@@ -158,7 +180,7 @@ fn equals_its_twin(recipe: DeepRecipe, lookups: usize) {
     let key = ClientKey::new(&params, Seed::from_number(3));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("data");
-    encrypt(&path, &key, &source);
+    encrypt(&path, &key, &source, &recipe);
     let cpu = Cpu::new(&key.evaluation_keys());
     let dataset = Dataset::open(&path, &params, &key.id()).unwrap();
     let run = |folder: &Path, stops: &[Option<usize>]| {
@@ -265,7 +287,8 @@ fn recipes_that_cannot_be_are_refused_with_one_clear_error() {
     let key = ClientKey::new(&params, Seed::from_number(3));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("data");
-    encrypt(&path, &key, &ClearSource { copies: 1, label_log2: -31, ..data(params.row_size) });
+    let other = ClearSource { copies: 1, label_log2: -31, ..data(params.row_size) };
+    encrypt(&path, &key, &other, &recipe);
     let cpu = Cpu::new(&key.evaluation_keys());
     let dataset = Dataset::open(&path, &params, &key.id()).unwrap();
     let error = Trainer::open(folder.path(), &cpu, &dataset, &recipe, options(None)).unwrap_err();
@@ -309,17 +332,17 @@ fn a_step_that_is_stopped_between_its_parts_ends_with_the_same_model() {
     let source = data(n);
     let key = ClientKey::new(&params, Seed::from_number(3));
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("data");
-    encrypt(&path, &key, &source);
     let (exact, cpu) = (Clear::exact(&params), Cpu::new(&key.evaluation_keys()));
-    let dataset = Dataset::open(&path, &params, &key.id()).unwrap();
     let saved = |model: &Model<Cpu>| {
         let (rows, values) = model.parts();
         (cpu::Rows::concat(n, &rows).unwrap(), cpu::Values::concat(n, &values).unwrap())
     };
-    for recipe in [recipe(), binarized()] {
+    for (i, recipe) in [recipe(), binarized()].into_iter().enumerate() {
         // Parts of 3, 3 and 2 samples.
         let recipe = Recipe::Deep(DeepRecipe { sub_batch: 3, ..recipe });
+        let path = folder.path().join(format!("data {i}"));
+        encrypt(&path, &key, &source, &recipe);
+        let dataset = Dataset::open(&path, &params, &key.id()).unwrap();
         let mut whole = Model::new(&exact, &recipe).unwrap();
         let mut work = Work::default();
         (0..2).for_each(|_| work += whole.train_step(&exact, &source).unwrap());
@@ -350,6 +373,15 @@ impl Source<Clear> for Broken {
     }
 
     fn batch(&self, _: &Clear, _: usize) -> fhe_train::Result<(clear::Selectors, Vec<u64>)> {
+        Err(fhe_train::Error::Lost { step: 7 })
+    }
+
+    fn channels(
+        &self,
+        _: &Clear,
+        _: usize,
+        _: &fhe_train::Channels,
+    ) -> fhe_train::Result<clear::Selectors> {
         Err(fhe_train::Error::Lost { step: 7 })
     }
 }

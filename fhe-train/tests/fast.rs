@@ -5,6 +5,7 @@
 use fhe_core::engine::clear::Values;
 use fhe_core::{Clear, Engine, Params, from_torus};
 use fhe_nn::activation::{Activation, Kind};
+use fhe_nn::geometry::GradientLayout;
 use fhe_nn::{LayerConfig, NetworkConfig, Shape};
 use fhe_train::{
     Binary, ClearSource, DeepRecipe, FastTwin, LayerTraining, MiniBatches, NetworkTraining,
@@ -181,6 +182,36 @@ fn without_noise_it_is_the_exact_training() {
     // 12 has parts of 7 and 5 samples whose scores take different paths.
     let parts = recipes.map(|recipe| DeepRecipe { sub_batch: 7, ..recipe });
     exact_trainings_agree(&Params::toy_insecure_batch().unwrap(), &parts);
+    exact_trainings_agree(&Params::toy_insecure().unwrap(), &[over_samples()]);
+}
+
+#[test]
+fn sums_over_samples_are_saved_and_gone_on_with() {
+    let (params, recipe) = (Params::toy_insecure().unwrap(), over_samples());
+    let engine = Clear::exact(&params);
+    let source = ClearSource { batch: 24, ..data(&recipe, params.row_size, 24) };
+    let whole = train_deep(&engine, &recipe, &source, 1);
+    let mut half = NetworkTraining::new(&engine, &recipe).unwrap();
+    half.train_part(&engine, &source).unwrap();
+    let (rows, values) = half.parts();
+    let rows: Vec<_> = rows.into_iter().flatten().cloned().collect();
+    let values: Vec<u64> = values.into_iter().flatten().copied().collect();
+    assert_eq!((rows.len(), values.len()), recipe.sizes(&params, 1).unwrap());
+    let mut half = NetworkTraining::resume(&engine, &recipe, &rows, &values, 0, 1).unwrap();
+    half.train_part(&engine, &source).unwrap();
+    assert_eq!(half.step(), 1);
+    assert!(parts(&engine, &half) == parts(&engine, &whole));
+}
+
+/// Both convolutions take their gradients over samples.
+fn over_samples() -> DeepRecipe {
+    let recipe = DeepRecipe { sub_batch: 12, ..conv() };
+    let engine = Clear::exact(&Params::toy_insecure().unwrap());
+    let deep = NetworkTraining::new(&engine, &recipe).unwrap();
+    let layouts = deep.network().layers().iter().map(|layer| layer.geometry().gradient());
+    let expected = [GradientLayout::Samples, GradientLayout::Samples, GradientLayout::Channels];
+    assert_eq!(layouts.collect::<Vec<_>>(), expected);
+    recipe
 }
 
 fn exact_trainings_agree(params: &Params, recipes: &[DeepRecipe]) {
@@ -241,6 +272,7 @@ fn its_noise_in_batches_is_that_of_the_specification() {
         let parts = |recipe| DeepRecipe { sub_batch, ..recipe };
         noise_agrees(&params, &[dense(), conv(), wired()].map(parts));
     }
+    noise_agrees(&params, &[over_samples()]);
 }
 
 fn noise_agrees(params: &Params, recipes: &[DeepRecipe]) {

@@ -49,6 +49,7 @@ fn encrypt(path: &Path, key: &ClientKey, source: &ClearSource, stop_after: usize
         inputs: key.digest(b"toy"),
         values_log2: -31,
         copies: 1,
+        beside: None,
     };
     let mut writer = DatasetWriter::deterministic(path, key, &shape).unwrap();
     let mut written = 0;

@@ -3,7 +3,8 @@
 //! A record is the selector's mask seed (16 bytes), its bodies cut to their upper 48 bits (6 bytes
 //! a coefficient), the values' mask seed (16 bytes) and their bodies (8 bytes each). Cutting adds a
 //! rounding error of standard deviation 2^-49.8, against a noise of 2^-47.8. A chunk of the
-//! container is one mini-batch, so that training reads and checks whole chunks.
+//! container is one mini-batch, so that training reads and checks whole chunks. Selectors that a
+//! mini-batch has beside those of its samples follow its records.
 
 use std::path::Path;
 
@@ -14,6 +15,7 @@ use super::container::{ChunkReader, ChunkWriter, Header, MAX_CHUNK};
 use super::stored;
 use super::whole::Secrecy;
 use crate::client::{ClientKey, Nonce, Use};
+use crate::engine::Engine;
 use crate::engine::cpu::{Cpu, Selectors, Values};
 use crate::{Error, Params, Result};
 
@@ -23,6 +25,24 @@ const MAX_SAMPLES: usize = 1 << 24;
 const MAX_VALUES: usize = 1 << 20;
 /// What the header calls the random number of a data set that is not deterministic.
 const NONCE: &str = "nonce";
+
+/// Selectors that a mini-batch has beside those of its samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Beside {
+    /// For so many samples of a mini-batch, or what is left of it,
+    pub samples: usize,
+    /// there are so many selectors.
+    pub selectors: usize,
+}
+
+impl Beside {
+    /// Returns the number of selectors beside so many samples of a mini-batch.
+    #[must_use]
+    pub fn count(&self, samples: usize) -> usize {
+        samples.div_ceil(self.samples.max(1)).saturating_mul(self.selectors)
+    }
+}
 
 /// The public shape of a data set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +66,9 @@ pub struct DatasetShape {
     /// Copies have whole mini-batches.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub copies: usize,
+    /// Selectors beside those of the samples, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<Beside>,
 }
 
 fn one() -> usize {
@@ -77,6 +100,24 @@ impl DatasetShape {
         self.samples.div_ceil(self.batch)
     }
 
+    /// Returns the samples of a mini-batch.
+    fn samples_of(&self, index: usize) -> usize {
+        self.batch.min(self.samples.saturating_sub(index.saturating_mul(self.batch)))
+    }
+
+    /// Returns the selectors beside so many samples of a mini-batch.
+    fn beside(&self, samples: usize) -> usize {
+        self.beside.map_or(0, |beside| beside.count(samples))
+    }
+
+    /// Returns the bytes of a mini-batch of so many samples; `None` if they are too many.
+    fn batch_bytes(&self, params: &Params, samples: usize) -> Option<u64> {
+        let records = (self.record_bytes(params) as u64).checked_mul(samples as u64)?;
+        let beside = self.beside(samples) as u64;
+        let beside = beside.checked_mul(stored::selector_bytes(params) as u64)?;
+        records.checked_add(beside).filter(|&bytes| bytes <= MAX_CHUNK)
+    }
+
     fn record_bytes(&self, params: &Params) -> usize {
         stored::selector_bytes(params) + stored::bytes(self.values, stored::WHOLE)
     }
@@ -99,6 +140,13 @@ impl DatasetShape {
             let expected = self.batch.clamp(1, most);
             return fail("samples of a mini-batch (2^32 bytes at most)", self.batch, expected);
         }
+        let bytes = |samples| self.batch_bytes(params, samples);
+        let (Some(whole), Some(last)) =
+            (bytes(self.batch), bytes(self.samples_of(self.batches() - 1)))
+        else {
+            let what = "selectors beside a mini-batch (2^32 bytes at most, all in all)";
+            return fail(what, self.beside(self.batch), 0);
+        };
         if !self.has_whole_copies() {
             let whole = self.batch.saturating_mul(self.copies.max(1));
             let expected = self.samples.checked_next_multiple_of(whole).unwrap_or(whole);
@@ -109,8 +157,8 @@ impl DatasetShape {
             meta.insert(NONCE.into(), format!("{nonce:032x}").into());
         }
         Ok(Header {
-            payload_bytes: record * self.samples as u64,
-            chunk_bytes: record * self.batch as u64,
+            payload_bytes: whole * (self.batches() as u64 - 1) + last,
+            chunk_bytes: whole,
             ..Header::new(KIND, params, key_id, meta)
         })
     }
@@ -144,6 +192,7 @@ impl DatasetShape {
 ///     inputs: key.digest(b"all that is encrypted"),
 ///     values_log2: -2,
 ///     copies: 1,
+///     beside: None,
 /// };
 /// let mut writer = DatasetWriter::create(&path, &key, &shape)?;
 /// while writer.next_sample() < shape.samples {
@@ -220,6 +269,18 @@ impl<'a> DatasetWriter<'a> {
     /// [`Error::Shape`] if a sample or the mini-batch has another shape, [`Error::Magnitude`] as
     /// for [`ClientKey::encrypt_query`], [`Error::Index`] if all samples are there, [`Error::Io`].
     pub fn write_batch(&mut self, samples: &[(Vec<i32>, Vec<u64>)]) -> Result<()> {
+        self.write_batch_beside(samples, &[])
+    }
+
+    /// The same, with what the shape has beside the samples: N integers each.
+    ///
+    /// # Errors
+    /// Those of [`DatasetWriter::write_batch`]; [`Error::Shape`] if there are not as many.
+    pub fn write_batch_beside(
+        &mut self,
+        samples: &[(Vec<i32>, Vec<u64>)],
+        beside: &[Vec<i32>],
+    ) -> Result<()> {
         let first = self.next_sample();
         let (got, left) = (samples.len(), self.shape.samples - first);
         if left == 0 {
@@ -240,6 +301,15 @@ impl<'a> DatasetWriter<'a> {
             shape("coefficients", m.len(), n)?;
             shape("values", values.len(), self.shape.values)?;
         }
+        let (op, len) = ("encrypting what is beside a mini-batch", self.shape.beside(got));
+        if beside.len() != len {
+            let (what, got) = ("selectors", beside.len());
+            return Err(Error::Shape { op, what, got, expected: len });
+        }
+        if let Some(other) = beside.iter().find(|m| m.len() != n) {
+            let (what, got) = ("coefficients", other.len());
+            return Err(Error::Shape { op, what, got, expected: n });
+        }
         let records: Vec<Vec<u8>> = samples
             .par_iter()
             .enumerate()
@@ -255,7 +325,17 @@ impl<'a> DatasetWriter<'a> {
                 Ok(record)
             })
             .collect::<Result<_>>()?;
-        self.writer.write(&records.concat())
+        let of_batch = self.shape.beside(self.shape.batch);
+        let beside = beside.par_iter().enumerate().map(|(i, m)| {
+            let index = self.writer.next() as usize * of_batch + i;
+            let purpose = format!("beside data set {}", self.shape.name);
+            let mut record = Vec::new();
+            let selector = self.key.seeded_selector(m, self.of(&purpose, index as u64))?;
+            stored::write(&mut record, &selector, stored::CUT);
+            Ok(record)
+        });
+        let beside: Vec<Vec<u8>> = beside.collect::<Result<_>>()?;
+        self.writer.write(&[records.concat(), beside.concat()].concat())
     }
 
     fn of<'b>(&self, purpose: &'b str, index: u64) -> Use<'b> {
@@ -320,6 +400,7 @@ impl Dataset {
     /// [`Error::Index`], [`Error::Io`], [`Error::Corrupt`] with the chunk.
     pub fn batch(&self, cpu: &Cpu, index: usize) -> Result<(Selectors, Values)> {
         let bytes = self.reader.read(index as u64)?;
+        let bytes = &bytes[..bytes.len().min(self.record * self.shape.samples_of(index))];
         let split = self.record - stored::bytes(self.shape.values, stored::WHOLE);
         let (selectors, values): (Vec<_>, Vec<_>) = bytes
             .par_chunks_exact(self.record)
@@ -328,5 +409,21 @@ impl Dataset {
             })
             .unzip();
         Ok((cpu.open_selectors(&selectors)?, cpu.open_values(&values)))
+    }
+
+    /// Reads the selectors that a mini-batch has beside those of its samples.
+    ///
+    /// # Errors
+    /// [`Error::Index`], [`Error::Io`], [`Error::Corrupt`] with the chunk.
+    pub fn beside(&self, cpu: &Cpu, index: usize) -> Result<Selectors> {
+        let bytes = self.reader.read(index as u64)?;
+        let samples = self.record * self.shape.samples_of(index);
+        let stored: Vec<_> = bytes
+            .get(samples..)
+            .unwrap_or_default()
+            .par_chunks_exact(stored::selector_bytes(cpu.params()))
+            .map(|record| stored::read(record, stored::CUT))
+            .collect();
+        cpu.open_selectors(&stored)
     }
 }

@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use fhe_core::{Engine, List, Slot, Term};
 
-use super::{Conv2d, expect};
+use super::{Conv2d, expect, plane, positions};
 use crate::Result;
-use crate::geometry::Geometry;
+use crate::geometry::{Geometry, GradientLayout, Weight};
 
 /// Below so many errors of a sample in a row, constant rows are cheaper than a packed list.
 pub const CONSTANTS: usize = 16;
@@ -25,7 +25,62 @@ impl<E: Engine> std::fmt::Debug for GradientErrors<E> {
     }
 }
 
-/// The gradient of a loss in the weights: for each block, a row for each group.
+/// Inputs of a layer as selectors.
+pub struct LayerInput<E: Engine> {
+    /// Of each sample, [`Conv2d::input_slots`].
+    pub samples: E::Selectors,
+    /// Of each stretch of channels, [`Conv2d::channel_slots`]; empty for a layer that does without.
+    pub channels: Vec<E::Selectors>,
+}
+
+/// Inputs as the gradient of a layer's weights takes them.
+pub enum GradientInput<'a, E: Engine> {
+    /// Selectors of samples, and which of them.
+    Samples(&'a E::Selectors, Range<usize>),
+    /// Selectors of channels over so many samples: of each stretch a list, and its first one there.
+    Channels(Vec<(&'a E::Selectors, usize)>, usize),
+}
+
+impl<E: Engine> std::fmt::Debug for GradientInput<'_, E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("GradientInput(hidden)")
+    }
+}
+
+impl<E: Engine> LayerInput<E> {
+    /// Returns what the gradient of the weights takes of an input of so many samples.
+    pub fn for_gradient(&self, samples: usize) -> GradientInput<'_, E> {
+        if self.channels.is_empty() {
+            return GradientInput::Samples(&self.samples, 0..samples);
+        }
+        GradientInput::Channels(self.channels.iter().map(|x| (x, 0)).collect(), samples)
+    }
+}
+
+impl Geometry {
+    /// Returns what the gradient of the weights takes of the selectors of all channels over the
+    /// samples of each part, part after part: of part `part`, which has so many samples.
+    #[must_use]
+    pub fn channels_of_part<'a, E: Engine>(
+        &self,
+        x: &'a E::Selectors,
+        part: usize,
+        samples: usize,
+    ) -> GradientInput<'a, E> {
+        let first = part * self.input.channels;
+        let stretches = self.channel_stretches().map(|channels| (x, first + channels.start));
+        GradientInput::Channels(stretches.collect(), samples)
+    }
+}
+
+impl<E: Engine> std::fmt::Debug for LayerInput<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LayerInput(hidden)")
+    }
+}
+
+/// The gradient of a loss in the weights, in lists of rows:
+/// [`Geometry::summed_gradient_at`](crate::Geometry::summed_gradient_at).
 pub struct WeightGradient<E: Engine>(Vec<E::Rows>);
 
 impl<E: Engine> std::fmt::Debug for WeightGradient<E> {
@@ -35,19 +90,21 @@ impl<E: Engine> std::fmt::Debug for WeightGradient<E> {
 }
 
 impl<E: Engine> WeightGradient<E> {
-    /// The gradient of a layer whose rows were saved: for each block, a row for each group.
+    /// The gradient of a layer whose rows were saved.
     ///
     /// # Errors
-    /// [`Count`](crate::Error::Count) if their numbers are not those of the geometry.
+    /// [`Count`](crate::Error::Count) if their numbers are not those of
+    /// [`Geometry::gradient_rows`](crate::Geometry::gradient_rows).
     pub fn from_rows(geometry: &Geometry, rows: Vec<E::Rows>) -> Result<Self> {
-        expect("blocks of a gradient", rows.len(), geometry.blocks())?;
-        for block in &rows {
-            expect("rows of a block", block.len(), geometry.groups())?;
+        let expected = geometry.gradient_rows();
+        expect("lists of a gradient", rows.len(), expected.len())?;
+        for (rows, expected) in rows.iter().zip(expected) {
+            expect("rows of a list of a gradient", rows.len(), expected)?;
         }
         Ok(Self(rows))
     }
 
-    /// Returns the rows: for each block, a row for each group.
+    /// Returns the lists of rows.
     #[must_use]
     pub fn rows(&self) -> &[E::Rows] {
         &self.0
@@ -72,6 +129,9 @@ impl<E: Engine> Conv2d<E> {
     #[must_use]
     pub fn gradient_slots(&self, samples: usize) -> Option<Vec<Vec<Slot>>> {
         let g = &self.geometry;
+        if g.gradient() == GradientLayout::Samples {
+            return Some(self.filter_slots(samples));
+        }
         if g.output.area() == 1 && g.filters() <= CONSTANTS {
             return None;
         }
@@ -84,6 +144,48 @@ impl<E: Engine> Conv2d<E> {
             }
         }
         Some(lists)
+    }
+
+    /// Returns where the errors of `samples` samples go, a list for each filter: list `i outputs +
+    /// o` has those of filter o of the i-th samples that share a polynomial.
+    fn filter_slots(&self, samples: usize) -> Vec<Vec<Slot>> {
+        let g = &self.geometry;
+        let (together, outputs) = (g.samples_together(), g.output.channels);
+        let mut lists = vec![Vec::new(); samples.div_ceil(together) * outputs];
+        for (value, (s, o, y, x)) in positions(samples, g.output).enumerate() {
+            let coefficient = g.error_over_samples(s, y, x);
+            lists[s / together * outputs + o].push(Slot { value, coefficient });
+        }
+        lists
+    }
+
+    /// Returns where the inputs of `samples` samples go for the gradient of the weights, for each
+    /// stretch of channels: list `i channels + c` has those of channel c of the i-th samples that
+    /// share a polynomial. Empty if the gradient takes the inputs of samples.
+    #[must_use]
+    pub fn channel_slots(&self, samples: usize) -> Vec<Vec<Vec<Slot>>> {
+        let g = &self.geometry;
+        if g.gradient() == GradientLayout::Channels {
+            return Vec::new();
+        }
+        let together = g.samples_together();
+        let of_list = |i: usize, c: usize| -> Vec<Slot> {
+            let of_samples = i * together..samples.min((i + 1) * together);
+            let slot = |(s, (y, x)): (usize, (usize, usize))| Slot {
+                value: ((s * g.input.channels + c) * g.input.height + y) * g.input.width + x,
+                coefficient: g.input_over_samples(s, y, x),
+            };
+            let plane = || plane(g.input.height, g.input.width);
+            of_samples.flat_map(|s| plane().map(move |at| (s, at))).map(slot).collect()
+        };
+        let of_stretch = |channels: Range<usize>| {
+            let groups = 0..samples.div_ceil(together);
+            groups
+                .flat_map(|i| channels.clone().map(move |c| (i, c)))
+                .map(|(i, c)| of_list(i, c))
+                .collect()
+        };
+        g.channel_stretches().map(of_stretch).collect()
     }
 
     /// Brings the errors of `samples` samples into the form that the gradient takes.
@@ -107,26 +209,77 @@ impl<E: Engine> Conv2d<E> {
 
     /// Returns `dL/dw`, summed over some samples of a list of inputs; the errors are of these only.
     ///
+    /// Polynomials over samples are those of exactly these samples.
+    ///
     /// # Cost
     /// No lookup; `samples * groups * blocks` products. For errors as values, `samples * outputs`
-    /// packed constants, and a product for each filter and group besides.
+    /// packed constants, and a product for each filter and group besides. Over samples,
+    /// `samples / T * outputs * channels` products, and a packed list for each row of the gradient.
     ///
     /// # Errors
     /// [`fhe_core::Error::Index`] if there are fewer inputs or errors than samples need.
     pub fn weight_gradient(
         &self,
         engine: &E,
-        x: &E::Selectors,
+        x: GradientInput<'_, E>,
         errors: &GradientErrors<E>,
-        samples: Range<usize>,
     ) -> Result<WeightGradient<E>> {
-        let gradient = |block| match errors {
-            GradientErrors::Rows(rows) => self.gradient_from_rows(engine, x, rows, &samples, block),
-            GradientErrors::Values(errors) => {
-                self.gradient_from_constants(engine, x, errors, &samples, block)
+        let g = &self.geometry;
+        let lists = match (x, errors) {
+            (GradientInput::Channels(x, samples), GradientErrors::Rows(rows)) => {
+                expect("stretches of channels", x.len(), g.channel_stretches().len())?;
+                let stretches = g.channel_stretches().zip(x);
+                stretches
+                    .map(|(channels, x)| {
+                        self.gradient_over_samples(engine, x, rows, (samples, channels))
+                    })
+                    .collect()
+            }
+            (GradientInput::Samples(x, samples), GradientErrors::Rows(rows)) => (0..g.blocks())
+                .map(|block| self.gradient_from_rows(engine, x, rows, &samples, block))
+                .collect::<Result<_>>(),
+            (GradientInput::Samples(x, samples), GradientErrors::Values(errors)) => (0..g.blocks())
+                .map(|block| self.gradient_from_constants(engine, x, errors, &samples, block))
+                .collect(),
+            (GradientInput::Channels(..), GradientErrors::Values(_)) => {
+                expect("rows of errors", 0, g.output.channels).map(|()| Vec::new())
             }
         };
-        Ok(WeightGradient((0..self.geometry.blocks()).map(gradient).collect::<Result<_>>()?))
+        WeightGradient::from_rows(g, lists?)
+    }
+
+    /// The gradient of the weights of a stretch of channels, weight after weight.
+    fn gradient_over_samples(
+        &self,
+        engine: &E,
+        (x, first): (&E::Selectors, usize),
+        rows: &E::Rows,
+        (samples, channels): (usize, Range<usize>),
+    ) -> Result<E::Rows> {
+        let g = &self.geometry;
+        let groups = samples.div_ceil(g.samples_together());
+        let outputs = g.output.channels;
+        let term = |i: usize, o: usize, c: usize| Term {
+            selector: first + i * channels.len() + c,
+            row: i * outputs + o,
+        };
+        let pairs = (0..outputs).flat_map(|o| (0..channels.len()).map(move |c| (o, c)));
+        let terms: Vec<Vec<Term>> =
+            pairs.map(|(o, c)| (0..groups).map(|i| term(i, o, c)).collect()).collect();
+        let products = engine.products(x, rows, &terms)?;
+        let window = plane(g.kernel, g.kernel);
+        let window: Vec<usize> = window
+            .map(|(dy, dx)| g.gradient_over_samples(Weight { output: 0, channel: 0, dy, dx }))
+            .collect();
+        let at: Vec<_> =
+            (0..terms.len()).flat_map(|pair| window.iter().map(move |&at| (pair, at))).collect();
+        let values = engine.extract(&products, &at)?;
+        drop(products);
+        let n = g.row_size();
+        let slot = |value| Slot { value, coefficient: value % n };
+        let list = |first| (first..at.len().min(first + n)).map(slot).collect();
+        let lists: Vec<Vec<Slot>> = (0..at.len()).step_by(n).map(list).collect();
+        Ok(engine.pack(&values, &lists)?)
     }
 
     fn gradient_from_rows(

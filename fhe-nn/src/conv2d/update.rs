@@ -19,25 +19,6 @@ fn weights_of(g: &Geometry, block: usize) -> impl Iterator<Item = Weight> {
     g.outputs_of(block).flat_map(|o| g.weights_of(o))
 }
 
-/// Returns the numbers of some blocks, each from its place in the rows of its block.
-fn values_of<E: Engine>(
-    engine: &E,
-    rows: &[E::Rows],
-    g: &Geometry,
-    blocks: Range<usize>,
-    place: impl Fn(Weight) -> (usize, usize),
-) -> Result<E::Values> {
-    let mut lists = Vec::with_capacity(blocks.len());
-    for (rows, block) in blocks_of(rows, blocks.clone())?.iter().zip(blocks) {
-        let at: Vec<_> = weights_of(g, block).map(&place).collect();
-        lists.push(engine.extract(rows, &at)?);
-    }
-    let lists: Vec<&E::Values> = lists.iter().collect();
-    let of_list = |(list, values): (usize, &&E::Values)| (0..values.len()).map(move |i| (list, i));
-    let picks: Vec<_> = lists.iter().enumerate().flat_map(of_list).collect();
-    Ok(engine.gather(&lists, &picks)?)
-}
-
 impl<E: Engine> Conv2d<E> {
     /// Returns the same layer once more.
     ///
@@ -87,8 +68,21 @@ impl<E: Engine> Conv2d<E> {
         gradient: &WeightGradient<E>,
         blocks: Range<usize>,
     ) -> Result<E::Values> {
-        let g = &self.geometry;
-        values_of(engine, gradient.rows(), g, blocks, |w| g.gradient_at(w))
+        let (g, lists) = (&self.geometry, gradient.rows());
+        blocks_of(&self.weights, blocks.clone())?;
+        // Of each list the numbers that it has, and the place among them of each weight.
+        let mut at = vec![Vec::new(); lists.len()];
+        let picks: Vec<_> = blocks
+            .flat_map(|block| weights_of(g, block))
+            .map(|w| {
+                let (list, row, coefficient) = g.summed_gradient_at(w);
+                at[list].push((row, coefficient));
+                (list, at[list].len() - 1)
+            })
+            .collect();
+        let values = lists.iter().zip(&at).map(|(rows, at)| engine.extract(rows, at));
+        let values = values.collect::<fhe_core::Result<Vec<_>>>()?;
+        Ok(engine.gather(&values.iter().collect::<Vec<_>>(), &picks)?)
     }
 
     /// Returns the weights of some blocks as values, in the same order.
@@ -97,7 +91,16 @@ impl<E: Engine> Conv2d<E> {
     /// [`fhe_core::Error::Index`] if there are no such blocks.
     pub fn weight_values(&self, engine: &E, blocks: Range<usize>) -> Result<E::Values> {
         let g = &self.geometry;
-        values_of(engine, &self.weights, g, blocks, |w| g.weight_at(w))
+        let mut lists = Vec::with_capacity(blocks.len());
+        for (rows, block) in blocks_of(&self.weights, blocks.clone())?.iter().zip(blocks) {
+            let at: Vec<_> = weights_of(g, block).map(|w| g.weight_at(w)).collect();
+            lists.push(engine.extract(rows, &at)?);
+        }
+        let lists: Vec<&E::Values> = lists.iter().collect();
+        let of_list =
+            |(list, values): (usize, &&E::Values)| (0..values.len()).map(move |i| (list, i));
+        let picks: Vec<_> = lists.iter().enumerate().flat_map(of_list).collect();
+        Ok(engine.gather(&lists, &picks)?)
     }
 
     /// Adds to the weights of some blocks, in the order of [`Conv2d::weight_values`].

@@ -50,8 +50,8 @@ fn map(s: Shape) -> impl Iterator<Item = (usize, usize, usize)> {
 impl Case {
     /// Draws numbers, and computes the products by the definition of convolution and its
     /// derivatives.
-    fn new(g: Geometry) -> Self {
-        let mut rng = ChaCha8Rng::seed_from_u64(5);
+    fn drawn(g: Geometry, seed: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut draw =
             |len: usize| -> Vec<i64> { (0..len).map(|_| rng.random_range(-9..=9)).collect() };
         let (a, w, e) = (draw(g.input.len()), draw(g.weights()), draw(g.output.len()));
@@ -143,11 +143,76 @@ impl Case {
     }
 }
 
+/// The weight gradient over samples, in polynomials as full as can be and in some that are not.
+fn check_over_samples(g: &Geometry, samples: usize) {
+    let cases: Vec<Case> = (0..samples).map(|seed| Case::drawn(g.clone(), seed as u64)).collect();
+    let (n, together) = (g.row_size(), g.samples_together());
+    let mut sums = vec![0; g.weights()];
+    for cases in cases.chunks(together) {
+        let mut inputs = vec![vec![0; n]; g.input.channels];
+        let mut errors = vec![vec![0; n]; g.output.channels];
+        for (s, case) in cases.iter().enumerate() {
+            for (c, y, x) in map(g.input) {
+                inputs[c][g.input_over_samples(s + together, y, x)] = case.a[at(g.input, c, y, x)];
+            }
+            for (o, y, x) in map(g.output) {
+                errors[o][g.error_over_samples(s, y, x)] = case.e[at(g.output, o, y, x)];
+            }
+        }
+        for v in (0..g.output.channels).flat_map(|o| g.weights_of(o)) {
+            let product = multiply(&inputs[v.channel], &errors[v.output]);
+            sums[cases[0].weight(v)] += product[g.gradient_over_samples(v)];
+        }
+    }
+    let mut want = vec![0; g.weights()];
+    cases.iter().for_each(|case| add(&mut want, &case.dw));
+    assert_eq!(sums, want, "weight gradient over samples");
+}
+
 /// All three products of a layer against the definition of convolution and its derivatives.
 fn check(input: Shape, outputs: usize, window: [usize; 3], group: usize, n: usize) {
-    let case = Case::new(Geometry::new("test", n, input, outputs, of(window), group).unwrap());
+    let case = Case::drawn(Geometry::new("test", n, input, outputs, of(window), group).unwrap(), 5);
     (0..case.g.blocks()).for_each(|block| case.check_block(block, n));
     (0..case.g.transposed_blocks()).for_each(|block| case.check_transposed_block(block, n));
+    let together = case.g.samples_together();
+    [1, together, together + 1].iter().for_each(|&samples| check_over_samples(&case.g, samples));
+}
+
+#[test]
+fn every_weight_has_a_place_of_its_own_in_a_gradient() {
+    let input = Shape { channels: 19, height: 4, width: 4 };
+    let geometry = Geometry::new("test", 64, input, 5, of([3, 1, 0]), 4).unwrap();
+    for layout in [GradientLayout::Channels, GradientLayout::Samples] {
+        let g = geometry.clone().with_gradient(layout);
+        let weights = (0..g.output.channels).flat_map(|o| g.weights_of(o));
+        let mut places: Vec<_> = weights.map(|w| g.summed_gradient_at(w)).collect();
+        let rows = g.gradient_rows();
+        assert!(places.iter().all(|&(list, row, at)| row < rows[list] && at < 64));
+        places.sort_unstable();
+        places.dedup();
+        assert_eq!(places.len(), g.weights());
+    }
+}
+
+#[test]
+fn a_layout_is_the_one_with_fewer_lists() {
+    let (input, window) = (Shape { channels: 56, height: 6, width: 6 }, of([3, 1, 0]));
+    let first =
+        |samples| Geometry::first("test", 2048, (input, 128), window, samples).unwrap().gradient();
+    // 128 lists a sample, or 128 of all and 32 of the gradient's weights; 56 share a polynomial.
+    let layouts = [1, 2, 56, 57].map(first);
+    use GradientLayout::{Channels, Samples};
+    assert_eq!(layouts, [Channels, Samples, Samples, Channels]);
+    let input = Shape { channels: 128, height: 4, width: 4 };
+    let hidden = |samples| {
+        let g = Geometry::hidden("test", 2048, (input, 256), window, (samples, 3)).unwrap();
+        (g.gradient(), g.groups())
+    };
+    // 56 lists a sample, or 3 and 640 of all and 144 of the gradient's weights.
+    assert_eq!([14, 15].map(hidden), [(Channels, 8), (Samples, 1)]);
+    let dense = Shape { channels: 512, height: 1, width: 1 };
+    let g = Geometry::hidden("test", 2048, (dense, 256), of([1, 1, 0]), (2048, 3)).unwrap();
+    assert_eq!(g.gradient(), Channels);
 }
 
 #[test]

@@ -70,7 +70,7 @@ impl View<'_> {
         let mut out = Forward {
             windows: Vec::new(),
             gates: Vec::new(),
-            norms: vec![features.iter().map(|x| vec![squares(x)]).collect()],
+            norms: vec![features.iter().map(|x| self.first_norms(x)).collect()],
             scores: Vec::new(),
             wraps: Vec::new(),
         };
@@ -112,16 +112,32 @@ impl View<'_> {
             outputs.push(if hidden.is_source { map.clone() } else { Vec::new() });
             let next = &self.noises[i + 1];
             let (channels, area) = (shape.channels, map.len() / (shape.channels * samples));
-            let mut norms = vec![vec![0.0; next.group_of(channels - 1) + 1]; samples];
+            let mut norms = vec![vec![0.0; next.gradient_input_of(channels - 1) + 1]; samples];
             let mut at = 0;
             by_sample(&mut map, area, samples, |s, a| {
-                norms[s][next.group_of(at / samples)] +=
+                norms[s][next.gradient_input_of(at / samples)] +=
                     f64::from(a.iter().map(|a| a * a).sum::<f32>());
                 at += 1;
             });
             out.norms.push(norms);
         }
         out
+    }
+
+    /// Returns the sums of squares of a sample's features in each polynomial of the first layer's
+    /// gradient.
+    fn first_norms(&self, features: &[i8]) -> Vec<f64> {
+        let (g, noises) = (&self.layers[0].geometry, &self.noises[0]);
+        let mut norms = vec![0.0; noises.gradient_input_of(g.input.channels - 1) + 1];
+        if norms.len() == 1 {
+            return vec![squares(features)];
+        }
+        for c in 0..g.input.channels {
+            let at = |i: usize| g.input_at(c, i / g.input.width, i % g.input.width).1;
+            let of_channel = (0..g.input.area()).map(|i| f64::from(features[at(i)]).powi(2));
+            norms[noises.gradient_input_of(c)] += of_channel.sum::<f64>();
+        }
+        norms
     }
 
     /// Returns the features as a map, channel by channel.

@@ -413,7 +413,7 @@ impl FastTwin {
         // The product's noise and the packing's, one after the other, are one.
         self.by_channel(0, &mut gradient, |output, channel, x| {
             disturb(&mut noise, x, || {
-                noises.gradient(output, samples, norms[noises.group_of(channel)])
+                noises.gradient(output, samples, norms[noises.gradient_input_of(channel)])
                     + noises.packing(output, channel)
                     + noises.packing_rounding()
             });
@@ -430,7 +430,7 @@ impl FastTwin {
         let (channels, run) = (g.input.channels, g.kernel * g.kernel);
         let variance = |i| {
             let (output, channel) = (i / channels, i % channels);
-            noises.gradient(output, samples, sum.norms[noises.group_of(channel)])
+            noises.gradient(output, samples, sum.norms[noises.gradient_input_of(channel)])
         };
         let gradient = Numbers {
             variances: match noise {

@@ -89,6 +89,8 @@ fn audit(args: &Args) -> Result<()> {
         lookups: work.lookups as u64,
         parameters: layers.iter().map(|layer| layer.weights).sum::<usize>() + biases,
         wall_seconds,
+        core_seconds_per_image: wall_seconds * threads as f64
+            / shape.batch.min(shape.samples).max(1) as f64,
         predicted_seconds,
         threads,
         raw_seconds,

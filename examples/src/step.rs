@@ -195,7 +195,10 @@ pub struct StepResults {
     pub parameters: usize,
     /// Seconds of the server's moves.
     pub wall_seconds: f64,
-    /// The same, predicted by the price list before the step.
+    /// The same times threads, an image: updates of all weights included.
+    #[serde(default)]
+    pub core_seconds_per_image: f64,
+    /// Wall time, predicted by the price list before the step.
     pub predicted_seconds: f64,
     /// Threads.
     pub threads: usize,

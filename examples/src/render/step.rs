@@ -16,13 +16,13 @@ impl StepResults {
             ("lookups", self.lookups.to_string()),
             ("server's moves, wall time", format!("{:.0} s", self.wall_seconds)),
             ("the same, predicted", format!("{:.0} s", self.predicted_seconds)),
-            ("an image", format!("{:.1} s", self.wall_seconds / self.images.max(1) as f64)),
+            ("time of cores for an image", format!("{:.2} s", self.core_seconds_per_image)),
             (
                 "a parameter",
                 format!("{:.2} ms", 1e3 * self.wall_seconds / self.parameters.max(1) as f64),
             ),
             ("threads", self.threads.to_string()),
-            ("wall time x threads / lookups", format!("{:.1} ms", per_lookup * 1e3)),
+            ("wall time x threads / lookups", format!("{:.2} ms", per_lookup * 1e3)),
             (
                 "raw key switch + bootstrap in the same run",
                 format!("{:.1} ms", self.raw_seconds * 1e3),

@@ -131,7 +131,7 @@ fn price(engine: &Cpu, recipe: &DeepRecipe, shape: &DatasetShape) -> Result<(u64
          predicted time: {seconds:.0} s on {threads} threads",
         recipe.summary(params)?
     ))?;
-    Ok((list.price.lookups, seconds))
+    Ok((list.price.lookups + list.price.batched, seconds))
 }
 
 /// Compares the encrypted update of every layer with those of the twins.

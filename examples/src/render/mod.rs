@@ -43,35 +43,29 @@ pub const BNN: [&str; 4] = ["bnn-mnist", "bnn-mnist-perceptron", "bnn-cifar10", 
 pub const OPERATIONS: &str = "bnn-operations";
 /// The batch lookups of the book.
 pub const BATCH: &str = "batch-lookup";
-/// Bootstraps a second of one H100, derived from published tables: see the book's page.
-const GPU_LOOKUPS: f64 = 13_400.0;
-
 /// Returns what the simulated training would take encrypted, from the time of the measured step.
 fn price(step: &StepResults, twin: &FastResults) -> String {
-    let core_seconds = step.wall_seconds * step.threads as f64 / step.lookups.max(1) as f64;
-    let hours = twin.lookups as f64 * core_seconds / 3600.0;
-    let days = |hours: f64| format!("{:.1} days", hours / 24.0);
-    let gpu = twin.lookups as f64 / GPU_LOOKUPS / 3600.0;
+    let hours = twin.images as f64 * step.core_seconds_per_image / 3600.0;
+    let days = |cores: f64| match hours / cores {
+        hours if hours < 48.0 => format!("{hours:.1} hours"),
+        hours => format!("{:.1} days", hours / 24.0),
+    };
     format!(
         "## Price of the whole encrypted training\n\n\
-         The training of {TWIN} makes {} lookups.\n\
-         In {STEP} a lookup took {:.1} core-milliseconds, all other moves included.\n\
-         So the whole training would take {hours:.0} core-hours.\n\
-         All times are computed from that step, which ran beside other jobs. None was measured.\n\n\
+         The training of {TWIN} makes {} image-steps, with {} lookups.\n\
+         In {STEP} an image-step took {:.2} core-seconds, in a mini-batch of {} images and with \
+         its updates.\n\
+         So the whole training would take {hours:.0} core-hours. It was not run.\n\n\
          | on | time |\n|---|---|\n\
          | {} cores of that machine | {} |\n\
-         | 192 such cores, if all keep that pace | {} |\n\
-         | one H100, if it makes {GPU_LOOKUPS:.0} lookups a second | {}; up to four times that, as \
-         our lookups have four levels for its one |\n\n\
-         The rate of the GPU is derived from the published throughput of tfhe-rs on eight H100:\n\
-         1,670 bitwise operations a second on 128 bits, with 64 bootstraps each.\n\
-         That throughput is for another parameter set.\n",
+         | 192 such cores, if all keep that pace | {} |\n",
+        twin.images,
         twin.lookups,
-        core_seconds * 1e3,
+        step.core_seconds_per_image,
+        step.images,
         step.threads,
-        days(hours / step.threads as f64),
-        days(hours / 192.0),
-        days(gpu),
+        days(step.threads as f64),
+        days(192.0),
     )
 }
 

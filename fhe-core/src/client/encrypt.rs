@@ -184,11 +184,10 @@ impl ClientKey {
         if got != expected {
             return Err(Error::Shape { op: "encrypt_rows", what: "coefficients", got, expected });
         }
-        let mut rows = Rows::new(n, 0);
-        if !phases.is_empty() {
-            rows.extend(self.seeded_rows(phases, of).expand_rows(n));
+        if phases.is_empty() {
+            return Ok(Rows::new(n, 0));
         }
-        Ok(rows)
+        Ok(Rows::of(n, self.seeded_rows(phases, of).expand_rows(n)))
     }
 
     fn values(&self, phases: &[u64], of: Use<'_>) -> Result<EncryptedValues> {

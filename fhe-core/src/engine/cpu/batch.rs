@@ -110,11 +110,10 @@ impl Batches<'_> {
     /// Puts rows list after list.
     fn by_list(&self, rows: &[Vec<u64>], lists: usize) -> Rows {
         let size = 2 * self.cpu.params.row_size;
-        let mut out = Rows::new(self.cpu.params.row_size, 0);
-        for l in 0..lists {
-            for rows in rows {
-                out.data.extend_from_slice(&rows[l * size..][..size]);
-            }
+        let mut out = Rows::new(self.cpu.params.row_size, lists * rows.len());
+        let from = (0..lists).flat_map(|l| rows.iter().map(move |rows| &rows[l * size..][..size]));
+        for (out, row) in out.data.chunks_exact_mut(size).zip(from) {
+            out.copy_from_slice(row);
         }
         out
     }

@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 
 use tfhe::core_crypto::fft_impl::fft64::c64;
 
+use super::huge_pages::Pages;
 use crate::engine::List;
 use crate::params::Gadget;
 use crate::{Error, Result};
@@ -39,7 +40,7 @@ impl Kind for Glwe {
 pub struct Ciphertexts<K> {
     /// The row size N, at least 1.
     pub(super) n: usize,
-    pub(super) data: Vec<u64>,
+    pub(super) data: Pages<u64>,
     kind: PhantomData<K>,
 }
 
@@ -52,7 +53,7 @@ pub type Rows = Ciphertexts<Glwe>;
 impl<K: Kind> Ciphertexts<K> {
     /// Returns ciphertexts of zero without noise.
     pub(crate) fn new(n: usize, count: usize) -> Self {
-        Self { n, data: vec![0; K::elements(n) * count], kind: PhantomData }
+        Self { n, data: Pages::zeros(K::elements(n) * count), kind: PhantomData }
     }
 
     /// Takes ciphertexts of row size `n` as they lie in memory; `None` if the elements do not fill
@@ -60,7 +61,7 @@ impl<K: Kind> Ciphertexts<K> {
     #[must_use]
     pub fn from_elements(n: usize, data: Vec<u64>) -> Option<Self> {
         let whole = n > 0 && data.len().is_multiple_of(K::elements(n));
-        whole.then_some(Self { n, data, kind: PhantomData })
+        whole.then(|| Self { n, data: data.into(), kind: PhantomData })
     }
 
     /// Reads what [`Ciphertexts::to_le_bytes`] wrote; `None` if the bytes do not fill the last
@@ -92,7 +93,13 @@ impl<K: Kind> Ciphertexts<K> {
         match got {
             Some(got) => Err(Error::Shape { op, what, got, expected: expected.max(1) }),
             None => {
-                let data = lists.iter().flat_map(|x| &x.data).copied().collect();
+                let mut data = Pages::zeros(lists.iter().map(|x| x.data.len()).sum());
+                let mut rest = &mut data[..];
+                for x in lists {
+                    let (out, others) = rest.split_at_mut(x.data.len());
+                    out.copy_from_slice(&x.data);
+                    rest = others;
+                }
                 Ok(Self { n, data, kind: PhantomData })
             }
         }
@@ -143,8 +150,9 @@ impl Rows {
         self.n
     }
 
-    pub(crate) fn extend(&mut self, data: Vec<u64>) {
-        self.data.extend(data);
+    /// Takes whole rows.
+    pub(crate) fn of(n: usize, data: Vec<u64>) -> Self {
+        Self { n, data: data.into(), kind: PhantomData }
     }
 }
 

@@ -151,9 +151,10 @@ impl Cpu {
     #[must_use]
     pub(crate) fn open_values(&self, stored: &[SeededRows]) -> Values {
         let n = self.params.row_size;
-        let mut values = Values::new(n, 0);
-        values.data.extend(stored.iter().flat_map(|s| s.expand_values(n)));
-        values
+        let values: Vec<u64> = stored.iter().flat_map(|s| s.expand_values(n)).collect();
+        let mut out = Values::new(n, values.len() / (n + 1));
+        out.data.copy_from_slice(&values);
+        out
     }
 
     /// Applies one table to one value by tfhe's own key switch and programmable bootstrap (one key
@@ -199,11 +200,11 @@ impl Engine for Cpu {
         self.fits("extract", rows.n)?;
         check::positions(positions, rows.len(), rows.n)?;
         let mut out = Values::new(rows.n, positions.len());
-        let chunks = out.data.chunks_exact_mut(rows.n + 1);
-        for (value, &(row, coefficient)) in chunks.zip(positions) {
+        let chunks = out.data.par_chunks_exact_mut(rows.n + 1);
+        chunks.zip(positions).for_each(|(value, &(row, coefficient))| {
             let start = 2 * rows.n * row;
             product::extract_one(value, &rows.data[start..start + 2 * rows.n], coefficient);
-        }
+        });
         Ok(out)
     }
 
@@ -375,7 +376,11 @@ impl Cpu {
 }
 
 fn add_scaled(x: &mut [u64], y: &[u64], k: i64) {
-    for (x, y) in x.iter_mut().zip(y) {
-        *x = x.wrapping_add(y.wrapping_mul(k as u64));
-    }
+    /// Elements that a thread takes at a time.
+    const CHUNK: usize = 1 << 14;
+    x.par_chunks_mut(CHUNK).zip(y.par_chunks(CHUNK)).for_each(|(x, y)| {
+        for (x, y) in x.iter_mut().zip(y) {
+            *x = x.wrapping_add(y.wrapping_mul(k as u64));
+        }
+    });
 }

@@ -296,12 +296,12 @@ mod tests {
                 };
                 let mut weights: Vec<Vec<i32>> =
                     (0..FILTERS + 5).map(|_| (0..terms).map(&mut weight).collect()).collect();
-                assert!(sums(&x, &windows, &weights).data == defined(&x, &windows, &weights));
+                assert!(sums(&x, &windows, &weights).elements() == defined(&x, &windows, &weights));
                 // One weight that is no sign, among signs.
                 if let Some(weight) = weights[3].last_mut() {
                     *weight = 0;
                 }
-                assert!(sums(&x, &windows, &weights).data == defined(&x, &windows, &weights));
+                assert!(sums(&x, &windows, &weights).elements() == defined(&x, &windows, &weights));
             }
         }
         assert!(sums(&x, &[vec![Some(1)]], &[]).is_empty());

@@ -1,9 +1,11 @@
 use std::ops::Range;
 
 mod gradient;
+mod input;
 mod update;
 
-pub use gradient::{CONSTANTS, GradientErrors, GradientInput, LayerInput, WeightGradient};
+pub use gradient::{CONSTANTS, GradientErrors, WeightGradient};
+pub use input::{GradientInput, LayerInput};
 
 use fhe_core::{Engine, List, Slot, Term};
 

@@ -12,6 +12,18 @@ use crate::training_plan::TrainingPlan;
 /// For each part of a mini-batch there is a polynomial for each channel of the first layer's input:
 /// polynomial `p channels + c` holds channel c of the samples of part p
 /// ([`Geometry::input_over_samples`]). The client encrypts them beside the samples.
+///
+/// # Examples
+/// ```
+/// use fhe_train::Recipe;
+///
+/// # fn main() -> fhe_train::Result<()> {
+/// // A head does without them.
+/// let recipe = Recipe::linear(64, 10);
+/// assert!(recipe.channels(&recipe.params()?)?.is_none());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Channels {
     geometry: Geometry,
@@ -40,7 +52,7 @@ impl Channels {
     }
 
     /// Returns the polynomials of the samples of a mini-batch, of which each is a polynomial of N
-    /// integers.
+    /// integers; what is not there counts as 0.
     #[must_use]
     pub fn polynomials(&self, samples: &[Vec<i32>]) -> Vec<Vec<i32>> {
         let (g, area) = (&self.geometry, self.geometry.input.area());
@@ -49,7 +61,8 @@ impl Channels {
             for (s, sample) in part.iter().enumerate() {
                 for at in 0..area {
                     let (y, x) = (at / g.input.width, at % g.input.width);
-                    out[g.input_over_samples(s, y, x)] = sample[g.input_at(c, y, x).1];
+                    out[g.input_over_samples(s, y, x)] =
+                        *sample.get(g.input_at(c, y, x).1).unwrap_or(&0);
                 }
             }
             out

@@ -38,11 +38,19 @@ pub const STEP: &str = "deep-step-cifar10";
 /// The simulated training of the book.
 pub const TWIN: &str = "deep-twin-cifar10";
 /// The encrypted inferences with public weights of the book.
-pub const BNN: [&str; 4] = ["bnn-mnist", "bnn-mnist-perceptron", "bnn-cifar10", "bnn-cifar10-4bit"];
+pub const BNN: [&str; 6] = [
+    "bnn-mnist",
+    "bnn-mnist-batch",
+    "bnn-mnist-perceptron",
+    "bnn-cifar10",
+    "bnn-cifar10-batch",
+    "bnn-cifar10-4bit",
+];
 /// The operations of the book.
 pub const OPERATIONS: &str = "bnn-operations";
 /// The batch lookups of the book.
 pub const BATCH: &str = "batch-lookup";
+
 /// Returns what the simulated training would take encrypted, from the time of the measured step.
 fn price(step: &StepResults, twin: &FastResults) -> String {
     let hours = twin.images as f64 * step.core_seconds_per_image / 3600.0;
@@ -53,8 +61,8 @@ fn price(step: &StepResults, twin: &FastResults) -> String {
     format!(
         "## Price of the whole encrypted training\n\n\
          The training of {TWIN} makes {} image-steps, with {} lookups.\n\
-         In {STEP} an image-step took {:.2} core-seconds, in a mini-batch of {} images and with \
-         its updates.\n\
+         In {STEP} an image-step took {:.2} core-seconds,\n\
+         in a mini-batch of {} images and with its updates.\n\
          So the whole training would take {hours:.0} core-hours. It was not run.\n\n\
          | on | time |\n|---|---|\n\
          | {} cores of that machine | {} |\n\

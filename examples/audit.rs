@@ -66,7 +66,7 @@ fn audit(args: &Args) -> Result<()> {
     recipe.check(&params).with_context(|| server.recipe().display().to_string())?;
     let dataset = Dataset::open(&server.dataset(), &params, &key.id())?;
     let shape = dataset.shape();
-    whole.fits(shape)?;
+    whole.fits(shape, &params)?;
 
     let (lookups, predicted_seconds) = price(engine, recipe, shape)?;
     let bar = progress::bar("audit", lookups, "lookups");

@@ -29,8 +29,7 @@ pub enum Preset {
     Cifar10,
     /// MNIST, 3,008 images, a network of three trained layers.
     MnistDeep,
-    /// CIFAR-10, 50,000 images and their mirror images, a convolutional network: days on many
-    /// cores.
+    /// CIFAR-10, 50,000 images and their mirror images, a convolutional network: days.
     Cifar10Deep,
 }
 

@@ -18,8 +18,8 @@
 //! | their product | sum over samples of dL/dw(f, c, dy, dx) | `(T-1) A + P + dy W + dx` |
 //!
 //! with `p(oy, ox) = s (oy W + ox)`, stride s, and P the largest p. A filter has a slot of S
-//! coefficients; in the transposed weights an input channel has one of S'. `T = N / A` samples share
-//! a polynomial of one channel.
+//! coefficients; in the transposed weights an input channel has one of S'. `T = N / A` samples
+//! share a polynomial of one channel.
 //!
 //! Every coefficient that is read is the wanted sum and nothing else, also modulo X^N + 1. The
 //! proof is in `docs/src/layers.md`, and a test compares with the definition.

@@ -1,11 +1,12 @@
 //! The polynomials of a mini-batch's channels, for a network whose first layer takes its gradient
 //! over samples.
 
-use fhe_core::store::Beside;
+use fhe_core::store::{Beside, DatasetShape};
 use fhe_nn::Geometry;
 use fhe_nn::geometry::GradientLayout;
 
 use crate::training_plan::TrainingPlan;
+use crate::{Error, Result};
 
 /// How the samples of a mini-batch are laid out channel by channel.
 ///
@@ -45,6 +46,18 @@ impl Channels {
         self.geometry.input.channels
     }
 
+    /// Refuses a data set that does not have them beside its samples.
+    pub(crate) fn fit(&self, shape: &DatasetShape) -> Result<()> {
+        let (op, what) = ("a data set's channels", "the number of channels of a part");
+        if shape.beside == Some(self.beside()) {
+            return Ok(());
+        }
+        let got = shape.beside.map_or(0, |beside| beside.selectors);
+        let of = self.part;
+        let expected = format!("{} for each {of} samples (first_batch)", self.channels());
+        Err(Error::Data { op, what, got, expected })
+    }
+
     /// Returns what a data set has beside its samples.
     #[must_use]
     pub fn beside(&self) -> Beside {
@@ -53,6 +66,9 @@ impl Channels {
 
     /// Returns the polynomials of the samples of a mini-batch, of which each is a polynomial of N
     /// integers; what is not there counts as 0.
+    ///
+    /// # Shapes
+    /// N integers each, a polynomial for each part and channel: [`Beside::count`] of them.
     #[must_use]
     pub fn polynomials(&self, samples: &[Vec<i32>]) -> Vec<Vec<i32>> {
         let (g, area) = (&self.geometry, self.geometry.input.area());

@@ -239,8 +239,9 @@ impl Recipe {
     /// Checks that a data set was encrypted for a recipe like this.
     ///
     /// # Errors
-    /// [`Error::Recipe`] names the field that differs.
-    pub fn fits(&self, shape: &DatasetShape) -> Result<()> {
+    /// [`Error::Recipe`] names the field that differs; [`Error::Data`] if the data set does not have
+    /// the channels that the recipe wants for a parameter set; those of [`Recipe::check`].
+    pub fn fits(&self, shape: &DatasetShape, params: &Params) -> Result<()> {
         let fail = |field, got: String, rule| Err(Error::Recipe { field, got, rule });
         if shape.values != self.classes() {
             let rule = "it differs from the number of label values of the data set";
@@ -254,7 +255,7 @@ impl Recipe {
             let rule = "the data set was encrypted for another number of copies";
             return fail("mirrored", format!("for {} copies of the images", self.copies()), rule);
         }
-        Ok(())
+        self.channels(params)?.map_or(Ok(()), |channels| channels.fit(shape))
     }
 
     /// Returns the channels that a data set has beside its samples for a parameter set; `None` if

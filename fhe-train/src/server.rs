@@ -119,7 +119,7 @@ impl Server {
     /// does not pass its check; [`crate::Error::Network`].
     pub fn price(&self, dataset: &Dataset, recipe: &Recipe) -> Result<Quote> {
         let shape = dataset.shape();
-        recipe.fits(shape)?;
+        recipe.fits(shape, self.engine.params())?;
         let source = ShapeSource {
             samples: shape.samples / shape.copies.max(1),
             batch: shape.batch,

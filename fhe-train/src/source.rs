@@ -262,13 +262,7 @@ impl Source<fhe_core::Cpu> for fhe_core::store::Dataset {
         step: usize,
         channels: &Channels,
     ) -> Result<fhe_core::engine::cpu::Selectors> {
-        let (op, what) = ("a data set's channels", "the number of channels of a part");
-        let beside = self.shape().beside;
-        if beside != Some(channels.beside()) {
-            let got = beside.map_or(0, |beside| beside.selectors);
-            let expected = format!("{}: it was encrypted for another recipe", channels.channels());
-            return Err(Error::Data { op, what, got, expected });
-        }
+        channels.fit(self.shape())?;
         Ok(self.beside(engine, step % self.batches())?)
     }
 }

@@ -112,7 +112,7 @@ impl<'a> Trainer<'a> {
         options: TrainerOptions,
     ) -> Result<Self> {
         recipe.check(engine.params())?;
-        recipe.fits(dataset.shape())?;
+        recipe.fits(dataset.shape(), engine.params())?;
         std::fs::create_dir_all(folder.join("snapshots")).map_err(io(folder))?;
         let lock = Lock::take(&folder.join("lock"))?;
 

@@ -293,6 +293,15 @@ fn recipes_that_cannot_be_are_refused_with_one_clear_error() {
     let dataset = Dataset::open(&path, &params, &key.id()).unwrap();
     let error = Trainer::open(folder.path(), &cpu, &dataset, &recipe, options(None)).unwrap_err();
     assert!(error.to_string().contains("another kind"), "{error}");
+
+    // A data set without the channels that a gradient over samples takes.
+    let path = folder.path().join("without channels");
+    encrypt(&path, &key, &data(params.row_size), &recipe);
+    let dataset = Dataset::open(&path, &params, &key.id()).unwrap();
+    let recipe = Recipe::Deep(over_samples());
+    let error = Trainer::open(folder.path(), &cpu, &dataset, &recipe, options(None)).unwrap_err();
+    let said = "the number of channels of a part is 0, expected 2 for each 4 samples";
+    assert!(error.to_string().contains(said), "{error}");
 }
 
 /// Makes steps part by part, and after every few parts saves the model and loads it again.

@@ -19,7 +19,7 @@ pub(super) struct Pool {
 
 /// The residues modulo one prime; its memory goes back to the pool.
 pub(super) struct Limb {
-    pages: Option<Pages<u64>>,
+    pages: Pages<u64>,
     pool: Pool,
 }
 
@@ -46,7 +46,7 @@ impl Pool {
         };
         // New ones all at a time: neighbours share large pages.
         waiting.resize_with(limbs, || Pages::zeros(self.size));
-        let limb = |pages| Limb { pages: Some(pages), pool: self.clone() };
+        let limb = |pages| Limb { pages, pool: self.clone() };
         waiting.into_iter().map(limb).collect()
     }
 
@@ -54,14 +54,14 @@ impl Pool {
     pub(super) fn limb(&self) -> Limb {
         let waiting = self.free.lock().ok().and_then(|mut free| free.pop());
         let pages = waiting.unwrap_or_else(|| Pages::zeros(self.size));
-        Limb { pages: Some(pages), pool: self.clone() }
+        Limb { pages, pool: self.clone() }
     }
 }
 
 impl Drop for Limb {
     fn drop(&mut self) {
-        if let (Some(pages), Ok(mut free)) = (self.pages.take(), self.pool.free.lock()) {
-            free.push(pages);
+        if let Ok(mut free) = self.pool.free.lock() {
+            free.push(std::mem::replace(&mut self.pages, Vec::new().into()));
         }
     }
 }
@@ -69,12 +69,12 @@ impl Drop for Limb {
 impl Deref for Limb {
     type Target = [u64];
     fn deref(&self) -> &[u64] {
-        self.pages.as_deref().unwrap_or_default()
+        &self.pages
     }
 }
 
 impl DerefMut for Limb {
     fn deref_mut(&mut self) -> &mut [u64] {
-        self.pages.as_deref_mut().unwrap_or_default()
+        &mut self.pages
     }
 }

@@ -205,11 +205,9 @@ impl Ring {
         let of_chunk = |_| chunks.iter_mut().filter_map(Iterator::next).collect();
         let chunks: Vec<Vec<&mut [u64]>> = (0..self.size.div_ceil(CHUNK)).map(of_chunk).collect();
         chunks.into_par_iter().enumerate().for_each(|(c, chunks)| {
-            let of_limb = |limb: &'_ Limb| -> std::ops::Range<usize> {
-                c * CHUNK..limb.len().min((c + 1) * CHUNK)
-            };
+            let of_chunk = c * CHUNK..self.size.min((c + 1) * CHUNK);
             let scaled = x.scaled.iter().chain([&x.turns]);
-            let terms: Vec<&[u64]> = scaled.map(|limb| &limb[of_limb(limb)]).collect();
+            let terms: Vec<&[u64]> = scaled.map(|limb| &limb[of_chunk.clone()]).collect();
             for ((out, weights), &p) in chunks.into_iter().zip(&weights).zip(&primes) {
                 if let Some(weights) = weights {
                     lanes::weighted(out, false, &terms, weights, self.primes[p].reduction);

@@ -30,9 +30,9 @@ const NONCE: &str = "nonce";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Beside {
-    /// For so many samples of a mini-batch, or what is left of it,
+    /// Samples of a part of a mini-batch. The last part has what is left.
     pub samples: usize,
-    /// there are so many selectors.
+    /// Selectors of each part, also of the last one.
     pub selectors: usize,
 }
 
@@ -106,14 +106,14 @@ impl DatasetShape {
     }
 
     /// Returns the selectors beside so many samples of a mini-batch.
-    fn beside(&self, samples: usize) -> usize {
+    fn selectors_beside(&self, samples: usize) -> usize {
         self.beside.map_or(0, |beside| beside.count(samples))
     }
 
     /// Returns the bytes of a mini-batch of so many samples; `None` if they are too many.
     fn batch_bytes(&self, params: &Params, samples: usize) -> Option<u64> {
         let records = (self.record_bytes(params) as u64).checked_mul(samples as u64)?;
-        let beside = self.beside(samples) as u64;
+        let beside = self.selectors_beside(samples) as u64;
         let beside = beside.checked_mul(stored::selector_bytes(params) as u64)?;
         records.checked_add(beside).filter(|&bytes| bytes <= MAX_CHUNK)
     }
@@ -145,7 +145,7 @@ impl DatasetShape {
             (bytes(self.batch), bytes(self.samples_of(self.batches() - 1)))
         else {
             let what = "selectors beside a mini-batch (2^32 bytes at most, all in all)";
-            return fail(what, self.beside(self.batch), 0);
+            return fail(what, self.selectors_beside(self.batch), 0);
         };
         if !self.has_whole_copies() {
             let whole = self.batch.saturating_mul(self.copies.max(1));
@@ -272,7 +272,11 @@ impl<'a> DatasetWriter<'a> {
         self.write_batch_beside(samples, &[])
     }
 
-    /// The same, with what the shape has beside the samples: N integers each.
+    /// The same, with what the shape has beside the samples: N integers each, as many as
+    /// [`Beside::count`] says.
+    ///
+    /// # Cost
+    /// That of [`DatasetWriter::write_batch`], each of them as a sample.
     ///
     /// # Errors
     /// Those of [`DatasetWriter::write_batch`]; [`Error::Shape`] if there are not as many.
@@ -301,7 +305,8 @@ impl<'a> DatasetWriter<'a> {
             shape("coefficients", m.len(), n)?;
             shape("values", values.len(), self.shape.values)?;
         }
-        let (op, len) = ("encrypting what is beside a mini-batch", self.shape.beside(got));
+        let (op, len) =
+            ("encrypting what is beside a mini-batch", self.shape.selectors_beside(got));
         if beside.len() != len {
             let (what, got) = ("selectors", beside.len());
             return Err(Error::Shape { op, what, got, expected: len });
@@ -325,7 +330,7 @@ impl<'a> DatasetWriter<'a> {
                 Ok(record)
             })
             .collect::<Result<_>>()?;
-        let of_batch = self.shape.beside(self.shape.batch);
+        let of_batch = self.shape.selectors_beside(self.shape.batch);
         let beside = beside.par_iter().enumerate().map(|(i, m)| {
             let index = self.writer.next() as usize * of_batch + i;
             let purpose = format!("beside data set {}", self.shape.name);
@@ -411,7 +416,8 @@ impl Dataset {
         Ok((cpu.open_selectors(&selectors)?, cpu.open_values(&values)))
     }
 
-    /// Reads the selectors that a mini-batch has beside those of its samples.
+    /// Reads the selectors that a mini-batch has beside those of its samples: [`Beside::count`] of
+    /// them, and none if the shape has none.
     ///
     /// # Errors
     /// [`Error::Index`], [`Error::Io`], [`Error::Corrupt`] with the chunk.

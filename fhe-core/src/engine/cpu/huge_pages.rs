@@ -1,8 +1,8 @@
 //! Large lists in large pages.
 //!
-//! A key of 200 MB, or a list of as many values, lies in 50,000 pages of 4 KB, more than a processor remembers the addresses of,
-//! and every batch of lookups reads all of it. On Linux we ask for pages of 2 MB; elsewhere nothing
-//! changes but the time.
+//! A key of 200 MB, or a list of as many values, lies in 50,000 pages of 4 KB, more than a processor
+//! remembers the addresses of, and every batch of lookups reads all of it. On Linux we ask for pages
+//! of 2 MB; elsewhere nothing changes but the time.
 
 use std::ops::{Deref, DerefMut};
 

@@ -70,6 +70,14 @@ pub struct Findings {
     pub lookups: u64,
 }
 
+/// Products of a call that are compared with those in the clear, about.
+const COMPARED_PRODUCTS: usize = 4096;
+
+/// Returns the first rows of a list, so many at most.
+fn shown_rows(rows: &[Row], most: usize) -> Vec<Row> {
+    rows[..rows.len().min(most)].to_vec()
+}
+
 /// The engine.
 pub struct Audit<'a> {
     cpu: &'a Cpu,
@@ -255,15 +263,22 @@ impl Engine for Audit<'_> {
         let fresh = if is_fresh { "fresh" } else { "promoted" };
         let length = terms.first().map_or(0, Vec::len);
         let name = format!("products of {fresh} selectors, sums of {length}");
-        // Term lists are independent, so that the clear engine can take them in parallel.
+        let plain = self.decrypt_rows(&cipher)?;
+        // Products of full rows in the clear take longer than on ciphertexts: a few are compared.
+        let count: usize = terms.iter().map(Vec::len).sum();
+        let every = count.div_ceil(COMPARED_PRODUCTS).max(1);
+        let shown: Vec<usize> = (0..terms.len()).step_by(every).collect();
+        let of_shown: Vec<Vec<Term>> = shown.iter().map(|&i| terms[i].clone()).collect();
         let clear = |engine: &Clear| -> Result<Vec<Row>> {
-            let parts: Vec<Vec<Row>> = terms
-                .par_chunks(4)
+            let parts: Vec<Vec<Row>> = of_shown
+                .par_chunks(1)
                 .map(|terms| engine.products(&m.plain, &rows.plain, terms))
                 .collect::<Result<_>>()?;
             Ok(parts.concat())
         };
-        self.rows(&name, cipher, clear)
+        let got: Vec<Row> = shown.iter().map(|&i| plain[i].clone()).collect();
+        self.note_rows(&name, &got, &clear(&self.exact)?, &clear(&self.noisy)?);
+        Ok(Seen { cipher, plain })
     }
 
     fn dots(&self, m: &Selectors, rows: &Rows) -> Result<Values> {
@@ -277,6 +292,60 @@ impl Engine for Audit<'_> {
     fn reflect(&self, rows: &Rows) -> Result<Rows> {
         let cipher = self.timed("reflect", || self.cpu.reflect(&rows.cipher))?;
         self.rows("reflect", cipher, |engine| engine.reflect(&rows.plain))
+    }
+
+    fn expand(&self, rows: &Rows, parts: usize) -> Result<Rows> {
+        let cipher = self.timed("expand", || self.cpu.expand(&rows.cipher, parts))?;
+        let plain = self.decrypt_rows(&cipher)?;
+        // One row in the clear takes as long as the key switches of many.
+        let shown = |rows: &[Row]| rows[..rows.len().min(parts)].to_vec();
+        let first = |engine: &Clear| engine.expand(&shown_rows(&rows.plain, 1), parts);
+        self.note_rows("expand", &shown(&plain), &first(&self.exact)?, &first(&self.noisy)?);
+        Ok(Seen { cipher, plain })
+    }
+
+    fn join_rows(&self, lists: &[&Rows]) -> Result<Rows> {
+        let ciphers: Vec<_> = lists.iter().map(|x| &x.cipher).collect();
+        let plains: Vec<_> = lists.iter().map(|x| &x.plain).collect();
+        let cipher = self.timed("linear", || self.cpu.join_rows(&ciphers))?;
+        Ok(Seen { cipher, plain: self.exact.join_rows(&plains)? })
+    }
+
+    fn gather_selectors(&self, x: &Selectors, picks: &[usize]) -> Result<Selectors> {
+        let cipher = self.timed("linear", || self.cpu.gather_selectors(&x.cipher, picks))?;
+        Ok(Seen { cipher, plain: self.exact.gather_selectors(&x.plain, picks)? })
+    }
+
+    fn add_selectors(&self, x: &mut Selectors, y: &Selectors) -> Result<()> {
+        self.timed("linear", || self.cpu.add_selectors(&mut x.cipher, &y.cipher))?;
+        self.exact.add_selectors(&mut x.plain, &y.plain)
+    }
+
+    fn lookup_coefficients(
+        &self,
+        x: &Rows,
+        integers: Option<&IntegerTable>,
+        tables: &[Table],
+    ) -> Result<(Option<Selectors>, Vec<Rows>)> {
+        let (m, ciphers) = self
+            .timed("lookup", || self.cpu.lookup_coefficients(&x.cipher, integers, tables))?;
+        self.tell(x.plain.len() * self.params().row_size);
+        let (exact, exact_rows) = self.exact.lookup_coefficients(&x.plain, integers, tables)?;
+        let (_, noisy_rows) = self.noisy.lookup_coefficients(&x.plain, integers, tables)?;
+        let mut rows = Vec::with_capacity(ciphers.len());
+        for ((cipher, exact), noisy) in ciphers.into_iter().zip(exact_rows).zip(noisy_rows) {
+            let plain = self.decrypt_rows(&cipher)?;
+            self.note_rows("lookup of coefficients, reading included", &plain, &exact, &noisy);
+            rows.push(Seen { cipher, plain });
+        }
+        let selectors = match (m, exact) {
+            (Some(cipher), Some(mut plain)) => {
+                plain.integers = self.integers(&cipher)?;
+                Some(Seen { cipher, plain })
+            }
+            _ => None,
+        };
+        Ok((selectors, rows))
     }
 
     fn extract(&self, rows: &Rows, positions: &[(usize, usize)]) -> Result<Values> {

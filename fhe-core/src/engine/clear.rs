@@ -79,17 +79,18 @@ impl Clear {
         function: &TestPolynomial,
         lists: &[Vec<Slot>],
     ) -> Vec<Vec<u64>> {
-        self.read_batch(batch, x, function, lists, 0)
+        self.read_batch(batch, x, function, lists, (0, true))
     }
 
-    /// The same, but the first `exact` reads without the noise of the outputs.
+    /// The same, but the first `exact` reads without the noise of the outputs, and of what is
+    /// `packed` or in rows already.
     fn read_batch(
         &self,
         batch: &BatchSpec,
         x: &[u64],
         function: &TestPolynomial,
         lists: &[Vec<Slot>],
-        exact: usize,
+        (exact, packed): (usize, bool),
     ) -> Vec<Vec<u64>> {
         let half = function.is_within_half_torus();
         let entries = function.batch_entries(batch.slots);
@@ -103,7 +104,10 @@ impl Clear {
         let mut rows = Vec::with_capacity(lists.len() * entries.len());
         for list in lists {
             let mut held: Vec<u64> = list.iter().map(|slot| x[slot.value]).collect();
-            self.disturb(&mut held, |noise| noise.batch_reading(list.len(), half));
+            self.disturb(&mut held, |noise| match packed {
+                true => noise.batch_reading(list.len(), half),
+                false => noise.batch_input(half),
+            });
             for (entries, noise) in entries.iter().zip(&noise) {
                 let mut row = vec![0; self.params.row_size];
                 // Coefficients that no slot names are read where the table is calm.
@@ -120,6 +124,13 @@ impl Clear {
             }
         }
         rows
+    }
+
+    /// Selectors of integers that a batch gave, each as a 64-bit number.
+    fn looked_up_selectors(&self, of: &IntegerTable, rows: Vec<Vec<u64>>) -> Selectors {
+        let kind = self.noise.batch_selectors(of).unwrap_or_else(|| self.noise.fresh_selectors());
+        let integers = |row: Vec<u64>| row.into_iter().map(|m| m as i64 as i32).collect();
+        Selectors { integers: rows.into_iter().map(integers).collect(), kind }
     }
 
     fn disturb(&self, x: &mut [u64], variance: impl Fn(&Noise) -> f64) {
@@ -206,6 +217,37 @@ impl Engine for Clear {
             .collect())
     }
 
+    fn expand(&self, rows: &Vec<Row>, parts: usize) -> Result<Vec<Row>> {
+        self.fits("expand", rows)?;
+        check::expansion(&self.params, parts)?;
+        let n = self.params.row_size;
+        let levels = parts.ilog2();
+        let mut out = Vec::with_capacity(rows.len() * parts);
+        for row in rows {
+            let x = row.coefficients(n);
+            for j in 0..parts {
+                let mut part = vec![0; n];
+                part.iter_mut().step_by(parts).zip(x[j..].iter().step_by(parts)).for_each(
+                    |(part, x)| {
+                        *part = *x;
+                    },
+                );
+                let constant = parts == n && self.rng.is_none();
+                out.push(if constant { Row::Constant(part[0]) } else { Row::Full(part) });
+            }
+        }
+        if self.rng.is_some() {
+            let variances: Vec<f64> =
+                (0..n).map(|c| self.noise.expansion(levels, c.trailing_zeros())).collect();
+            for row in &mut out {
+                if let Row::Full(x) = row {
+                    self.disturb_each(x, &variances);
+                }
+            }
+        }
+        Ok(out)
+    }
+
     fn extract(&self, rows: &Vec<Row>, positions: &[(usize, usize)]) -> Result<Values> {
         self.fits("extract", rows)?;
         check::positions(positions, rows.len(), self.params.row_size)?;
@@ -233,6 +275,30 @@ impl Engine for Clear {
         self.fits("gather_rows", rows)?;
         picks.iter().try_for_each(|&i| check::index("gather_rows", i, rows.len()))?;
         Ok(picks.iter().map(|&i| rows[i].clone()).collect())
+    }
+
+    fn join_rows(&self, lists: &[&Vec<Row>]) -> Result<Vec<Row>> {
+        lists.iter().try_for_each(|rows| self.fits("join_rows", rows))?;
+        Ok(lists.iter().flat_map(|rows| rows.iter().cloned()).collect())
+    }
+
+    fn gather_selectors(&self, x: &Selectors, picks: &[usize]) -> Result<Selectors> {
+        self.selectors_fit("gather_selectors", x)?;
+        picks.iter().try_for_each(|&i| check::index("gather_selectors", i, x.integers.len()))?;
+        let integers = picks.iter().map(|&i| x.integers[i].clone()).collect();
+        Ok(Selectors { integers, kind: x.kind })
+    }
+
+    fn add_selectors(&self, x: &mut Selectors, y: &Selectors) -> Result<()> {
+        self.selectors_fit("add_selectors", x)?;
+        self.selectors_fit("add_selectors", y)?;
+        check::same("add_selectors", y.integers.len(), x.integers.len())?;
+        check::same_gadget("add_selectors", y.kind.gadget, x.kind.gadget)?;
+        for (x, y) in x.integers.iter_mut().zip(&y.integers) {
+            x.iter_mut().zip(y).for_each(|(x, y)| *x = x.wrapping_add(*y));
+        }
+        x.kind.rows += y.kind.rows;
+        Ok(())
     }
 
     fn gather(&self, lists: &[&Values], picks: &[(usize, usize)]) -> Result<Values> {
@@ -295,20 +361,45 @@ impl Engine for Clear {
             return outputs::selectors_by_moves(self, x, integers, tables, lists);
         };
         check::lookup_lists(&self.params, x.len(), Some(integers), tables, lists)?;
-        let kind = self.noise.batch_selectors(integers);
         let both = integers.beside(tables)?;
-        let mut rows = self.read_batch(&batch, x, &both, lists, 1);
-        let mut integers = Vec::with_capacity(lists.len());
-        let mut others = Vec::with_capacity(lists.len() * tables.len());
-        for (i, row) in rows.drain(..).enumerate() {
+        let rows = self.read_batch(&batch, x, &both, lists, (1, true));
+        let (mut integers_of, mut others) = (Vec::with_capacity(lists.len()), Vec::new());
+        for (i, row) in rows.into_iter().enumerate() {
             if i % (tables.len() + 1) == 0 {
-                integers.push(row.into_iter().map(|m| m as i64 as i32).collect());
+                integers_of.push(row);
             } else {
                 others.push(Row::Full(row));
             }
         }
-        let kind = kind.unwrap_or_else(|| self.noise.fresh_selectors());
-        Ok((Selectors { integers, kind }, others))
+        Ok((self.looked_up_selectors(integers, integers_of), others))
+    }
+
+    fn lookup_coefficients(
+        &self,
+        x: &Vec<Row>,
+        integers: Option<&IntegerTable>,
+        tables: &[Table],
+    ) -> Result<(Option<Selectors>, Vec<Vec<Row>>)> {
+        let Some(batch) = self.params.batch else {
+            return outputs::coefficients_by_moves(self, x, integers, tables);
+        };
+        self.fits("lookup", x)?;
+        let Some(function) = check::lookup_coefficients(&self.params, integers, tables)? else {
+            return Ok((None, Vec::new()));
+        };
+        let n = self.params.row_size;
+        let values: Vec<u64> = x.iter().flat_map(|row| row.coefficients(n)).collect();
+        let exact = usize::from(integers.is_some());
+        let lists = path::in_order(values.len(), n);
+        let rows = self.read_batch(&batch, &values, &function, &lists, (exact, false));
+        let mut reads: Vec<Vec<Vec<u64>>> = vec![Vec::new(); exact + tables.len()];
+        for (i, row) in rows.into_iter().enumerate() {
+            reads[i % (exact + tables.len())].push(row);
+        }
+        let mut reads = reads.into_iter();
+        let selectors = integers
+            .and_then(|table| Some(self.looked_up_selectors(table, reads.next()?)));
+        Ok((selectors, reads.map(|rows| rows.into_iter().map(Row::Full).collect()).collect()))
     }
 
     fn pack(&self, x: &Values, lists: &[Vec<Slot>]) -> Result<Vec<Row>> {

@@ -8,7 +8,6 @@ use super::fourier::{Scratch, decompose, multiply_add};
 use super::{Cpu, Rows, Selectors, Values};
 use crate::engine::Term;
 use crate::params::Gadget;
-use crate::polynomial;
 use crate::server::SeededRows;
 
 const ZERO: c64 = c64::new(0.0, 0.0);
@@ -63,7 +62,7 @@ fn add_product(sum: &mut [c64], digits: &[c64], selector: &[c64], points: usize)
     }
 }
 
-fn to_row(cpu: &Cpu, out: &mut [u64], sum: &[c64], scratch: &mut Scratch) {
+pub(super) fn to_row(cpu: &Cpu, out: &mut [u64], sum: &[c64], scratch: &mut Scratch) {
     let halves = out.chunks_exact_mut(cpu.params.row_size);
     for (out, sum) in halves.zip(sum.chunks_exact(cpu.transform.points())) {
         cpu.transform.backward(out, sum, scratch);
@@ -126,39 +125,4 @@ pub(super) fn extract_one(value: &mut [u64], row: &[u64], c: usize) {
         *v = if i <= c { mask[c - i] } else { mask[n + c - i].wrapping_neg() };
     }
     value[n] = body[c];
-}
-
-/// `r(1/X)`: of both polynomials, then a key switch from S(1/X) back to S.
-pub(super) fn reflect(cpu: &Cpu, rows: &Rows) -> Rows {
-    let n = rows.n;
-    let points = cpu.transform.points();
-    let gadget: Gadget = cpu.params.reflect;
-    let mut out = Rows::new(n, rows.len());
-    out.data.par_chunks_exact_mut(2 * n).zip(rows.data.par_chunks_exact(2 * n)).for_each_init(
-        || {
-            let digits = vec![0u64; gadget.levels as usize * n];
-            (cpu.transform.scratch(), digits, vec![ZERO; 2 * points], vec![ZERO; points])
-        },
-        |(scratch, digits, sum, fourier), (out, row)| {
-            let mut flipped = row.to_vec();
-            flipped.chunks_exact_mut(n).for_each(polynomial::reflect);
-            let (mask, body) = flipped.split_at(n);
-            decompose(digits, mask, gadget);
-            sum.fill(ZERO);
-            for (digits, key) in digits.chunks_exact(n).zip(cpu.reflect.chunks_exact(2 * points)) {
-                cpu.transform.forward_integer(fourier, digits, scratch);
-                let (mask, body) = sum.split_at_mut(points);
-                multiply_add(mask, fourier, &key[..points]);
-                multiply_add(body, fourier, &key[points..]);
-            }
-            to_row(cpu, out, sum, scratch);
-            for x in out.iter_mut() {
-                *x = x.wrapping_neg();
-            }
-            for (out, b) in out[n..].iter_mut().zip(body) {
-                *out = out.wrapping_add(*b);
-            }
-        },
-    );
-    out
 }

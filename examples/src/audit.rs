@@ -321,6 +321,11 @@ impl Engine for Audit<'_> {
         self.exact.add_selectors(&mut x.plain, &y.plain)
     }
 
+    fn rotate_selectors(&self, x: &mut Selectors, degree: usize) -> Result<()> {
+        self.timed("linear", || self.cpu.rotate_selectors(&mut x.cipher, degree))?;
+        self.exact.rotate_selectors(&mut x.plain, degree)
+    }
+
     fn lookup_coefficients(
         &self,
         x: &Rows,

@@ -53,16 +53,6 @@ pub enum Error {
         /// Largest integer that fits.
         bound: i32,
     },
-    /// The parameter set promotes with another number of levels than this crate's lookups give.
-    #[error("parameter set {set}: promotions have {got} levels, expected {expected}")]
-    PromotionLevels {
-        /// Name of the parameter set.
-        set: String,
-        /// Levels of its gadget for promotions.
-        got: usize,
-        /// Levels that a lookup gives.
-        expected: usize,
-    },
     /// A network was given a layer that is not the one of its plan.
     #[error("layer {layer}: its geometry is not that of the plan")]
     OtherGeometry {

@@ -301,6 +301,19 @@ impl Engine for Clear {
         Ok(())
     }
 
+    fn rotate_selectors(&self, x: &mut Selectors, degree: usize) -> Result<()> {
+        self.selectors_fit("rotate_selectors", x)?;
+        let n = self.params.row_size;
+        check::index("rotate_selectors", degree, 2 * n)?;
+        for m in &mut x.integers {
+            m.rotate_right(degree % n);
+            let (wrapped, rest) = m.split_at_mut(degree % n);
+            let negated = if degree < n { wrapped } else { rest };
+            negated.iter_mut().for_each(|m| *m = m.wrapping_neg());
+        }
+        Ok(())
+    }
+
     fn gather(&self, lists: &[&Values], picks: &[(usize, usize)]) -> Result<Values> {
         check::picks(&lists.iter().map(|x| x.len()).collect::<Vec<_>>(), picks)?;
         Ok(picks.iter().map(|&(list, i)| lists[list][i]).collect())

@@ -224,6 +224,12 @@ pub trait Engine: Send + Sync {
     /// [`Error::Shape`] if the lists differ in length, or their selectors in their gadgets.
     fn add_selectors(&self, x: &mut Self::Selectors, y: &Self::Selectors) -> Result<()>;
 
+    /// Multiplies each selector by the monomial `X^degree`, `0 <= degree < 2 N`.
+    ///
+    /// # Errors
+    /// [`Error::Index`] if the degree is out of range.
+    fn rotate_selectors(&self, x: &mut Self::Selectors, degree: usize) -> Result<()>;
+
     /// Looks all coefficients of rows up, each where it stands: returns integers as a selector of
     /// each row, if they are wanted, and for each table a list of rows.
     ///

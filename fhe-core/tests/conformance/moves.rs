@@ -279,6 +279,11 @@ pub(super) fn selectors(b: &mut Case) {
     let twice = b.clear.gather_selectors(&clear, &[1, 1]).unwrap();
     b.clear.add_selectors(&mut want, &twice).unwrap();
     assert_eq!(want.integers[0][5], clear.integers[2][5] + clear.integers[1][5]);
+    let degree = b.n() + 3;
+    b.cpu.rotate_selectors(&mut sum, degree).unwrap();
+    let before = want.integers[0][5];
+    b.clear.rotate_selectors(&mut want, degree).unwrap();
+    assert_eq!(want.integers[0][8], -before);
     let terms = [0, 1].map(|selector| vec![Term { selector, row: 0 }]);
     let got = b.decrypt_rows(&b.cpu.products(&sum, &rows, &terms).unwrap());
     let products = b.flat(&b.clear.products(&want, &clear_rows, &terms).unwrap());

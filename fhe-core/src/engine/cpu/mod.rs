@@ -272,6 +272,19 @@ impl Engine for Cpu {
         Ok(())
     }
 
+    fn rotate_selectors(&self, x: &mut Selectors, degree: usize) -> Result<()> {
+        self.fits("rotate_selectors", x.size())?;
+        check::index("rotate_selectors", degree, 2 * x.size())?;
+        let (n, points) = (x.size(), self.transform.points());
+        let mut monomial = vec![0; n];
+        monomial[degree % n] = if degree < n { 1 } else { u64::MAX };
+        let mut factor = fourier::zeros(points);
+        self.transform.forward_integer(&mut factor, &monomial, &mut self.transform.scratch());
+        let polynomials = x.data.par_chunks_exact_mut(points);
+        polynomials.for_each(|x| x.iter_mut().zip(&*factor).for_each(|(x, w)| *x *= w));
+        Ok(())
+    }
+
     fn gather(&self, lists: &[&Values], picks: &[(usize, usize)]) -> Result<Values> {
         for x in lists {
             self.fits("gather", x.n)?;

@@ -279,6 +279,10 @@ impl Engine for Meter {
         Ok(())
     }
 
+    fn rotate_selectors(&self, _x: &mut MeteredSelectors, degree: usize) -> Result<()> {
+        check::index("rotate_selectors", degree, 2 * self.params.row_size)
+    }
+
     fn gather(&self, lists: &[&Metered], picks: &[(usize, usize)]) -> Result<Metered> {
         check::picks(&lists.iter().map(|x| x.len).collect::<Vec<_>>(), picks)?;
         let variance = lists.iter().map(|x| x.variance).fold(0.0, f64::max);

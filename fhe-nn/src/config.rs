@@ -59,6 +59,10 @@ fn is_one(x: &usize) -> bool {
     *x == one()
 }
 
+fn is_false(x: &bool) -> bool {
+    !x
+}
+
 fn is_default(x: &Cells) -> bool {
     *x == Cells::default()
 }
@@ -74,6 +78,10 @@ pub struct NetworkConfig {
     pub cells: Cells,
     /// Pre-activations from minus to plus this fill the half torus.
     pub z_range: f64,
+    /// Whether the scores also take the input itself, by a linear layer beside all others, which is
+    /// trained, too, and takes no activation.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub shortcut: bool,
     /// The layers, from the input on.
     pub layers: Vec<LayerConfig>,
 }

@@ -117,9 +117,8 @@ impl<E: Engine> Conv2d<E> {
         let (g, rows) = (&self.geometry, self.geometry.rows_of_block());
         let picks: Vec<usize> = (block * rows..(block + 1) * rows).collect();
         let weights = engine.gather_rows(&self.weights, &picks)?;
-        // Coefficients beyond those that are used are zeros: some may share a row with a weight.
-        let used = g.outputs_of(block).len() * g.window();
-        Ok(engine.expand(&weights, used.min(g.row_size()).next_power_of_two())?)
+        // All N, as nothing is known of coefficients that hold no weight.
+        Ok(engine.expand(&weights, g.row_size())?)
     }
 
     /// Returns the pre-activations. The layer's inputs are the selectors from `first` on.

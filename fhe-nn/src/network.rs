@@ -9,7 +9,8 @@ use crate::{Error, NetworkPlan, Promotable, Result, Shape};
 /// A network with secret weights.
 pub struct Network<E: Engine> {
     plan: NetworkPlan,
-    layers: Vec<Conv2d<E>>,
+    /// The layers, and then the shortcut, if there is one.
+    weighted: Vec<Conv2d<E>>,
 }
 
 impl<E: Engine> std::fmt::Debug for Network<E> {
@@ -49,23 +50,23 @@ impl<E: Engine> std::fmt::Debug for ScoreErrors<E> {
 }
 
 impl<E: Engine> Network<E> {
-    /// A network with the layers of a plan.
+    /// A network with the layers of a plan, and then its shortcut, if it has one.
     ///
     /// # Errors
     /// [`Error::Count`] and [`Error::OtherGeometry`] if they are not those of the plan.
-    pub fn new(plan: &NetworkPlan, layers: Vec<Conv2d<E>>) -> Result<Self> {
-        let (got, expected) = (layers.len(), plan.geometries().len());
+    pub fn new(plan: &NetworkPlan, weighted: Vec<Conv2d<E>>) -> Result<Self> {
+        let (got, expected) = (weighted.len(), plan.weighted().count());
         if got != expected {
             let (layer, what) = ("network".into(), "layers");
             return Err(Error::Count { layer, what, got, expected });
         }
-        let names = plan.config().layers.iter().map(|layer| &layer.name);
-        for ((layer, geometry), name) in layers.iter().zip(plan.geometries()).zip(names) {
+        let names = plan.config().layers.iter().map(|layer| &layer.name[..]).chain(["shortcut"]);
+        for ((layer, geometry), name) in weighted.iter().zip(plan.weighted()).zip(names) {
             if layer.geometry() != geometry {
-                return Err(Error::OtherGeometry { layer: name.clone() });
+                return Err(Error::OtherGeometry { layer: name.into() });
             }
         }
-        Ok(Self { plan: plan.clone(), layers })
+        Ok(Self { plan: plan.clone(), weighted })
     }
 
     /// Returns the plan.
@@ -74,15 +75,19 @@ impl<E: Engine> Network<E> {
         &self.plan
     }
 
-    /// Returns the layers.
+    /// Returns all that has weights: the layers, and then the shortcut, if there is one.
     #[must_use]
-    pub fn layers(&self) -> &[Conv2d<E>] {
-        &self.layers
+    pub fn weighted(&self) -> &[Conv2d<E>] {
+        &self.weighted
     }
 
-    /// Returns the layers, to be changed.
-    pub fn layers_mut(&mut self) -> &mut [Conv2d<E>] {
-        &mut self.layers
+    /// Returns the same, to be changed.
+    pub fn weighted_mut(&mut self) -> &mut [Conv2d<E>] {
+        &mut self.weighted
+    }
+
+    fn layers(&self) -> &[Conv2d<E>] {
+        &self.weighted[..self.plan.geometries().len()]
     }
 
     /// Runs the samples of all lanes through the network. Its inputs are the selectors from `first`
@@ -96,7 +101,7 @@ impl<E: Engine> Network<E> {
     /// [`fhe_core::Error::Index`] if there are fewer selectors.
     pub fn forward(&self, engine: &E, x: &E::Selectors, first: usize) -> Result<Trace<E>> {
         let (mut inputs, mut gates): (Vec<E::Selectors>, Vec<E::Rows>) = (Vec::new(), Vec::new());
-        let mut z = self.layers[0].forward(engine, x, first)?;
+        let mut z = self.layers()[0].forward(engine, x, first)?;
         for (i, hidden) in self.plan.hidden().iter().enumerate() {
             let (slots, z_range) = (engine.params().row_size, self.plan.config().z_range);
             let (integers, open) = hidden.activation.tables(slots, z_range)?;
@@ -108,12 +113,19 @@ impl<E: Engine> Network<E> {
             if let Some(earlier) = hidden.residual.and_then(|source| inputs.get(source)) {
                 engine.add_selectors(&mut a, earlier)?;
             }
-            let a = pool(engine, a, self.layers[i].geometry().output, hidden.pool)?;
-            z = self.layers[i + 1].forward(engine, &a, 0)?;
+            let a = pool(engine, a, self.layers()[i].geometry().output, hidden.pool)?;
+            z = self.layers()[i + 1].forward(engine, &a, 0)?;
             inputs.push(a);
             gates.push(gate);
         }
+        if let Some(shortcut) = self.shortcut() {
+            engine.add_scaled_rows(&mut z, &shortcut.forward(engine, x, first)?, 1)?;
+        }
         Ok(Trace { inputs, gates, scores: self.over_cells(engine, z)? })
+    }
+
+    fn shortcut(&self) -> Option<&Conv2d<E>> {
+        self.weighted.get(self.layers().len())
     }
 
     /// Returns the sums over the cells of each sample, at the first of them: of each class from the
@@ -201,18 +213,18 @@ impl<E: Engine> Network<E> {
         }
         let ScoreErrors { mut selectors, rows } = errors;
         let mut all = vec![rows];
-        let last = self.layers.len() - 1;
+        let last = self.layers().len() - 1;
         // What residual connections bring back to each layer's output.
-        let mut added: Vec<Option<E::Rows>> = self.layers.iter().map(|_| None).collect();
+        let mut added: Vec<Option<E::Rows>> = self.layers().iter().map(|_| None).collect();
         for (i, hidden) in self.plan.hidden().iter().enumerate().rev() {
             let mut back = match i + 1 == last {
                 true => self.scores_gradient(engine, &mut selectors)?,
-                false => self.layers[i + 1].input_gradient(engine, &selectors, |o| Some(o))?,
+                false => self.layers()[i + 1].input_gradient(engine, &selectors, |o| Some(o))?,
             };
             if let Some(more) = added[i].take() {
                 engine.add_scaled_rows(&mut back, &more, 1)?;
             }
-            let back = unpool(engine, back, self.layers[i].geometry().output, hidden.pool)?;
+            let back = unpool(engine, back, self.layers()[i].geometry().output, hidden.pool)?;
             let inputs = gates[i].inputs(engine, &back, &trace.gates[i])?;
             let integers = gates[i].table(engine.params().row_size)?;
             let amplified = integers.times(gates[i].amplitude);
@@ -244,7 +256,7 @@ impl<E: Engine> Network<E> {
     /// Returns `dL/da` of the last layer's inputs: cell after cell, as errors are moved from lane
     /// to lane.
     fn scores_gradient(&self, engine: &E, errors: &mut E::Selectors) -> Result<E::Rows> {
-        let (layer, cells) = (&self.layers[self.layers.len() - 1], self.plan.cells().count());
+        let (layer, cells) = (&self.layers()[self.layers().len() - 1], self.plan.cells().count());
         let mut sum = engine.zero_rows(layer.geometry().input.len());
         for cell in 0..cells {
             let of_cell = |filter: usize| (filter % cells == cell).then_some(filter / cells);
@@ -255,25 +267,27 @@ impl<E: Engine> Network<E> {
         Ok(sum)
     }
 
-    /// Returns the gradient of a layer's weights, from the errors times their amplitude; the first
-    /// layer's inputs are the selectors of `x`.
+    /// Returns the gradient of the weights of `weighted()[index]`, from the errors of
+    /// [`Network::backward`]. The network's inputs are the selectors of `x` from an index on.
     ///
     /// # Errors
     /// [`fhe_core::Error::Index`] if there is no such layer, or the lists do not fit together.
     pub fn weight_gradient(
         &self,
         engine: &E,
-        layer: usize,
+        index: usize,
         (x, trace): ((&E::Selectors, usize), &Trace<E>),
-        errors: &E::Rows,
+        errors: &[E::Rows],
     ) -> Result<E::Rows> {
-        let (op, len) = ("weight_gradient (layer)", self.layers.len());
-        let none = || fhe_core::Error::Index { op, index: layer, len };
-        let input = match layer.checked_sub(1) {
-            None => x,
-            Some(before) => (trace.inputs.get(before).ok_or_else(none)?, 0),
+        let (op, len) = ("weight_gradient (layer)", self.weighted.len());
+        let none = || fhe_core::Error::Index { op, index, len };
+        let layers = self.layers().len();
+        let input = match index {
+            i if i == 0 || i >= layers => x,
+            _ => (trace.inputs.get(index - 1).ok_or_else(none)?, 0),
         };
-        let layer = self.layers.get(layer).ok_or_else(none)?;
+        let errors = errors.get(index.min(layers - 1)).ok_or_else(none)?;
+        let layer = self.weighted.get(index).ok_or_else(none)?;
         layer.weight_gradient(engine, input, &engine.reflect(errors)?)
     }
 }

@@ -4,7 +4,7 @@ use fhe_core::Params;
 use fhe_core::params::Gadget;
 
 use crate::activation::{Activation, ErrorGate};
-use crate::geometry::Cells;
+use crate::geometry::{Cells, Window};
 use crate::promotable::gadget;
 use crate::{Geometry, LayerConfig, NetworkConfig, Result, Shape};
 
@@ -45,6 +45,7 @@ pub struct HiddenLayer {
 ///     input: Shape { channels: 2, height: 4, width: 4 },
 ///     z_range: 8.0,
 ///     cells: Default::default(),
+///     shortcut: false,
 ///     layers: vec![
 ///         LayerConfig { pool: 2, ..LayerConfig::new("conv", 3, 1, Some(relu)) },
 ///         LayerConfig::new("scores", 2, 2, None),
@@ -68,6 +69,8 @@ pub struct NetworkPlan {
     gadget: Gadget,
     /// Of every layer; at least one.
     geometries: Vec<Geometry>,
+    /// From the input to the scores.
+    shortcut: Option<Geometry>,
     /// Of every layer but the last.
     hidden: Vec<HiddenLayer>,
 }
@@ -92,7 +95,8 @@ impl NetworkPlan {
         for (layer, hidden) in config.layers.iter().zip(&hidden) {
             checks::integers(layer, hidden.range, gadget)?;
         }
-        Ok(Self { config: config.clone(), gadget, geometries, hidden })
+        let shortcut = config.shortcut.then(|| shortcut(config, n)).transpose()?;
+        Ok(Self { config: config.clone(), gadget, geometries, shortcut, hidden })
     }
 
     /// Returns the configuration.
@@ -111,6 +115,17 @@ impl NetworkPlan {
     #[must_use]
     pub fn geometries(&self) -> &[Geometry] {
         &self.geometries
+    }
+
+    /// Returns where the numbers of the layer from the input to the scores lie, if there is one.
+    #[must_use]
+    pub fn shortcut(&self) -> Option<&Geometry> {
+        self.shortcut.as_ref()
+    }
+
+    /// Returns the geometries of all that has weights: of the layers, and of the shortcut.
+    pub fn weighted(&self) -> impl Iterator<Item = &Geometry> {
+        self.geometries.iter().chain(&self.shortcut)
     }
 
     /// Returns how a sample's map is cut into cells.
@@ -263,6 +278,14 @@ impl Builder<'_> {
     }
 }
 
+/// A dense layer on a whole cell, with filters of their own for each cell.
+fn shortcut(config: &NetworkConfig, n: usize) -> Result<Geometry> {
+    let input = Shape { channels: config.input.len(), height: 1, width: 1 };
+    let classes = config.layers.last().map_or(0, |layer| layer.outputs);
+    let window = Window { kernel: 1, stride: 1, padding: 0 };
+    Geometry::new("shortcut", n, input, classes * config.cells.count(), window)
+}
+
 fn pooled(layer: &LayerConfig, output: Shape) -> Shape {
     let pool = layer.pool;
     Shape { height: output.height / pool, width: output.width / pool, ..output }
@@ -282,6 +305,7 @@ mod tests {
             input: Shape { channels: 2, height: 6, width: 6 },
             z_range: 8.0,
             cells: Cells::default(),
+            shortcut: false,
             layers: vec![
                 LayerConfig::new("one", 4, 3, activation(2)),
                 LayerConfig {

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use fhe_core::client::ClientKey;
@@ -70,13 +71,11 @@ pub struct Findings {
     pub lookups: u64,
 }
 
-/// Products of a call that are compared with those in the clear, about.
-const COMPARED_PRODUCTS: usize = 4096;
+/// Sums of products of a call that are compared with those in the clear.
+const COMPARED: usize = 4;
 
-/// Returns the first rows of a list, so many at most.
-fn shown_rows(rows: &[Row], most: usize) -> Vec<Row> {
-    rows[..rows.len().min(most)].to_vec()
-}
+/// One of so many expansions is compared with that in the clear, and the products with it.
+const COMPARED_EVERY: usize = 16;
 
 /// The engine.
 pub struct Audit<'a> {
@@ -87,6 +86,8 @@ pub struct Audit<'a> {
     /// Sums of squares until [`Audit::findings`].
     found: Mutex<Findings>,
     told: Box<dyn Fn(u64) + Send + Sync + 'a>,
+    /// Made so far.
+    expansions: AtomicUsize,
 }
 
 impl std::fmt::Debug for Audit<'_> {
@@ -117,6 +118,7 @@ impl<'a> Audit<'a> {
             noisy: Clear::noisy(params, seed),
             found: Mutex::default(),
             told: Box::new(told),
+            expansions: AtomicUsize::new(0),
         }
     }
 
@@ -192,7 +194,7 @@ impl<'a> Audit<'a> {
         let n = self.params().row_size;
         for ((got, exact), noisy) in got.iter().zip(exact).zip(noisy) {
             // A constant row of the clear engine has nothing but its constant to compare.
-            let compared = if matches!(exact, Row::Constant(_)) { 1 } else { n };
+            let compared = if matches!(exact, Row::Constant(..)) { 1 } else { n };
             let cut = |row: &Row| row.coefficients(n)[..compared].to_vec();
             self.note(name, &cut(got), &cut(exact), &cut(noisy));
         }
@@ -208,6 +210,13 @@ impl<'a> Audit<'a> {
                 Ok(Row::Full(self.key.decrypt_rows(&one)?))
             })
             .collect()
+    }
+
+    fn name_of(&self, what: &str, m: &Selectors, terms: &[Vec<Term>]) -> String {
+        let is_fresh = m.plain.kind().gadget == self.params().selector;
+        let fresh = if is_fresh { "fresh" } else { "looked-up" };
+        let length = terms.first().map_or(0, Vec::len);
+        format!("{what} of {fresh} selectors, sums of {length}")
     }
 
     /// Reads the integers of selectors from their products with a row of 1/256.
@@ -259,25 +268,35 @@ impl Engine for Audit<'_> {
     fn products(&self, m: &Selectors, rows: &Rows, terms: &[Vec<Term>]) -> Result<Rows> {
         let cipher =
             self.timed("products", || self.cpu.products(&m.cipher, &rows.cipher, terms))?;
-        let is_fresh = m.plain.kind().gadget == self.params().selector;
-        let fresh = if is_fresh { "fresh" } else { "promoted" };
-        let length = terms.first().map_or(0, Vec::len);
-        let name = format!("products of {fresh} selectors, sums of {length}");
         let plain = self.decrypt_rows(&cipher)?;
-        // Products of full rows in the clear take longer than on ciphertexts: a few are compared.
-        let count: usize = terms.iter().map(Vec::len).sum();
-        let every = count.div_ceil(COMPARED_PRODUCTS).max(1);
-        let shown: Vec<usize> = (0..terms.len()).step_by(every).collect();
-        let of_shown: Vec<Vec<Term>> = shown.iter().map(|&i| terms[i].clone()).collect();
-        let clear = |engine: &Clear| -> Result<Vec<Row>> {
-            let parts: Vec<Vec<Row>> = of_shown
-                .par_chunks(1)
-                .map(|terms| engine.products(&m.plain, &rows.plain, terms))
-                .collect::<Result<_>>()?;
-            Ok(parts.concat())
+        // Rows that were expanded and not decrypted have no noise to compare.
+        if rows.plain.iter().all(|row| matches!(row, Row::Full(_))) {
+            let name = self.name_of("products", m, terms);
+            // Products of full rows in the clear take longer than on ciphertexts.
+            let shown: Vec<usize> = (0..terms.len().min(COMPARED)).collect();
+            let clear = |engine: &Clear| -> Result<Vec<Row>> {
+                let rows = shown.par_iter().map(|&i| {
+                    engine.products(&m.plain, &rows.plain, std::slice::from_ref(&terms[i]))
+                });
+                Ok(rows.collect::<Result<Vec<_>>>()?.concat())
+            };
+            let got: Vec<Row> = shown.iter().map(|&i| plain[i].clone()).collect();
+            self.note_rows(&name, &got, &clear(&self.exact)?, &clear(&self.noisy)?);
+        }
+        Ok(Seen { cipher, plain })
+    }
+
+    fn dot_products(&self, m: &Selectors, rows: &Rows, terms: &[Vec<Term>]) -> Result<Values> {
+        let cipher =
+            self.timed("products", || self.cpu.dot_products(&m.cipher, &rows.cipher, terms))?;
+        let plain = self.key.decrypt_values(&cipher)?;
+        let clear = |engine: &Clear| -> Result<Vec<u64>> {
+            let parts = terms.par_chunks(64);
+            let parts = parts.map(|terms| engine.dot_products(&m.plain, &rows.plain, terms));
+            Ok(parts.collect::<Result<Vec<_>>>()?.concat())
         };
-        let got: Vec<Row> = shown.iter().map(|&i| plain[i].clone()).collect();
-        self.note_rows(&name, &got, &clear(&self.exact)?, &clear(&self.noisy)?);
+        let name = self.name_of("dot products", m, terms);
+        self.note(&name, &plain, &clear(&self.exact)?, &clear(&self.noisy)?);
         Ok(Seen { cipher, plain })
     }
 
@@ -296,11 +315,14 @@ impl Engine for Audit<'_> {
 
     fn expand(&self, rows: &Rows, parts: usize) -> Result<Rows> {
         let cipher = self.timed("expand", || self.cpu.expand(&rows.cipher, parts))?;
+        // One row in the clear takes as long as the key switches of many, and what follows takes
+        // longer: one call of some is compared.
+        if !self.expansions.fetch_add(1, Ordering::Relaxed).is_multiple_of(COMPARED_EVERY) {
+            return Ok(Seen { cipher, plain: self.exact.expand(&rows.plain, parts)? });
+        }
         let plain = self.decrypt_rows(&cipher)?;
-        // One row in the clear takes as long as the key switches of many.
-        let shown = |rows: &[Row]| rows[..rows.len().min(parts)].to_vec();
-        let first = |engine: &Clear| engine.expand(&shown_rows(&rows.plain, 1), parts);
-        self.note_rows("expand", &shown(&plain), &first(&self.exact)?, &first(&self.noisy)?);
+        let expanded = |engine: &Clear| engine.expand(&rows.plain, parts);
+        self.note_rows("expand", &plain, &expanded(&self.exact)?, &expanded(&self.noisy)?);
         Ok(Seen { cipher, plain })
     }
 

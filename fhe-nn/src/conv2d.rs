@@ -218,10 +218,7 @@ impl<E: Engine> Conv2d<E> {
                     terms[row / area * g.window() + j].push(term);
                 }
             }
-            let products = engine.products(x, &errors, &terms)?;
-            let at: Vec<_> = (0..terms.len()).map(|row| (row, 0)).collect();
-            let values = engine.extract(&products, &at)?;
-            drop(products);
+            let values = engine.dot_products(x, &errors, &terms)?;
             let slot = |value| Slot { value, coefficient: value % n };
             let list = |row: usize| (row * n..terms.len().min((row + 1) * n)).map(slot).collect();
             let lists: Vec<Vec<Slot>> = (0..g.rows_of_block()).map(list).collect();

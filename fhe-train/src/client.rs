@@ -223,7 +223,11 @@ impl Client {
                 lanes.polynomials(&x.outer_iter().map(sample).collect::<Vec<Vec<i32>>>())
             }
         };
-        Ok(self.key.encrypt_query(&polynomials)?)
+        let query = self.key.encrypt_query(&polynomials)?;
+        Ok(match recipe {
+            Recipe::Head(_) => query,
+            Recipe::Deep(_) => query.side_by_side(x.nrows()),
+        })
     }
 
     /// Decrypts scores to logits, `[samples, classes]`.

@@ -4,7 +4,7 @@
 //! of a lookup's output. A promoted integer can be misread, which the lookups' noise makes
 //! improbable.
 
-use fhe_core::noise::{Noise, SelectorKind};
+use fhe_core::noise::{BatchNoise, Noise, SelectorKind};
 use fhe_core::{Params, Table};
 use fhe_nn::Geometry;
 
@@ -35,6 +35,10 @@ struct Lookups {
     /// Of errors. Those of the last layer are looked up from pre-activations.
     backward: ListLookup,
     error: IntegerNoise,
+    /// Of the integers of activations and of errors in the first level of selectors, slot by slot.
+    levels: Option<[BatchNoise; 2]>,
+    /// Values of lookups that are added up in an integer of the output.
+    terms: f64,
 }
 
 impl LayerNoise {
@@ -64,7 +68,9 @@ impl LayerNoise {
             let (lookups, errors, to_rows, next) = match network.hidden().get(i) {
                 None => {
                     let (forward, backward) = (scores.clone(), scores.clone());
-                    let lookups = Lookups { forward, gate: 0.0, backward, error: of_scores };
+                    let error = of_scores;
+                    let (levels, terms) = (None, 1.0);
+                    let lookups = Lookups { forward, gate: 0.0, backward, error, levels, terms };
                     (lookups, promoted, packed, input)
                 }
                 Some(hidden) => {
@@ -79,7 +85,12 @@ impl LayerNoise {
                     let (next, errors) = (kind(&integers), kind(&of_errors));
                     let next = SelectorKind { rows: hidden.terms * next.rows, ..next };
                     let (gate, error) = (forward.output(gates), backward.integers(&of_errors));
-                    (Lookups { forward, gate, backward, error }, errors, 0.0, next)
+                    let levels = [&integers, &of_errors].map(|m| noise.batch_integers(m));
+                    let [of_activations, of_errors] = levels;
+                    let levels = of_activations.zip(of_errors).map(|(a, e)| [a, e]);
+                    let terms = hidden.terms;
+                    let lookups = Lookups { forward, gate, backward, error, levels, terms };
+                    (lookups, errors, 0.0, next)
                 }
             };
             let (noise, params, geometry) = (noise.clone(), params.clone(), geometry.clone());
@@ -110,16 +121,32 @@ impl LayerNoise {
         self.noise.expansion(levels, levels)
     }
 
-    /// Returns the variance of a pre-activation whose inputs have a mean square of `square`.
-    pub(crate) fn forward(&self, square: f64) -> f64 {
-        self.sums(self.input, self.geometry.window() as f64, square)
+    /// Returns the noise of the selectors of activations that are read as slots of these counts; and
+    /// of those of errors. None of the last layer.
+    pub(crate) fn selectors(&self, slots: [&[u64]; 2]) -> [Option<SelectorKind>; 2] {
+        let of = |which: usize| {
+            let (noise, counts) = (&self.lookups.levels.as_ref()?[which], slots[which]);
+            let all: u64 = counts.iter().sum();
+            let sum = |(slot, &count): (usize, &u64)| noise.at(slot) * count as f64;
+            let mean = counts.iter().enumerate().map(sum).sum::<f64>() / all.max(1) as f64;
+            let kind = self.noise.batch_selectors_of(mean)?;
+            let terms = if which == 0 { self.lookups.terms } else { 1.0 };
+            Some(SelectorKind { rows: terms * kind.rows, ..kind })
+        };
+        [of(0), of(1)]
+    }
+
+    /// Returns the variance of a pre-activation whose inputs have a mean square of `square`, and
+    /// are selectors of some noise; that of no lookup in particular if none is given.
+    pub(crate) fn forward(&self, square: f64, kind: Option<SelectorKind>) -> f64 {
+        self.sums(kind.unwrap_or(self.input), self.geometry.window() as f64, square)
     }
 
     /// Returns the variance of an input's gradient, from errors of a mean square of `square`.
-    pub(crate) fn backward(&self, square: f64) -> f64 {
+    pub(crate) fn backward(&self, square: f64, kind: Option<SelectorKind>) -> f64 {
         let g = &self.geometry;
         let terms = (g.weights() * g.output.area()) as f64 / g.input.len() as f64;
-        self.sums(self.errors, terms, square)
+        self.sums(kind.unwrap_or(self.errors), terms, square)
     }
 
     /// Returns the variance of a sum of products of dense selectors with constant rows.
@@ -156,9 +183,9 @@ impl LayerNoise {
 
     /// Returns the variance of a weight's gradient, summed over a part whose inputs have a mean
     /// square of `square`: that of the products, and of packing.
-    pub(crate) fn gradient(&self, square: f64) -> f64 {
+    pub(crate) fn gradient(&self, square: f64, kind: Option<SelectorKind>) -> f64 {
         let (n, g) = (self.params.row_size, &self.geometry);
-        let products = self.noise.products(self.input, 1, self.size() * square);
+        let products = self.noise.products(kind.unwrap_or(self.input), 1, self.size() * square);
         g.output.area() as f64 * products
             + self.noise.pack_list(n)
             + self.noise.pack_list_rounding()

@@ -172,16 +172,11 @@ impl Server {
     /// # Errors
     /// [`crate::Error::Core`] if model or query were made under another key; [`crate::Error::Data`]
     /// if the query has fewer selectors than its samples need.
-    pub fn score(
-        &self,
-        model: &Checkpoint,
-        query: &EncryptedQuery,
-        samples: usize,
-    ) -> Result<EncryptedScores> {
+    pub fn score(&self, model: &Checkpoint, query: &EncryptedQuery) -> Result<EncryptedScores> {
         let (params, key_id) = (self.engine.params(), self.engine.key_id());
         model.expect_key(params, key_id)?;
         let x = query.open(&self.engine)?;
-        let recipe = &model.state.recipe;
+        let (recipe, samples) = (&model.state.recipe, query.len());
         let expected = match recipe.lanes(params)? {
             Some(lanes) => lanes.stored().count(samples),
             None => samples,

@@ -139,7 +139,7 @@ fn layer_summary(plan: &TrainingPlan, of: &LayerNoise, i: usize, input: Moments)
     // A score is a sum over cells.
     let terms = (cells * g.window()) as f64;
     let std = per_integer * (terms * input.square()).sqrt();
-    let off = (cells as f64 * of.forward(input.square()) + of.reading()).sqrt() / network.unit();
+    let off = (cells as f64 * of.forward(input.square(), None) + of.reading()).sqrt() / network.unit();
     let total = (std * std + off * off).sqrt();
     let beyond = |edge: f64| 0.5 * libm::erfc(edge / (2f64.sqrt() * total));
     let z_range = network.config().z_range;

@@ -61,7 +61,7 @@ impl Clear {
         let n = self.params.row_size;
         rows.iter().try_for_each(|row| match row {
             Row::Full(x) => check::row_size(op, x.len(), n),
-            Row::Constant(_) => Ok(()),
+            Row::Constant(..) => Ok(()),
         })
     }
 
@@ -126,9 +126,20 @@ impl Clear {
         rows
     }
 
-    /// Selectors of integers that a batch gave, each as a 64-bit number.
-    fn looked_up_selectors(&self, of: &IntegerTable, rows: Vec<Vec<u64>>) -> Selectors {
-        let kind = self.noise.batch_selectors(of).unwrap_or_else(|| self.noise.fresh_selectors());
+    /// Selectors of integers that a batch gave, each as a 64-bit number, with the noise of the slots
+    /// that a function reads phases as.
+    fn looked_up_selectors(
+        &self,
+        of: &IntegerTable,
+        (function, phases): (&TestPolynomial, &[u64]),
+        rows: Vec<Vec<u64>>,
+    ) -> Selectors {
+        let slots = self.params.batch.map_or(1, |batch| batch.slots);
+        let kind = self.noise.batch_integers(of).and_then(|noise| {
+            let at = phases.iter().map(|&x| noise.at(function.batch_slot(x, slots)));
+            self.noise.batch_selectors_of(at.sum::<f64>() / phases.len().max(1) as f64)
+        });
+        let kind = kind.unwrap_or_else(|| self.noise.fresh_selectors());
         let integers = |row: Vec<u64>| row.into_iter().map(|m| m as i64 as i32).collect();
         Selectors { integers: rows.into_iter().map(integers).collect(), kind }
     }
@@ -179,14 +190,9 @@ impl Engine for Clear {
                     add_product(&mut out, &m[t.selector], &rows[t.row]);
                 }
                 let norms: f64 = terms.iter().map(|t| squared_norm(&m[t.selector])).sum();
-                // A constant row carries the packing's noise in the coefficients that it leaves
-                // out.
-                let constant = |t: &&Term| matches!(rows[t.row], Row::Constant(_));
-                let packed: f64 =
-                    terms.iter().filter(constant).map(|t| squared_norm(&m[t.selector])).sum();
-                self.disturb(&mut out, |noise| {
-                    noise.products(kind, terms.len(), norms) + packed * noise.pack_constant()
-                });
+                let idle: f64 =
+                    terms.iter().map(|t| squared_norm(&m[t.selector]) * rows[t.row].idle()).sum();
+                self.disturb(&mut out, |noise| noise.products(kind, terms.len(), norms) + idle);
                 Row::Full(out)
             })
             .collect())
@@ -222,30 +228,48 @@ impl Engine for Clear {
         check::expansion(&self.params, parts)?;
         let n = self.params.row_size;
         let levels = parts.ilog2();
+        let variance = |c: usize| self.noise.expansion(levels, c.trailing_zeros());
+        let variances: Vec<f64> = (0..n).map(variance).collect();
+        // Of constants, the noise beside them is drawn in products.
+        let idle = match self.rng {
+            Some(_) => variances[1..].iter().sum::<f64>() / (n - 1) as f64,
+            None => 0.0,
+        };
         let mut out = Vec::with_capacity(rows.len() * parts);
         for row in rows {
-            let x = row.coefficients(n);
+            let mut x = row.coefficients(n);
+            if parts == n {
+                self.disturb(&mut x, |noise| noise.expansion(levels, levels));
+                out.extend(x.into_iter().map(|x| Row::Constant(x, idle)));
+                continue;
+            }
             for j in 0..parts {
                 let mut part = vec![0; n];
-                part.iter_mut().step_by(parts).zip(x[j..].iter().step_by(parts)).for_each(
-                    |(part, x)| {
-                        *part = *x;
-                    },
-                );
-                let constant = parts == n && self.rng.is_none();
-                out.push(if constant { Row::Constant(part[0]) } else { Row::Full(part) });
-            }
-        }
-        if self.rng.is_some() {
-            let variances: Vec<f64> =
-                (0..n).map(|c| self.noise.expansion(levels, c.trailing_zeros())).collect();
-            for row in &mut out {
-                if let Row::Full(x) = row {
-                    self.disturb_each(x, &variances);
+                let kept = part.iter_mut().step_by(parts).zip(x[j..].iter().step_by(parts));
+                kept.for_each(|(part, x)| *part = *x);
+                if self.rng.is_some() {
+                    self.disturb_each(&mut part, &variances);
                 }
+                out.push(Row::Full(part));
             }
         }
         Ok(out)
+    }
+
+    fn dot_products(&self, m: &Selectors, rows: &Vec<Row>, terms: &[Vec<Term>]) -> Result<Values> {
+        self.selectors_fit("products", m)?;
+        self.fits("products", rows)?;
+        check::terms(terms, m.integers.len(), rows.len())?;
+        let of_terms = |terms: &Vec<Term>| {
+            let dots = terms.iter().map(|t| dot(&m.integers[t.selector], &rows[t.row]));
+            let mut sum = [dots.fold(0u64, u64::wrapping_add)];
+            let norm = |t: &Term| squared_norm(&m.integers[t.selector]);
+            let norms: f64 = terms.iter().map(norm).sum();
+            let idle: f64 = terms.iter().map(|t| norm(t) * rows[t.row].idle()).sum();
+            self.disturb(&mut sum, |noise| noise.products(m.kind, terms.len(), norms) + idle);
+            sum[0]
+        };
+        Ok(terms.iter().map(of_terms).collect())
     }
 
     fn extract(&self, rows: &Vec<Row>, positions: &[(usize, usize)]) -> Result<Values> {
@@ -254,8 +278,8 @@ impl Engine for Clear {
         Ok(positions
             .iter()
             .map(|&(row, c)| match &rows[row] {
-                Row::Constant(x) if c == 0 => *x,
-                Row::Constant(_) => 0,
+                Row::Constant(x, _) if c == 0 => *x,
+                Row::Constant(..) => 0,
                 Row::Full(x) => x[c],
             })
             .collect())
@@ -384,7 +408,8 @@ impl Engine for Clear {
                 others.push(Row::Full(row));
             }
         }
-        Ok((self.looked_up_selectors(integers, integers_of), others))
+        let phases: Vec<u64> = lists.iter().flatten().map(|slot| x[slot.value]).collect();
+        Ok((self.looked_up_selectors(integers, (&both, &phases), integers_of), others))
     }
 
     fn lookup_coefficients(
@@ -411,7 +436,7 @@ impl Engine for Clear {
         }
         let mut reads = reads.into_iter();
         let selectors = integers
-            .and_then(|table| Some(self.looked_up_selectors(table, reads.next()?)));
+            .and_then(|table| Some(self.looked_up_selectors(table, (&function, &values), reads.next()?)));
         Ok((selectors, reads.map(|rows| rows.into_iter().map(Row::Full).collect()).collect()))
     }
 
@@ -461,7 +486,8 @@ impl Engine for Clear {
     fn pack_constants(&self, x: &Values) -> Result<Vec<Row>> {
         let mut x = x.clone();
         self.disturb(&mut x, |noise| noise.pack_constant() + noise.pack_rounding());
-        Ok(x.into_iter().map(Row::Constant).collect())
+        let idle = if self.rng.is_some() { self.noise.pack_constant() } else { 0.0 };
+        Ok(x.into_iter().map(|x| Row::Constant(x, idle)).collect())
     }
 
     fn weighted_sums(

@@ -128,6 +128,23 @@ pub trait Engine: Send + Sync {
         terms: &[Vec<Term>],
     ) -> Result<Self::Rows>;
 
+    /// Returns coefficient 0 of each of the sums of [`Engine::products`].
+    ///
+    /// # Cost
+    /// One gadget product a term; no lookup.
+    ///
+    /// # Errors
+    /// Those of [`Engine::products`].
+    fn dot_products(
+        &self,
+        selectors: &Self::Selectors,
+        rows: &Self::Rows,
+        terms: &[Vec<Term>],
+    ) -> Result<Self::Values> {
+        let sums = self.products(selectors, rows, terms)?;
+        self.extract(&sums, &(0..terms.len()).map(|row| (row, 0)).collect::<Vec<_>>())
+    }
+
     /// Returns coefficient 0 of the product of every selector with every row: value
     /// `s * rows + r` is `(selectors[s] * rows[r])_0`.
     ///

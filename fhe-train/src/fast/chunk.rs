@@ -8,6 +8,7 @@ use super::pool::{pool, unpool};
 use super::tables::Tables;
 use crate::ERROR_LIMIT;
 use crate::layer_noise::LayerNoise;
+use fhe_core::noise::SelectorKind;
 
 /// The network, as all samples of a step see it.
 pub(super) struct View<'a> {
@@ -38,6 +39,9 @@ pub(super) struct Forward {
     pub(super) scores: Vec<f32>,
     /// Of each layer, pre-activations outside the range.
     pub(super) wraps: Vec<u64>,
+    /// Of the inputs of each layer, and of the shortcut: the noise of their selectors, if they come
+    /// from lookups.
+    kinds: Vec<Option<SelectorKind>>,
 }
 
 /// What a step's chunk adds up to, for each layer, and for the shortcut.
@@ -45,6 +49,8 @@ pub(super) struct Outcome {
     pub(super) gradients: Vec<Vec<f32>>,
     /// Mean squares of the inputs.
     pub(super) squares: Vec<f64>,
+    /// Noise of their selectors.
+    pub(super) kinds: Vec<Option<SelectorKind>>,
     pub(super) wraps: Vec<u64>,
     /// Errors that did not fit their range, and were read as something else.
     pub(super) lost: Vec<u64>,
@@ -78,13 +84,14 @@ impl View<'_> {
             squares: Vec::new(),
             scores: Vec::new(),
             wraps: Vec::new(),
+            kinds: vec![None],
         };
         let shortcut = self.layers.get(self.depth()).map(|layer| {
             let inputs = by_input(&map, self.layers[0].geometry.input.channels, lanes);
             let square = mean_square(&map);
             let mut z = layer.forward(&inputs, lanes);
             if moves == Moves::Noisy {
-                disturb(noise, &mut z, || self.noises[self.depth()].forward(square));
+                disturb(noise, &mut z, || self.noises[self.depth()].forward(square, None));
             }
             (inputs, square, z)
         });
@@ -97,7 +104,7 @@ impl View<'_> {
             out.windows.push(windows);
             out.squares.push(square);
             if moves == Moves::Noisy {
-                disturb(noise, &mut z, || noises.forward(square));
+                disturb(noise, &mut z, || noises.forward(square, out.kinds[i]));
             }
             let (Some(hidden), Some(tables)) = (self.hidden.get(i), self.tables.hidden.get(i))
             else {
@@ -108,14 +115,18 @@ impl View<'_> {
                 disturb(noise, &mut z, || noises.reading());
             }
             let (mut gates, mut wraps) = (vec![0.0; z.len()], 0);
+            let mut counts = vec![0; tables.activation.slots()];
             for (z, gate) in z.iter_mut().zip(&mut gates) {
                 let slot = tables.activation.slot(*z);
+                counts[tables.activation.batch_slot(slot)] += 1;
                 *z = tables.activation.value(slot);
                 *gate = tables.gate.value(slot);
                 wraps += u64::from(tables.activation.is_outside(slot));
             }
             out.wraps.push(wraps);
             out.gates.push(gates);
+            let [kind, _] = noises.selectors([&counts, &[]]);
+            out.kinds.push(kind.filter(|_| noise.is_some()));
             if let Some(source) = hidden.residual {
                 z.iter_mut().zip(&outputs[source]).for_each(|(a, earlier)| *a += earlier);
             }
@@ -126,6 +137,7 @@ impl View<'_> {
             map.iter_mut().zip(&z).for_each(|(sum, z)| *sum += z);
             out.windows.push(inputs);
             out.squares.push(square);
+            out.kinds.push(None);
         }
         let mut scores = self.over_cells(&map, features.len());
         if moves == Moves::Noisy {
@@ -198,6 +210,7 @@ impl View<'_> {
             *e -= ERROR_LIMIT as f32 * if is_of_class { 1.0 } else { -1.0 };
         }
         let mut errors = self.to_cells(&scores, samples);
+        let mut kind = None;
         let mut gradients = Vec::new();
         // What residual connections bring back to each layer's output.
         let mut added: Vec<Vec<f32>> = vec![Vec::new(); last];
@@ -213,14 +226,14 @@ impl View<'_> {
             }
             if i > 0 {
                 let gates = &forward.gates[i - 1];
-                let back = self.back(i, &errors, lanes, noise, &mut added);
-                errors = self.gated(i, back, gates, noise, &mut lost[i - 1]);
+                let back = self.back(i, (&errors, kind), lanes, noise, &mut added);
+                (errors, kind) = self.gated(i, back, gates, noise, &mut lost[i - 1]);
             }
         }
         gradients.reverse();
         gradients.extend(of_shortcut);
         let (squares, wraps) = (forward.squares.clone(), forward.wraps.clone());
-        Outcome { gradients, squares, wraps, lost }
+        Outcome { gradients, squares, kinds: forward.kinds.clone(), wraps, lost }
     }
 
     /// Returns what comes back to the activation before layer `i`, and hands on what a residual
@@ -228,7 +241,7 @@ impl View<'_> {
     fn back(
         &self,
         i: usize,
-        errors: &[f32],
+        (errors, kind): (&[f32], Option<SelectorKind>),
         lanes: usize,
         noise: &mut Option<Normal>,
         added: &mut [Vec<f32>],
@@ -236,7 +249,7 @@ impl View<'_> {
         let (layer, noises) = (&self.layers_back[i], &self.noises[i]);
         let square = mean_square(errors);
         let mut back = layer.input_gradient(&layer.weights, errors, lanes);
-        disturb(noise, &mut back, || noises.backward(square));
+        disturb(noise, &mut back, || noises.backward(square, kind));
         back.iter_mut().zip(&added[i - 1]).for_each(|(u, more)| *u += more);
         let hidden = &self.hidden[i - 1];
         let back = unpool(back, self.layers[i - 1].geometry.output, hidden.pool);
@@ -256,7 +269,7 @@ impl View<'_> {
         gates: &[f32],
         noise: &mut Option<Normal>,
         lost: &mut u64,
-    ) -> Vec<f32> {
+    ) -> (Vec<f32>, Option<SelectorKind>) {
         let (noises, tables) = (&self.noises[i - 1], &self.tables.hidden[i - 1]);
         u.iter_mut().zip(gates).for_each(|(u, gate)| {
             *u *= tables.scale;
@@ -264,8 +277,14 @@ impl View<'_> {
             *u += gate - 0.125;
         });
         disturb(noise, &mut u, || noises.error_reading());
-        u.iter_mut().for_each(|u| *u = tables.error.at(*u));
-        u
+        let mut counts = vec![0; tables.error.slots()];
+        for u in &mut u {
+            let slot = tables.error.slot(*u);
+            counts[tables.error.batch_slot(slot)] += 1;
+            *u = tables.error.value(slot);
+        }
+        let [_, kind] = noises.selectors([&[], &counts]);
+        (u, kind.filter(|_| noise.is_some()))
     }
 }
 

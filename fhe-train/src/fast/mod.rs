@@ -182,7 +182,8 @@ impl FastTwin {
             for (i, sum) in sums.iter_mut().enumerate() {
                 let square = outcomes.iter().map(|outcome| outcome.squares[i]).sum::<f64>();
                 let square = square / outcomes.len().max(1) as f64;
-                sum.variance += self.full().noises[i].gradient(square);
+                let kind = outcomes.first().and_then(|outcome| outcome.kinds[i]);
+                sum.variance += self.full().noises[i].gradient(square, kind);
                 outcomes.iter().for_each(|outcome| sum.add(&outcome.gradients[i]));
             }
             for outcome in outcomes {

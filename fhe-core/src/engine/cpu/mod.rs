@@ -192,6 +192,18 @@ impl Engine for Cpu {
         Ok(product::sums(self, selectors, rows, terms))
     }
 
+    fn dot_products(
+        &self,
+        selectors: &Selectors,
+        rows: &Rows,
+        terms: &[Vec<Term>],
+    ) -> Result<Values> {
+        self.fits("products", selectors.size())?;
+        self.fits("products", rows.n)?;
+        check::terms(terms, selectors.len(), rows.len())?;
+        Ok(product::dot_products(self, selectors, rows, terms))
+    }
+
     fn dots(&self, selectors: &Selectors, rows: &Rows) -> Result<Values> {
         self.fits("dots", selectors.size())?;
         self.fits("dots", rows.n)?;

@@ -72,21 +72,53 @@ pub(super) fn to_row(cpu: &Cpu, out: &mut [u64], sum: &[c64], scratch: &mut Scra
 pub(super) fn sums(cpu: &Cpu, selectors: &Selectors, rows: &Rows, terms: &[Vec<Term>]) -> Rows {
     let points = cpu.transform.points();
     let digits = transform_digits(cpu, rows, selectors.gadget);
-    let stride = 2 * selectors.gadget.levels as usize * points;
     let mut out = Rows::new(rows.n, terms.len());
     out.data.par_chunks_exact_mut(2 * rows.n).zip(terms).for_each_init(
         || (cpu.transform.scratch(), vec![ZERO; 2 * points]),
         |(scratch, sum), (out, terms)| {
-            sum.fill(ZERO);
-            for t in terms {
-                let digits = &digits[t.row * stride..][..stride];
-                let selector = &selectors.data[t.selector * selectors.stride..][..selectors.stride];
-                add_product(sum, digits, selector, points);
-            }
+            add_terms(sum, &digits, selectors, terms, points);
             to_row(cpu, out, sum, scratch);
         },
     );
     out
+}
+
+/// Coefficient 0 of each of these sums.
+pub(super) fn dot_products(
+    cpu: &Cpu,
+    selectors: &Selectors,
+    rows: &Rows,
+    terms: &[Vec<Term>],
+) -> Values {
+    let (n, points) = (rows.n, cpu.transform.points());
+    let digits = transform_digits(cpu, rows, selectors.gadget);
+    let mut out = Values::new(n, terms.len());
+    out.data.par_chunks_exact_mut(n + 1).zip(terms).for_each_init(
+        || (cpu.transform.scratch(), vec![ZERO; 2 * points], vec![0u64; 2 * n]),
+        |(scratch, sum, row), (out, terms)| {
+            add_terms(sum, &digits, selectors, terms, points);
+            to_row(cpu, row, sum, scratch);
+            extract_one(out, row, 0);
+        },
+    );
+    out
+}
+
+/// Writes a sum of products.
+fn add_terms(
+    sum: &mut [c64],
+    digits: &[c64],
+    selectors: &Selectors,
+    terms: &[Term],
+    points: usize,
+) {
+    let stride = 2 * selectors.gadget.levels as usize * points;
+    sum.fill(ZERO);
+    for t in terms {
+        let digits = &digits[t.row * stride..][..stride];
+        let selector = &selectors.data[t.selector * selectors.stride..][..selectors.stride];
+        add_product(sum, digits, selector, points);
+    }
 }
 
 pub(super) fn dots(cpu: &Cpu, selectors: &Selectors, rows: &Rows) -> Values {

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use fhe_core::client::ClientKey;
+use fhe_core::engine::Coefficients;
 use fhe_core::engine::clear::{self, Row};
 use fhe_core::engine::cpu;
 use fhe_core::{
@@ -353,9 +354,9 @@ impl Engine for Audit<'_> {
         x: &Rows,
         integers: Option<&IntegerTable>,
         tables: &[Table],
-    ) -> Result<(Option<Selectors>, Vec<Rows>)> {
-        let (m, ciphers) = self
-            .timed("lookup", || self.cpu.lookup_coefficients(&x.cipher, integers, tables))?;
+    ) -> Result<Coefficients<Self>> {
+        let (m, ciphers) =
+            self.timed("lookup", || self.cpu.lookup_coefficients(&x.cipher, integers, tables))?;
         self.tell(x.plain.len() * self.params().row_size);
         let (exact, exact_rows) = self.exact.lookup_coefficients(&x.plain, integers, tables)?;
         let (_, noisy_rows) = self.noisy.lookup_coefficients(&x.plain, integers, tables)?;

@@ -92,10 +92,6 @@ mod tests {
                  levels, a smaller spacing or less pooling fit",
             ),
             (
-                Error::PromotionLevels { set: "toy".into(), got: 2, expected: 3 },
-                "parameter set toy: promotions have 2 levels, expected 3",
-            ),
-            (
                 Error::OtherGeometry { layer: layer() },
                 "layer conv1: its geometry is not that of the plan",
             ),

@@ -146,13 +146,7 @@ impl Geometry {
     ///
     /// # Errors
     /// [`Error::Setting`] names the layer and what does not fit.
-    pub fn new(
-        name: &str,
-        n: usize,
-        input: Shape,
-        outputs: usize,
-        window: Window,
-    ) -> Result<Self> {
+    pub fn new(name: &str, n: usize, input: Shape, outputs: usize, window: Window) -> Result<Self> {
         let Window { kernel, stride, padding } = window;
         let fail = |what, got: String, expected: String| {
             Err(Error::Setting { layer: name.into(), what, got, expected })

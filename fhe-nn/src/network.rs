@@ -219,7 +219,7 @@ impl<E: Engine> Network<E> {
         for (i, hidden) in self.plan.hidden().iter().enumerate().rev() {
             let mut back = match i + 1 == last {
                 true => self.scores_gradient(engine, &mut selectors)?,
-                false => self.layers()[i + 1].input_gradient(engine, &selectors, |o| Some(o))?,
+                false => self.layers()[i + 1].input_gradient(engine, &selectors, Some)?,
             };
             if let Some(more) = added[i].take() {
                 engine.add_scaled_rows(&mut back, &more, 1)?;

@@ -56,9 +56,9 @@ pub struct HiddenLayer {
 /// let error = NetworkPlan::new(&config, &params).unwrap_err();
 /// assert!(error.to_string().starts_with("layer conv: its output has integers from -32 to 80"));
 ///
-/// config.layers[0].activation = Some(Activation { spacing: 2, ..relu });
+/// config.layers[0].activation = Some(Activation { spacing: 1, ..relu });
 /// let plan = NetworkPlan::new(&config, &params)?;
-/// assert_eq!(plan.hidden()[0].range, (-16, 40));
+/// assert_eq!(plan.hidden()[0].range, (-8, 20));
 /// assert_eq!(plan.geometries()[1].input.area(), 4);
 /// # Ok(())
 /// # }
@@ -307,12 +307,12 @@ mod tests {
             cells: Cells::default(),
             shortcut: false,
             layers: vec![
-                LayerConfig::new("one", 4, 3, activation(2)),
+                LayerConfig::new("one", 4, 3, activation(1)),
                 LayerConfig {
                     padding: 1,
                     residual,
                     pool: 2,
-                    ..LayerConfig::new("two", 4, 3, activation(2))
+                    ..LayerConfig::new("two", 4, 3, activation(1))
                 },
                 LayerConfig::new("scores", 3, 2, None),
             ],
@@ -324,11 +324,11 @@ mod tests {
         let params = Params::secure128_deep_v4().unwrap();
         let plan = NetworkPlan::new(&config(), &params).unwrap();
         let [one, two] = plan.hidden() else { panic!("two hidden layers") };
-        assert_eq!((one.range, one.residual, one.is_source), ((-2, 4), None, true));
+        assert_eq!((one.range, one.residual, one.is_source), ((-1, 2), None, true));
         // Two activations in each of four places.
-        assert_eq!((two.range, two.residual, two.is_source), ((-16, 32), Some(0), false));
+        assert_eq!((two.range, two.residual, two.is_source), ((-8, 16), Some(0), false));
         assert_eq!((one.terms, two.terms), (1.0, 8.0));
-        assert_eq!([0, 1, 2, 99].map(|layer| plan.spacing(layer)), [1.0, 2.0, 2.0, 1.0]);
+        assert_eq!([0, 1, 2, 99].map(|layer| plan.spacing(layer)), [1.0; 4]);
         assert_eq!(plan.geometries()[2].input, Shape { channels: 4, height: 2, width: 2 });
     }
 

@@ -266,9 +266,8 @@ impl Run<'_> {
     ) -> (Vec<f64>, Vec<Vec<f64>>) {
         let (engine, plan) = (Clear::exact(self.params), self.plan);
         let unit = plan.unit();
-        let torus = |scale: f64, x: &[f64]| -> Vec<u64> {
-            x.iter().map(|x| to_torus(x * scale)).collect()
-        };
+        let torus =
+            |scale: f64, x: &[f64]| -> Vec<u64> { x.iter().map(|x| to_torus(x * scale)).collect() };
         let layers = plan.weighted().enumerate().map(|(i, g)| {
             let spacing = if i < plan.geometries().len() { plan.spacing(i) } else { 1.0 };
             let weights = torus(unit / spacing, &weights[i]);
@@ -287,16 +286,14 @@ impl Run<'_> {
         let zeros = engine.public_values(&vec![0; errors.len()]);
         let of_none = Promotable::lookup(&engine, &zeros, &none, &none.times(amplitude)).unwrap();
         let integers: Vec<u64> = errors.iter().map(|&e| i64::from(e) as u64).collect();
-        let errors = of_none.add_in_units(&engine, &integers, amplitude, |unit| {
-            to_torus(unit) as i64
-        });
+        let errors =
+            of_none.add_in_units(&engine, &integers, amplitude, |unit| to_torus(unit) as i64);
         let errors = network.score_errors(&engine, &errors.unwrap(), samples).unwrap();
         let gate = |&scale: &i64| ErrorGate { limit: 31, scale, amplitude };
         let gates: Vec<ErrorGate> = self.scales.iter().map(gate).collect();
         let all = network.backward(&engine, &trace, errors, &gates).unwrap();
         let gradient = |index: usize| {
-            let rows =
-                network.weight_gradient(&engine, index, ((&x, 0), &trace), &all).unwrap();
+            let rows = network.weight_gradient(&engine, index, ((&x, 0), &trace), &all).unwrap();
             let at: Vec<_> = network.weighted()[index].geometry().weights_at().collect();
             engine.extract(&rows, &at).unwrap().into_iter().map(from_torus).collect()
         };
@@ -376,8 +373,7 @@ fn cells_are_parts_of_a_map() {
     let (first, second, last) = (normal(54, 0.1), normal(48, 0.1), normal(48, 0.05));
     let biases = |scores: usize| vec![vec![0.1; 3], vec![-0.2; 4], vec![0.0; scores]];
     // Filter o of the last layer, channel c, cell p: to the filter of class and cell.
-    let of_cells: Vec<f64> =
-        (0..48).map(|i| last[i / 16 * 16 + i % 4 * 4 + i / 4 % 4]).collect();
+    let of_cells: Vec<f64> = (0..48).map(|i| last[i / 16 * 16 + i % 4 * 4 + i / 4 % 4]).collect();
     let errors: Vec<i32> = (0..5 * CLASSES as i32).map(|i| i % 7 - 3).collect();
     let run = |plan: &NetworkPlan, weights: &[Vec<f64>], biases: &[Vec<f64>]| {
         let run = Run { plan, params: &params, scales: &[1, 2] };
@@ -415,9 +411,8 @@ fn gradients_through_residual_connections_and_pooling_are_finite_differences() {
     let mut rng = ChaCha8Rng::seed_from_u64(6);
     // The connection brings errors back undiminished, so gains must be near 1: a wide spacing, few
     // levels.
-    let activation = |kind, range, offset, spacing| {
-        Some(Activation { kind, levels: 3, range, offset, spacing })
-    };
+    let activation =
+        |kind, range, offset, spacing| Some(Activation { kind, levels: 3, range, offset, spacing });
     let config = NetworkConfig {
         input: Shape { channels: 2, height: 6, width: 6 },
         z_range: 16.0,

@@ -10,9 +10,7 @@ use fhe_core::{Clear, Params, Seed, from_torus};
 use ndarray::{Array2, ArrayView1, ArrayView2};
 
 use crate::samples::{Samples, check_features, polynomial};
-use crate::{
-    Checkpoint, ClearModel, ClearSource, EncryptedScores, Lanes, Model, Recipe, Result,
-};
+use crate::{Checkpoint, ClearModel, ClearSource, EncryptedScores, Lanes, Model, Recipe, Result};
 
 /// The owner of the data: encrypts, and decrypts what the server made.
 ///

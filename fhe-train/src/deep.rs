@@ -169,7 +169,7 @@ impl<E: Engine> NetworkTraining<E> {
                 None => engine.join_rows(&[layer.weights()])?,
                 Some(signs) => {
                     let table = Table::new(engine.params().row_size, |x| signs.at(x))?;
-                    lookups += geometry.weights();
+                    lookups += geometry.rows() * geometry.row_size();
                     let mut latent = engine.zero_rows(geometry.rows());
                     engine.add_scaled_rows(&mut latent, layer.weights(), signs.scale)?;
                     looked_up(engine, &latent, &table)?

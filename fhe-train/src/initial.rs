@@ -25,7 +25,7 @@ pub(crate) fn initial_layers(plan: &TrainingPlan) -> Vec<InitialLayer> {
             let weights = (0..geometry.weights()).map(|_| scale * gaussian(&mut rng)).collect();
             // A score is a sum over cells, and so is its bias: it is that of the first.
             let cells = if i + 1 < plan.layers() { 1 } else { network.cells().count() };
-            let bias = |o: usize| if o % cells == 0 { training.bias * unit } else { 0.0 };
+            let bias = |o: usize| if o.is_multiple_of(cells) { training.bias * unit } else { 0.0 };
             InitialLayer { weights, bias: (0..geometry.output.channels).map(bias).collect() }
         })
         .collect()

@@ -66,6 +66,8 @@ impl ListLookup {
         functions: Functions,
     ) -> Self {
         let (noise, Functions { tables, within_half_torus }) = (Noise::new(params), functions);
+        // As many as a bootstrap interleaves.
+        let tables = tables.next_power_of_two();
         let blind = Grid { slots: params.row_size / tables, periodic: false };
         let (grid, reading) = match (path, params.batch) {
             (LookupPath::Batch, Some(batch)) => {

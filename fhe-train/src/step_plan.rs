@@ -102,3 +102,74 @@ impl<'a> StepPlan<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DeepRecipe, LayerTraining};
+    use fhe_core::Params;
+    use fhe_nn::activation::{Activation, Kind};
+    use fhe_nn::{Cells, LayerConfig, NetworkConfig, Shape};
+
+    fn plan() -> TrainingPlan {
+        let relu = Activation { kind: Kind::Relu, levels: 7, range: 3.5, offset: 1, spacing: 4 };
+        let layer =
+            LayerTraining { init: 0.1, rate: 0.01, error_gain: 4.0, ..LayerTraining::default() };
+        let last = LayerTraining { clip: 5.0, decay: 0.5, ..layer.clone() };
+        let recipe = DeepRecipe {
+            passes: 2,
+            squared_norm: 100.0,
+            mirrored: false,
+            seed: 1,
+            least_rate: 0.0,
+            network: NetworkConfig {
+                input: Shape { channels: 8, height: 1, width: 1 },
+                cells: Cells { side: 16, stride: 1 },
+                z_range: 8.0,
+                shortcut: true,
+                layers: vec![
+                    LayerConfig::new("hidden", 6, 1, Some(relu)),
+                    LayerConfig::new("scores", 2, 1, None),
+                ],
+            },
+            training: vec![layer.clone(), last, layer],
+        };
+        TrainingPlan::new(&recipe, &Params::secure128_deep_v4().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_step_has_the_numbers_of_its_definition() {
+        let (plan, data) = (plan(), MiniBatches { batches: 3, batch: 20 });
+        // Parts of eight samples, three a mini-batch, 18 in all; this is the second mini-batch.
+        let step = StepPlan::new(&plan, data, 1, 20);
+        let parts: Vec<PartPlan> = (0..step.parts()).map(|i| step.part(i)).collect();
+        let ranges: Vec<_> = parts.iter().map(|part| part.samples.clone()).collect();
+        assert_eq!(ranges, [0..8, 8..16, 16..20]);
+        let near = |x: f64, y: f64| (x / y - 1.0).abs() < 1e-6;
+        let rate = |i: f64| 0.5 * (1.0 + (std::f64::consts::PI * i / 18.0).cos());
+        for (i, part) in parts.iter().enumerate() {
+            let rate = rate(3.0 + i as f64);
+            // The unit of a pre-activation is 1/32, that of a weight after the activation 1/128.
+            assert!(near(part.amplitudes[0], rate * 0.01 / 32.0), "{part:?}");
+            // A clip of 5 pre-activations, four integers each, over twenty samples is an eighth.
+            assert!((part.amplitudes[1] - 0.125 / 400.0).abs() <= 2f64.powi(-25), "{part:?}");
+            let expected = ErrorGate { limit: 31, scale: 2, amplitude: part.amplitudes[0] };
+            assert_eq!(part.gates, [expected]);
+        }
+        let [last, shortcut] = step.rules()[..] else { panic!("all but the first") };
+        assert!(near(last.rate, rate(5.0) * 0.01 / 128.0), "{last:?}");
+        assert!((last.gradient_unit / (0.125 / 5.0) - 1.0).abs() < 1e-3, "{last:?}");
+        // Half a mean gradient a weight: 0.5 x 0.025 / (1/128), rounded.
+        assert_eq!((last.clip, last.decay), (5.0, 2));
+        // Its gradient has the same errors, times integers in place of levels of four.
+        assert!(near(shortcut.gradient_unit * 4.0, last.gradient_unit), "{shortcut:?}");
+        assert!(near(shortcut.rate, rate(5.0) * 0.01 / 32.0), "{shortcut:?}");
+        assert_eq!((shortcut.clip, shortcut.decay), (20.0, 0));
+
+        // The last mini-batch is not full, and the schedule does not see it.
+        let short = StepPlan::new(&plan, data, 1, 9);
+        assert_eq!((short.parts(), short.part(1).samples), (2, 8..9));
+        assert!(near(short.rules()[0].rate, rate(4.0) * 0.01 / 128.0));
+        assert_eq!(short.part(1).amplitudes, parts[1].amplitudes);
+    }
+}

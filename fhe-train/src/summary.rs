@@ -121,7 +121,8 @@ impl DeepRecipe {
         // weights and their digits come and go.
         let selector = 32 * (params.row_size * network.gadget().levels as usize) as u64;
         let row = 16 * params.row_size as u64;
-        let hidden: usize = layers.iter().filter(|l| l.range.is_some()).map(|l| l.output.len()).sum();
+        let hidden: usize =
+            layers.iter().filter(|l| l.range.is_some()).map(|l| l.output.len()).sum();
         let expanded = (params.row_size as u64) * (row + selector / 2);
         let memory = hidden as u64 * (selector + 2 * row) + expanded;
         let samples = network.lanes();
@@ -139,7 +140,8 @@ fn layer_summary(plan: &TrainingPlan, of: &LayerNoise, i: usize, input: Moments)
     // A score is a sum over cells.
     let terms = (cells * g.window()) as f64;
     let std = per_integer * (terms * input.square()).sqrt();
-    let off = (cells as f64 * of.forward(input.square(), None) + of.reading()).sqrt() / network.unit();
+    let off =
+        (cells as f64 * of.forward(input.square(), None) + of.reading()).sqrt() / network.unit();
     let total = (std * std + off * off).sqrt();
     let beyond = |edge: f64| 0.5 * libm::erfc(edge / (2f64.sqrt() * total));
     let z_range = network.config().z_range;

@@ -1,8 +1,8 @@
 //! A checked recipe of a network: what its settings are in phases and integers.
 
 use fhe_core::Params;
-use fhe_nn::activation::ErrorGate;
 use fhe_nn::NetworkPlan;
+use fhe_nn::activation::ErrorGate;
 
 use crate::loss::AMPLITUDE_STEP;
 use crate::{DeepRecipe, Result};
@@ -170,7 +170,8 @@ impl TrainingPlan {
     /// gradient.
     pub(crate) fn decay_scale(&self, layer: usize, batch: usize) -> i64 {
         let last = self.layers() - 1;
-        let per_unit = self.gradient_unit(layer.min(last), 1.0, batch) / self.spacing(layer.min(last))
+        let per_unit = self.gradient_unit(layer.min(last), 1.0, batch)
+            / self.spacing(layer.min(last))
             * self.spacing(layer);
         (self.recipe.training[layer].decay * per_unit / self.weight_unit(layer)).round() as i64
     }

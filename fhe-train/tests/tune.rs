@@ -35,7 +35,7 @@ fn tuned_networks_are_nearly_as_good_as_a_linear_classifier_where_that_is_best()
     };
 
     let linear = Recipe::linear(65, 10).for_squared_norm(520.0).with_passes(2);
-    let params = Params::secure128_deep_v1().unwrap();
+    let params = Params::secure128_deep_v4().unwrap();
     let twin = ClearModel::twin(&params, &linear, data, 20, Some(1), |_, _| ()).unwrap();
     let best = share(&twin.predict(test).unwrap().to_vec());
     assert!(best > 880, "{best}");
@@ -48,7 +48,7 @@ fn tuned_networks_are_nearly_as_good_as_a_linear_classifier_where_that_is_best()
         let (params, Recipe::Deep(tuned)) = (tuned.params().unwrap(), tuned) else {
             panic!("a network")
         };
-        assert_eq!(params.name, Params::secure128_deep_v1().unwrap().name);
+        assert_eq!(params.name, Params::secure128_deep_v4().unwrap().name);
         let twin = FastTwin::run(&params, &tuned, data, 20, Some(1), |_, _| Ok(())).unwrap();
         let got = share(&twin.classify(&rows).unwrap());
         assert!(got + behind >= best, "{hidden:?}: {got} after {best}, {report:?}");

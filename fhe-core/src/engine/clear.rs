@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use lists::{add_product, dot, squared_norm};
 
 use crate::engine::path::{self, Group, Paths};
-use crate::engine::{Engine, Slot, Term, check, outputs};
+use crate::engine::{Coefficients, Engine, Slot, Term, check, outputs};
 use crate::noise::{BatchNoise, Noise, gaussian};
 use crate::params::BatchSpec;
 use crate::polynomial;
@@ -417,7 +417,7 @@ impl Engine for Clear {
         x: &Vec<Row>,
         integers: Option<&IntegerTable>,
         tables: &[Table],
-    ) -> Result<(Option<Selectors>, Vec<Vec<Row>>)> {
+    ) -> Result<Coefficients<Self>> {
         let Some(batch) = self.params.batch else {
             return outputs::coefficients_by_moves(self, x, integers, tables);
         };
@@ -435,8 +435,9 @@ impl Engine for Clear {
             reads[i % (exact + tables.len())].push(row);
         }
         let mut reads = reads.into_iter();
-        let selectors = integers
-            .and_then(|table| Some(self.looked_up_selectors(table, (&function, &values), reads.next()?)));
+        let selectors = integers.and_then(|table| {
+            Some(self.looked_up_selectors(table, (&function, &values), reads.next()?))
+        });
         Ok((selectors, reads.map(|rows| rows.into_iter().map(Row::Full).collect()).collect()))
     }
 

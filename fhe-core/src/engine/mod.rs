@@ -86,6 +86,10 @@ impl<T: Send + Sync> List for Vec<T> {
     }
 }
 
+/// What a lookup of all coefficients of rows gives: selectors, if integers are wanted, and rows of
+/// each table.
+pub type Coefficients<E> = (Option<<E as Engine>::Selectors>, Vec<<E as Engine>::Rows>);
+
 /// Evaluates lists of hidden torus elements.
 ///
 /// # Noise
@@ -279,7 +283,7 @@ pub trait Engine: Send + Sync {
         x: &Self::Rows,
         integers: Option<&IntegerTable>,
         tables: &[Table],
-    ) -> Result<(Option<Self::Selectors>, Vec<Self::Rows>)>
+    ) -> Result<Coefficients<Self>>
     where
         Self: Sized,
     {

@@ -203,7 +203,7 @@ pub(crate) fn coefficients_by_moves<E: Engine>(
     x: &E::Rows,
     integers: Option<&IntegerTable>,
     tables: &[Table],
-) -> Result<(Option<E::Selectors>, Vec<E::Rows>)> {
+) -> Result<super::Coefficients<E>> {
     let n = e.params().row_size;
     let at: Vec<_> = (0..x.len()).flat_map(|row| (0..n).map(move |c| (row, c))).collect();
     let (values, lists) = (e.extract(x, &at)?, path::in_order(at.len(), n));
@@ -215,7 +215,8 @@ pub(crate) fn coefficients_by_moves<E: Engine>(
         None if tables.is_empty() => (None, e.zero_rows(0)),
         None => (None, e.lookup_rows(&values, tables, &lists)?),
     };
-    let of_table = |t: usize| -> Vec<usize> { (0..x.len()).map(|l| l * tables.len() + t).collect() };
+    let of_table =
+        |t: usize| -> Vec<usize> { (0..x.len()).map(|l| l * tables.len() + t).collect() };
     let rows = (0..tables.len()).map(|t| e.gather_rows(&rows, &of_table(t)));
     Ok((selectors, rows.collect::<Result<_>>()?))
 }

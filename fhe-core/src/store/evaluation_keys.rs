@@ -142,17 +142,7 @@ impl Message for EvaluationKeys {
         let lists = [parts.by_ref().take(list).collect(), parts.by_ref().take(list).collect()];
         let expand = parts.take(of.expand).collect();
         let key_id = from.header().key_id.clone();
-        Ok(Self {
-            params,
-            key_id,
-            key_switch,
-            blind_rotation,
-            pack,
-            reflect,
-            lists,
-            expand,
-            batch,
-        })
+        Ok(Self { params, key_id, key_switch, blind_rotation, pack, reflect, lists, expand, batch })
     }
 }
 

@@ -360,7 +360,8 @@ pub(super) fn lookup_coefficients(b: &mut Case) {
     near("reading", &b.decrypt_rows(&rows[1]), &half, read / 4.0);
 
     let (factors, clear_factors) = b.rows(1);
-    let terms: Vec<Vec<Term>> = [0, count - 1].map(|selector| vec![Term { selector, row: 0 }]).to_vec();
+    let terms: Vec<Vec<Term>> =
+        [0, count - 1].map(|selector| vec![Term { selector, row: 0 }]).to_vec();
     let got = b.decrypt_rows(&b.cpu.products(&m, &factors, &terms).unwrap());
     let want = b.flat(&b.clear.products(&clear, &clear_factors, &terms).unwrap());
     let norm = clear.integers.iter().map(|m| squared_norm(m)).fold(0.0, f64::max);

@@ -31,7 +31,12 @@ pub(super) fn network(config: &NetworkConfig, n: usize) -> Result<()> {
     }
     let side = config.cells.side;
     if side == 0 || side > n || !(side * side).is_power_of_two() || side * side > n {
-        return setting("network", "cells.side", side, "a power of two, whose square N has room for");
+        return setting(
+            "network",
+            "cells.side",
+            side,
+            "a power of two, whose square N has room for",
+        );
     }
     if config.cells.stride == 0 || config.cells.stride > n {
         return setting("network", "cells.stride", config.cells.stride, format!("1 to {n}"));

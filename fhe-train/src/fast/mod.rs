@@ -126,7 +126,8 @@ impl FastTwin {
             .zip(initial_layers(&plan))
             .map(|(geometry, initial)| Layer::new(geometry.clone(), &initial))
             .collect();
-        let wraps = Wraps { pre_activations: vec![0; plan.layers()], errors: vec![0; hidden.len()] };
+        let wraps =
+            Wraps { pre_activations: vec![0; plan.layers()], errors: vec![0; hidden.len()] };
         let full = plan.network().lanes().min(data.batch);
         Ok(Self {
             parts: vec![PartSize::new(&plan, params, full)?],

@@ -108,12 +108,12 @@ pub(super) fn reflect(cpu: &Cpu, rows: &Rows) -> Rows {
     let n = rows.n;
     let key = &cpu.reflect;
     let mut out = Rows::new(n, rows.len());
-    out.data
-        .par_chunks_exact_mut(2 * n)
-        .zip(rows.data.par_chunks_exact(2 * n))
-        .for_each_init(|| Work::new(cpu, key.gadget), |work, (out, row)| {
+    out.data.par_chunks_exact_mut(2 * n).zip(rows.data.par_chunks_exact(2 * n)).for_each_init(
+        || Work::new(cpu, key.gadget),
+        |work, (out, row)| {
             key.apply(cpu, out, row, work);
-        });
+        },
+    );
     out
 }
 

@@ -22,7 +22,7 @@ use tfhe::core_crypto::prelude::*;
 
 use crate::batch::Batch;
 use crate::engine::path::{self, Paths};
-use crate::engine::{Engine, List, Slot, Term, check, outputs};
+use crate::engine::{Coefficients, Engine, List, Slot, Term, check, outputs};
 use crate::server::{EvaluationKeys, SeededRows};
 use crate::{Error, IntegerTable, Params, Result, Table, TestPolynomial, polynomial};
 use fourier::Transform;
@@ -371,7 +371,7 @@ impl Engine for Cpu {
         x: &Rows,
         integers: Option<&IntegerTable>,
         tables: &[Table],
-    ) -> Result<(Option<Selectors>, Vec<Rows>)> {
+    ) -> Result<Coefficients<Self>> {
         self.fits("lookup", x.n)?;
         let Some(batches) = self.batches() else {
             return outputs::coefficients_by_moves(self, x, integers, tables);

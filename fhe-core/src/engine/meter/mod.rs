@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub use price::{Price, PriceList, Reading, UnitCosts};
 
 use crate::engine::path::{self, Group, Paths};
-use crate::engine::{Engine, List, Slot, Term, check, outputs};
+use crate::engine::{Coefficients, Engine, List, Slot, Term, check, outputs};
 use crate::noise::{Noise, SelectorKind};
 use crate::params::BatchSpec;
 use crate::{IntegerTable, Params, Result, Table, TestPolynomial};
@@ -347,7 +347,7 @@ impl Engine for Meter {
         x: &Metered,
         integers: Option<&IntegerTable>,
         tables: &[Table],
-    ) -> Result<(Option<MeteredSelectors>, Vec<Metered>)> {
+    ) -> Result<Coefficients<Self>> {
         let Some(batch) = self.params.batch else {
             return outputs::coefficients_by_moves(self, x, integers, tables);
         };

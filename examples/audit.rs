@@ -104,7 +104,7 @@ fn audit(args: &Args) -> Result<()> {
         twins: args.twins,
         layers,
         findings,
-        recipe: whole.clone(),
+        recipe: serde_json::json!(whole),
     };
     if let Some(path) = &args.results {
         file::write_json(path, &found)?;

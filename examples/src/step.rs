@@ -6,7 +6,7 @@ use fhe_core::engine::cpu;
 use fhe_core::store::Dataset;
 use fhe_core::{Clear, Cpu, Engine, Params, from_torus};
 use fhe_nn::Conv2d;
-use fhe_train::{ClearSource, DeepRecipe, NetworkTraining, Recipe, Source, Work};
+use fhe_train::{ClearSource, DeepRecipe, NetworkTraining, Source, Work};
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{Audit, Findings, Seen};
@@ -205,8 +205,8 @@ pub struct StepResults {
     pub layers: Vec<LayerUpdate>,
     /// Noise and time of the moves.
     pub findings: Findings,
-    /// The public recipe.
-    pub recipe: Recipe,
+    /// The public recipe, as it was then.
+    pub recipe: serde_json::Value,
 }
 
 #[cfg(test)]

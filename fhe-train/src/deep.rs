@@ -84,7 +84,7 @@ impl<E: Engine> NetworkTraining<E> {
     ///
     /// # Errors
     /// [`crate::Error::Recipe`], [`crate::Error::Network`]; [`fhe_core::Error::Index`] if there are
-    /// fewer rows than [`crate::Recipe::sizes`] says.
+    /// fewer rows than [`crate::Recipe::rows`] says.
     pub fn resume(
         engine: &E,
         recipe: &DeepRecipe,

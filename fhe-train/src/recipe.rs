@@ -23,7 +23,7 @@ const Z_RANGE: f64 = 8.0;
 /// # fn main() -> Result<(), fhe_train::Error> {
 /// // 64 features and a constant, 16 hidden units, 10 classes.
 /// let recipe = Recipe::mlp(65, &[16], 10);
-/// assert_eq!(recipe.params()?.name, "secure128-deep-v1");
+/// assert_eq!(recipe.params()?.name, "secure128-deep-v4");
 /// // Recipes are written by hand too.
 /// let text = r#"
 ///     kind = "head"

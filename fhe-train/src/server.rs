@@ -43,7 +43,7 @@ use crate::{
 /// let go_on = |_| ControlFlow::Continue(());
 /// let model = server.train(&at("run"), &at("data"), &recipe, go_on)?.ok_or("stopped")?;
 /// assert_eq!((model.state.images, model.state.lookups), (2, 4));
-/// let scores = server.score(&model, &client.query(x.view())?)?;
+/// let scores = server.score(&model, &client.query(x.view(), &recipe)?)?;
 /// assert_eq!((scores.samples(), scores.classes()), (2, 2));
 /// # Ok(())
 /// # }

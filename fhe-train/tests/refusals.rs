@@ -18,7 +18,7 @@ use ndarray::Array2;
 use serde_json::json;
 
 fn toy() -> Params {
-    Params::toy_insecure().unwrap()
+    Params::toy_insecure_batch().unwrap()
 }
 
 /// Whether a result is an error that says a part of a text.
@@ -428,8 +428,8 @@ fn hostile_models(client: &Client, model: &Checkpoint) {
             "activation": {"levels": 7, "range": 3.0, "offset": 2, "spacing": 4}})
     };
     let network = |input: usize, layers: Vec<serde_json::Value>| {
-        let training = vec![json!({"init": 0.1, "rate": 0.1, "bias_rate": 0.1}); layers.len()];
-        json!({"kind": "deep", "passes": 1, "seed": 1, "first_batch": 4, "least_rate": 0.0,
+        let training = vec![json!({"init": 0.1, "rate": 0.1}); layers.len()];
+        json!({"kind": "deep", "passes": 1, "seed": 1, "least_rate": 0.0,
             "network": {"input": {"channels": input, "height": input, "width": input},
                 "z_range": 8.0, "layers": layers},
             "training": training})

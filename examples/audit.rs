@@ -83,11 +83,10 @@ fn audit(args: &Args) -> Result<()> {
     here.measure_memory();
     let wall_seconds: f64 = findings.seconds.values().sum();
     let threads = rayon::current_num_threads();
-    let biases: usize = recipe.network.layers.iter().map(|layer| layer.outputs).sum();
     let found = StepResults {
         images: shape.batch.min(shape.samples),
         lookups: work.lookups as u64,
-        parameters: layers.iter().map(|layer| layer.weights).sum::<usize>() + biases,
+        parameters: layers.iter().map(|layer| layer.weights).sum(),
         wall_seconds,
         core_seconds_per_image: wall_seconds * threads as f64
             / shape.batch.min(shape.samples).max(1) as f64,
@@ -105,7 +104,7 @@ fn audit(args: &Args) -> Result<()> {
         twins: args.twins,
         layers,
         findings,
-        recipe: whole.clone(),
+        recipe: serde_json::json!(whole),
     };
     if let Some(path) = &args.results {
         file::write_json(path, &found)?;
@@ -122,6 +121,7 @@ fn price(engine: &Cpu, recipe: &DeepRecipe, shape: &DatasetShape) -> Result<(u64
         batch: shape.batch,
         classes: recipe.classes(),
         squared_norm: recipe.squared_norm,
+        lanes: shape.lanes.map(|lanes| (lanes, recipe.network.map().len())),
     };
     NetworkTraining::new(&meter, recipe)?.train_step(&meter, &source)?;
     let (list, threads) = (meter.list(), rayon::current_num_threads());
@@ -151,9 +151,10 @@ fn compare(
         bar.inc(1);
     }
     bar.finish();
-    let layers = recipe.network.layers.iter().enumerate().map(|(i, layer)| {
+    let names = recipe.network.layers.iter().map(|layer| &layer.name[..]).chain(["shortcut"]);
+    let layers = names.zip(encrypted).enumerate().map(|(i, (name, encrypted))| {
         let noisy: Vec<&[f64]> = noisy.iter().map(|update| &update[i][..]).collect();
-        LayerUpdate::new(&layer.name, &encrypted[i], &exact[i], &noisy)
+        LayerUpdate::new(name, encrypted, &exact[i], &noisy)
     });
     Ok(layers.collect())
 }

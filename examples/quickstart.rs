@@ -94,7 +94,8 @@ fn story(folder: &Path) -> Result<()> {
     let twin = client::twin(owner.params(), &recipe, &train, batch, None)?;
     let twin = fhe_train::accuracy(&client::confusion(&twin, &test)?);
 
-    let query = owner.query(test.sample(0).context("no test image")?)?;
+    let image = test.sample(0).context("no test image")?;
+    let query = owner.query(image, &recipe)?;
     let scores = owner.read(&server.score(&saved, &query)?)?;
     let name = |class: usize| images.class_names.get(class).map_or("?", String::as_str);
     let (is, scored) = (name(test.labels[0] as usize), name(fhe_nn::argmax(scores)));

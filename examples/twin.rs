@@ -130,7 +130,7 @@ fn run_fast(args: &Args) -> Result<()> {
     output::note(format!("the network, at its first weights:\n{}", deep.summary(&params)?))?;
     let (data, dataset) = match &args.encoded {
         Some(folder) => {
-            let data = Data::read(folder, deep.network.input.len(), deep.mirrored)?;
+            let data = Data::read(folder, deep.network.map().len(), deep.mirrored)?;
             (data, "encoded images".to_owned())
         }
         None => encode(args, &recipe)?,

@@ -37,7 +37,7 @@ fn encrypt(path: &Path, key: &ClientKey) {
         inputs: key.digest(b"mini-batch"),
         values_log2: -31,
         copies: 1,
-        beside: None,
+        lanes: None,
     };
     let mut writer = DatasetWriter::deterministic(path, key, &shape).unwrap();
     writer.write_batch(&samples).unwrap();

@@ -129,7 +129,7 @@ fn check_one(
     model: &Checkpoint,
     sample: ArrayView2<'_, i8>,
 ) -> Result<(f64, usize)> {
-    let query = EncryptedQuery::from_bytes(&owner.query(sample)?.to_bytes()?)?;
+    let query = EncryptedQuery::from_bytes(&owner.query(sample, &model.state.recipe)?.to_bytes()?)?;
     let start = Instant::now();
     let scores = server.score(model, &query)?;
     let seconds = start.elapsed().as_secs_f64();

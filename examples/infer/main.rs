@@ -155,7 +155,7 @@ fn infer(args: &Args) -> Result<()> {
                 None if !image.is_empty() => Samples::Images(image.clone()),
                 None => Samples::Test(*index, count),
             };
-            encrypt(&client, &samples, &out.clone().unwrap_or_else(|| server.query()))
+            encrypt(&client, &server, &samples, &out.clone().unwrap_or_else(|| server.query()))
         }
         Command::Score { query, out } => {
             let query = query.clone().unwrap_or_else(|| server.query());
@@ -257,11 +257,16 @@ fn make_folder(path: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))
 }
 
-fn encrypt(client: &ClientFolder, samples: &Samples, out: &Path) -> Result<()> {
+fn encrypt(
+    client: &ClientFolder,
+    server: &ServerFolder,
+    samples: &Samples,
+    out: &Path,
+) -> Result<()> {
     let owner = client.open()?;
     let features = samples.encode(client)?;
     make_folder(out)?;
-    owner.query(features.view())?.save(out)?;
+    owner.query(features.view(), &server.read_recipe()?)?.save(out)?;
     let count = features.nrows();
     let data = json!({ "query": out.display().to_string(), "samples": count });
     let text = match count {

@@ -7,9 +7,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use fhe_core::client::ClientKey;
+use fhe_core::engine::Coefficients;
 use fhe_core::engine::clear::{self, Row};
 use fhe_core::engine::cpu;
 use fhe_core::{
@@ -70,6 +72,12 @@ pub struct Findings {
     pub lookups: u64,
 }
 
+/// Sums of products of a call that are compared with those in the clear.
+const COMPARED: usize = 4;
+
+/// One of so many expansions is compared with that in the clear, and the products with it.
+const COMPARED_EVERY: usize = 16;
+
 /// The engine.
 pub struct Audit<'a> {
     cpu: &'a Cpu,
@@ -79,6 +87,8 @@ pub struct Audit<'a> {
     /// Sums of squares until [`Audit::findings`].
     found: Mutex<Findings>,
     told: Box<dyn Fn(u64) + Send + Sync + 'a>,
+    /// Made so far.
+    expansions: AtomicUsize,
 }
 
 impl std::fmt::Debug for Audit<'_> {
@@ -109,6 +119,7 @@ impl<'a> Audit<'a> {
             noisy: Clear::noisy(params, seed),
             found: Mutex::default(),
             told: Box::new(told),
+            expansions: AtomicUsize::new(0),
         }
     }
 
@@ -184,7 +195,7 @@ impl<'a> Audit<'a> {
         let n = self.params().row_size;
         for ((got, exact), noisy) in got.iter().zip(exact).zip(noisy) {
             // A constant row of the clear engine has nothing but its constant to compare.
-            let compared = if matches!(exact, Row::Constant(_)) { 1 } else { n };
+            let compared = if matches!(exact, Row::Constant(..)) { 1 } else { n };
             let cut = |row: &Row| row.coefficients(n)[..compared].to_vec();
             self.note(name, &cut(got), &cut(exact), &cut(noisy));
         }
@@ -200,6 +211,13 @@ impl<'a> Audit<'a> {
                 Ok(Row::Full(self.key.decrypt_rows(&one)?))
             })
             .collect()
+    }
+
+    fn name_of(&self, what: &str, m: &Selectors, terms: &[Vec<Term>]) -> String {
+        let is_fresh = m.plain.kind().gadget == self.params().selector;
+        let fresh = if is_fresh { "fresh" } else { "looked-up" };
+        let length = terms.first().map_or(0, Vec::len);
+        format!("{what} of {fresh} selectors, sums of {length}")
     }
 
     /// Reads the integers of selectors from their products with a row of 1/256.
@@ -251,19 +269,36 @@ impl Engine for Audit<'_> {
     fn products(&self, m: &Selectors, rows: &Rows, terms: &[Vec<Term>]) -> Result<Rows> {
         let cipher =
             self.timed("products", || self.cpu.products(&m.cipher, &rows.cipher, terms))?;
-        let is_fresh = m.plain.kind().gadget == self.params().selector;
-        let fresh = if is_fresh { "fresh" } else { "promoted" };
-        let length = terms.first().map_or(0, Vec::len);
-        let name = format!("products of {fresh} selectors, sums of {length}");
-        // Term lists are independent, so that the clear engine can take them in parallel.
-        let clear = |engine: &Clear| -> Result<Vec<Row>> {
-            let parts: Vec<Vec<Row>> = terms
-                .par_chunks(4)
-                .map(|terms| engine.products(&m.plain, &rows.plain, terms))
-                .collect::<Result<_>>()?;
-            Ok(parts.concat())
+        let plain = self.decrypt_rows(&cipher)?;
+        // Rows that were expanded and not decrypted have no noise to compare.
+        if rows.plain.iter().all(|row| matches!(row, Row::Full(_))) {
+            let name = self.name_of("products", m, terms);
+            // Products of full rows in the clear take longer than on ciphertexts.
+            let shown: Vec<usize> = (0..terms.len().min(COMPARED)).collect();
+            let clear = |engine: &Clear| -> Result<Vec<Row>> {
+                let rows = shown.par_iter().map(|&i| {
+                    engine.products(&m.plain, &rows.plain, std::slice::from_ref(&terms[i]))
+                });
+                Ok(rows.collect::<Result<Vec<_>>>()?.concat())
+            };
+            let got: Vec<Row> = shown.iter().map(|&i| plain[i].clone()).collect();
+            self.note_rows(&name, &got, &clear(&self.exact)?, &clear(&self.noisy)?);
+        }
+        Ok(Seen { cipher, plain })
+    }
+
+    fn dot_products(&self, m: &Selectors, rows: &Rows, terms: &[Vec<Term>]) -> Result<Values> {
+        let cipher =
+            self.timed("products", || self.cpu.dot_products(&m.cipher, &rows.cipher, terms))?;
+        let plain = self.key.decrypt_values(&cipher)?;
+        let clear = |engine: &Clear| -> Result<Vec<u64>> {
+            let parts = terms.par_chunks(64);
+            let parts = parts.map(|terms| engine.dot_products(&m.plain, &rows.plain, terms));
+            Ok(parts.collect::<Result<Vec<_>>>()?.concat())
         };
-        self.rows(&name, cipher, clear)
+        let name = self.name_of("dot products", m, terms);
+        self.note(&name, &plain, &clear(&self.exact)?, &clear(&self.noisy)?);
+        Ok(Seen { cipher, plain })
     }
 
     fn dots(&self, m: &Selectors, rows: &Rows) -> Result<Values> {
@@ -277,6 +312,68 @@ impl Engine for Audit<'_> {
     fn reflect(&self, rows: &Rows) -> Result<Rows> {
         let cipher = self.timed("reflect", || self.cpu.reflect(&rows.cipher))?;
         self.rows("reflect", cipher, |engine| engine.reflect(&rows.plain))
+    }
+
+    fn expand(&self, rows: &Rows, parts: usize) -> Result<Rows> {
+        let cipher = self.timed("expand", || self.cpu.expand(&rows.cipher, parts))?;
+        // One row in the clear takes as long as the key switches of many, and what follows takes
+        // longer: one call of some is compared.
+        if !self.expansions.fetch_add(1, Ordering::Relaxed).is_multiple_of(COMPARED_EVERY) {
+            return Ok(Seen { cipher, plain: self.exact.expand(&rows.plain, parts)? });
+        }
+        let plain = self.decrypt_rows(&cipher)?;
+        let expanded = |engine: &Clear| engine.expand(&rows.plain, parts);
+        self.note_rows("expand", &plain, &expanded(&self.exact)?, &expanded(&self.noisy)?);
+        Ok(Seen { cipher, plain })
+    }
+
+    fn join_rows(&self, lists: &[&Rows]) -> Result<Rows> {
+        let ciphers: Vec<_> = lists.iter().map(|x| &x.cipher).collect();
+        let plains: Vec<_> = lists.iter().map(|x| &x.plain).collect();
+        let cipher = self.timed("linear", || self.cpu.join_rows(&ciphers))?;
+        Ok(Seen { cipher, plain: self.exact.join_rows(&plains)? })
+    }
+
+    fn gather_selectors(&self, x: &Selectors, picks: &[usize]) -> Result<Selectors> {
+        let cipher = self.timed("linear", || self.cpu.gather_selectors(&x.cipher, picks))?;
+        Ok(Seen { cipher, plain: self.exact.gather_selectors(&x.plain, picks)? })
+    }
+
+    fn add_selectors(&self, x: &mut Selectors, y: &Selectors) -> Result<()> {
+        self.timed("linear", || self.cpu.add_selectors(&mut x.cipher, &y.cipher))?;
+        self.exact.add_selectors(&mut x.plain, &y.plain)
+    }
+
+    fn rotate_selectors(&self, x: &mut Selectors, degree: usize) -> Result<()> {
+        self.timed("linear", || self.cpu.rotate_selectors(&mut x.cipher, degree))?;
+        self.exact.rotate_selectors(&mut x.plain, degree)
+    }
+
+    fn lookup_coefficients(
+        &self,
+        x: &Rows,
+        integers: Option<&IntegerTable>,
+        tables: &[Table],
+    ) -> Result<Coefficients<Self>> {
+        let (m, ciphers) =
+            self.timed("lookup", || self.cpu.lookup_coefficients(&x.cipher, integers, tables))?;
+        self.tell(x.plain.len() * self.params().row_size);
+        let (exact, exact_rows) = self.exact.lookup_coefficients(&x.plain, integers, tables)?;
+        let (_, noisy_rows) = self.noisy.lookup_coefficients(&x.plain, integers, tables)?;
+        let mut rows = Vec::with_capacity(ciphers.len());
+        for ((cipher, exact), noisy) in ciphers.into_iter().zip(exact_rows).zip(noisy_rows) {
+            let plain = self.decrypt_rows(&cipher)?;
+            self.note_rows("lookup of coefficients, reading included", &plain, &exact, &noisy);
+            rows.push(Seen { cipher, plain });
+        }
+        let selectors = match (m, exact) {
+            (Some(cipher), Some(mut plain)) => {
+                plain.integers = self.integers(&cipher)?;
+                Some(Seen { cipher, plain })
+            }
+            _ => None,
+        };
+        Ok((selectors, rows))
     }
 
     fn extract(&self, rows: &Rows, positions: &[(usize, usize)]) -> Result<Values> {

@@ -229,7 +229,7 @@ impl Labelled {
     ) -> Result<Self> {
         let mut all = Self::encode(encoder, images)?;
         if let Some(Recipe::Deep(deep)) = recipe {
-            let input = deep.network.input;
+            let input = deep.network.map();
             let more = |row: &[i8]| row.iter().skip(input.len()).any(|&x| x != 0);
             ensure!(
                 !all.features.rows().any(more),

@@ -155,8 +155,8 @@ pub struct FastResults {
     pub test_images: usize,
     /// Training images of a mini-batch.
     pub batch: usize,
-    /// The public recipe.
-    pub recipe: DeepRecipe,
+    /// The public recipe, as it was then.
+    pub recipe: serde_json::Value,
     /// Images seen and test accuracy of the first seed.
     pub curve: Vec<(u64, f64)>,
     /// Of each layer, pre-activations that were read outside their range.
@@ -197,7 +197,7 @@ impl FastResults {
             dataset: dataset.into(),
             test_images: data.test.labels.len(),
             batch,
-            recipe: recipe.clone(),
+            recipe: serde_json::json!(recipe),
             curve: run.curve.clone(),
             wraps: run.wraps.pre_activations.clone(),
             lost_errors: run.wraps.errors.clone(),

@@ -99,8 +99,7 @@ impl Preset {
     pub fn params(self) -> Result<Params> {
         Ok(match self {
             Self::Builtin | Self::Cifar10 => Params::secure128()?,
-            Self::BuiltinDeep | Self::MnistDeep => Params::secure128_deep_v1()?,
-            Self::Cifar10Deep => Params::secure128_deep_v3()?,
+            Self::BuiltinDeep | Self::MnistDeep | Self::Cifar10Deep => Params::secure128_deep_v4()?,
         })
     }
 

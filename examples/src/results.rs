@@ -1,7 +1,7 @@
 //! The results of a run as a file.
 
 use anyhow::{Context, Result};
-use fhe_train::{Recipe, Report, Stretch};
+use fhe_train::{Report, Stretch};
 use serde::{Deserialize, Serialize};
 
 /// A finished training, as the client sees it.
@@ -41,8 +41,8 @@ pub struct Results {
     pub dataset: String,
     /// Test images.
     pub test_images: usize,
-    /// The public recipe.
-    pub recipe: Recipe,
+    /// The public recipe, as it was then.
+    pub recipe: serde_json::Value,
     /// The stretches of work.
     pub parts: Vec<Stretch>,
     /// Images seen and test accuracy, of each decrypted snapshot.
@@ -99,7 +99,7 @@ impl Results {
             peak_memory_bytes: memory.max().unwrap_or(0),
             dataset: report.state.dataset.clone(),
             test_images: 0,
-            recipe: report.state.recipe.clone(),
+            recipe: serde_json::json!(report.state.recipe),
             parts: report.state.parts.clone(),
             curve: Vec::new(),
             classes: Vec::new(),

@@ -4,9 +4,9 @@ use anyhow::Result;
 use fhe_core::engine::clear;
 use fhe_core::engine::cpu;
 use fhe_core::store::Dataset;
-use fhe_core::{Clear, Cpu, Engine, List, Params, from_torus};
+use fhe_core::{Clear, Cpu, Engine, Params, from_torus};
 use fhe_nn::Conv2d;
-use fhe_train::{Channels, ClearSource, DeepRecipe, NetworkTraining, Recipe, Source, Work};
+use fhe_train::{ClearSource, DeepRecipe, NetworkTraining, Source, Work};
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{Audit, Findings, Seen};
@@ -34,18 +34,6 @@ impl Source<Audit<'_>> for AuditSource<'_> {
         self.dataset.shape().batch
     }
 
-    fn channels(
-        &self,
-        engine: &Audit<'_>,
-        step: usize,
-        channels: &Channels,
-    ) -> fhe_train::Result<SeenSelectors> {
-        let x = Source::<Cpu>::channels(self.dataset, engine.server(), step, channels)?;
-        let first = step % self.dataset.batches() * self.batch_size();
-        let last = self.clear.features.len().min(first + self.batch_size());
-        Ok(engine.selectors(x, channels.polynomials(&self.clear.features[first..last])))
-    }
-
     fn batch(
         &self,
         engine: &Audit<'_>,
@@ -53,14 +41,8 @@ impl Source<Audit<'_>> for AuditSource<'_> {
     ) -> fhe_train::Result<(SeenSelectors, SeenValues)> {
         let index = step % self.dataset.batches();
         let (x, labels) = self.dataset.batch(engine.server(), index)?;
-        let first = index * self.batch_size();
-        let rows = first..first + x.len();
-        let clear = self.clear.features.get(rows.clone()).ok_or(fhe_core::Error::Index {
-            op: "the samples of a mini-batch",
-            index: rows.end,
-            len: self.clear.features.len(),
-        })?;
-        let x = engine.selectors(x, clear.to_vec());
+        let (clear, _) = self.clear.batch(&Clear::exact(engine.params()), step)?;
+        let x = engine.selectors(x, clear.integers);
         Ok((x, engine.values(labels)?))
     }
 }
@@ -73,15 +55,11 @@ fn weights<E: Engine>(
     plain: impl Fn(&E::Values) -> &[u64],
 ) -> Result<Vec<Vec<f64>>> {
     let of_layer = |layer: &Conv2d<E>| {
-        let g = layer.geometry();
-        let mut weights = Vec::with_capacity(g.weights());
-        for block in 0..g.blocks() {
-            let values = layer.weight_values(engine, block..block + 1)?;
-            weights.extend(plain(&values).iter().map(|&w| from_torus(w)));
-        }
-        Ok(weights)
+        let at: Vec<_> = layer.geometry().weights_at().collect();
+        let values = engine.extract(layer.weights(), &at)?;
+        Ok(plain(&values).iter().map(|&w| from_torus(w)).collect())
     };
-    deep.network().layers().iter().map(of_layer).collect()
+    deep.network().weighted().iter().map(of_layer).collect()
 }
 
 /// What a step did to the weights of every layer, as torus fractions.
@@ -227,8 +205,8 @@ pub struct StepResults {
     pub layers: Vec<LayerUpdate>,
     /// Noise and time of the moves.
     pub findings: Findings,
-    /// The public recipe.
-    pub recipe: Recipe,
+    /// The public recipe, as it was then.
+    pub recipe: serde_json::Value,
 }
 
 #[cfg(test)]

@@ -120,7 +120,29 @@ impl Noise {
     /// Returns the variance that reflection adds: `l N V_row (B^2+2)/12 + N / (24 B^2l)`.
     #[must_use]
     pub fn reflect(&self) -> f64 {
-        let g = self.params.reflect;
+        self.automorphism(self.params.reflect)
+    }
+
+    /// Returns the variance that an expansion of k levels adds to a coefficient of a row whose index
+    /// 2 divides j times: `V_a (4^k - 1) / 3` if it is kept, as j is k or more, and
+    /// `V_a (2^(k-j) - 1)` otherwise, with the variance `V_a = l N V_row (B^2+2)/12 + N / (24 B^2l)`
+    /// of an automorphism. 0 if the set does not expand.
+    ///
+    /// A level adds two of what came before. Of a coefficient that is kept these are the same, so
+    /// that its variance is four times what it was; of another they are two, and it is twice. What
+    /// level j finds in a coefficient that is not kept cancels.
+    #[must_use]
+    pub fn expansion(&self, levels: u32, divided: u32) -> f64 {
+        let Some(g) = self.params.lists.and_then(|lists| lists.expand) else { return 0.0 };
+        let times = match levels.checked_sub(divided) {
+            Some(rest) if rest > 0 => 2f64.powi(rest as i32) - 1.0,
+            _ => (4f64.powi(levels as i32) - 1.0) / 3.0,
+        };
+        times * self.automorphism(g)
+    }
+
+    /// Returns the variance that an automorphism adds.
+    fn automorphism(&self, g: Gadget) -> f64 {
         f64::from(g.levels) * self.size() * self.fresh() * digit(g)
             + rounding(g) * self.size() / 2.0
             + self.transform(g, f64::from(g.levels))

@@ -33,6 +33,9 @@ pub struct ListGadgets {
     pub pack: Gadget,
     /// Of the selectors that come out of a promotion.
     pub selector: Gadget,
+    /// Of the automorphisms that expand a row to constant rows; a set without it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expand: Option<Gadget>,
 }
 
 /// A parameter set as plain data; [`Params::new`] checks it.
@@ -154,7 +157,10 @@ impl Params {
             return fail(field, got, rule);
         }
         let lists = spec.lists.into_iter();
-        let of_lists = lists.flat_map(|l| [("lists.pack", l.pack), ("lists.selector", l.selector)]);
+        let of_lists = lists.flat_map(|l| {
+            let expand = l.expand.map(|expand| ("lists.expand", expand));
+            [("lists.pack", l.pack), ("lists.selector", l.selector)].into_iter().chain(expand)
+        });
         let of_batch = spec.batch.iter().flat_map(BatchSpec::gadgets);
         for (field, g) in of_lists.chain(of_batch).chain([
             ("key_switch", spec.key_switch),
@@ -223,7 +229,7 @@ impl Params {
             short_noise_bits: 49,
             key_switch: gadget(2, 7),
             lookup: gadget(9, 4),
-            lists: Some(ListGadgets { pack: gadget(11, 3), selector: gadget(7, 3) }),
+            lists: Some(ListGadgets { pack: gadget(11, 3), selector: gadget(7, 3), expand: None }),
             ..(*Self::secure128()?).clone()
         })
     }
@@ -241,6 +247,23 @@ impl Params {
         })
     }
 
+    /// The set for deep networks whose samples lie side by side in polynomials: finer selectors than
+    /// [`Params::secure128_deep_v3`] has, and a gadget for expansion.
+    ///
+    /// # Errors
+    /// None in practice, as for [`Params::secure128`].
+    pub fn secure128_deep_v4() -> Result<Self> {
+        Self::new(ParamsSpec {
+            name: "secure128-deep-v4".into(),
+            lists: Some(ListGadgets {
+                pack: gadget(11, 3),
+                selector: gadget(6, 5),
+                expand: Some(gadget(13, 3)),
+            }),
+            ..(*Self::secure128_deep_v3()?).clone()
+        })
+    }
+
     /// The first set for deep networks: quicker lookups, and more noise; for small networks.
     ///
     /// # Errors
@@ -250,7 +273,7 @@ impl Params {
             name: "secure128-deep-v1".into(),
             key_switch: gadget(2, 7),
             lookup: gadget(12, 3),
-            lists: Some(ListGadgets { pack: gadget(16, 2), selector: gadget(7, 3) }),
+            lists: Some(ListGadgets { pack: gadget(16, 2), selector: gadget(7, 3), expand: None }),
             ..(*Self::secure128()?).clone()
         })
     }
@@ -307,7 +330,7 @@ impl Params {
             selector: gadget(18, 2),
             pack: gadget(13, 2),
             reflect: gadget(13, 3),
-            lists: Some(ListGadgets { pack: gadget(16, 2), selector: gadget(7, 3) }),
+            lists: Some(ListGadgets { pack: gadget(16, 2), selector: gadget(7, 3), expand: None }),
             batch: None,
         })
     }
@@ -319,7 +342,12 @@ impl Params {
     #[cfg(feature = "toy-params")]
     pub fn toy_insecure_batch() -> Result<Self> {
         Self::new(ParamsSpec {
-            name: "toy-insecure-batch-v1".into(),
+            name: "toy-insecure-batch-v2".into(),
+            lists: Some(ListGadgets {
+                pack: gadget(16, 2),
+                selector: gadget(6, 5),
+                expand: Some(gadget(13, 3)),
+            }),
             batch: Some(BatchSpec {
                 rows: 4,
                 slots: 128,
@@ -342,6 +370,7 @@ impl Params {
             Self::secure128()?,
             Self::secure128_deep()?,
             Self::secure128_deep_v3()?,
+            Self::secure128_deep_v4()?,
             Self::secure128_deep_v1()?,
             Self::secure128_bnn()?,
             Self::secure128_bnn_v2()?,

@@ -11,6 +11,26 @@ pub(crate) fn rotate(x: &mut [u64], degree: usize) {
     }
 }
 
+/// Substitutes X^g for X in `x`, with an odd g below 2 N.
+pub(crate) fn automorphism(out: &mut [u64], x: &[u64], g: usize) {
+    let n = x.len();
+    let mut at = 0;
+    for &c in x {
+        if at < n {
+            out[at] = c;
+        } else {
+            out[at - n] = c.wrapping_neg();
+        }
+        at = (at + g) % (2 * n);
+    }
+}
+
+/// Returns the exponent of level i of an expansion, `N / 2^i + 1`: with it, `X^(2^i m)` becomes
+/// `(-1)^m X^(2^i m)`.
+pub(crate) fn expansion(n: usize, level: u32) -> usize {
+    (n >> level) + 1
+}
+
 /// Substitutes 1/X = -X^(N-1) for X.
 pub(crate) fn reflect(x: &mut [u64]) {
     x[1..].reverse();

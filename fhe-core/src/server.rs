@@ -86,6 +86,8 @@ pub struct EvaluationKeys {
     pub(crate) reflect: SeededRows,
     /// Empty if the parameter set has no gadgets for lists.
     pub(crate) lists: [Vec<SeededRows>; 2],
+    /// Of each level of an expansion, from the first; empty if the set does not expand.
+    pub(crate) expand: Vec<SeededRows>,
     /// Of a set with a batch part.
     pub(crate) batch: Option<BatchKeys>,
 }

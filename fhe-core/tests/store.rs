@@ -9,8 +9,8 @@ use std::sync::LazyLock;
 use fhe_core::client::ClientKey;
 use fhe_core::engine::cpu::{Rows, Values};
 use fhe_core::store::{
-    Beside, ChunkReader, ChunkWriter, Dataset, DatasetShape, DatasetWriter, EncryptedValues,
-    Header, Message, Secrecy, write_file, write_to,
+    ChunkReader, ChunkWriter, Dataset, DatasetShape, DatasetWriter, EncryptedValues, Header, Lanes,
+    Message, Secrecy, write_file, write_to,
 };
 use fhe_core::{
     Cpu, Engine, Error, List, Params, ParamsSpec, Result, Seed, Term, from_torus, to_torus,
@@ -30,7 +30,7 @@ fn shape() -> DatasetShape {
         inputs: KEY.digest(b"golden"),
         values_log2: -31,
         copies: 1,
-        beside: None,
+        lanes: None,
     }
 }
 
@@ -232,56 +232,56 @@ fn files_refuse_absurd_sizes() {
 }
 
 #[test]
-fn a_data_set_has_selectors_beside_its_samples() {
+fn samples_of_a_data_set_lie_side_by_side() {
     let folder = tempfile::tempdir().unwrap();
     let path = &folder.path().join("data");
     // Mini-batches of two samples and of one, which is what is left of it.
-    let shape = |samples, selectors| DatasetShape {
-        beside: Some(Beside { samples, selectors }),
-        ..shape()
-    };
+    let shape =
+        |samples, selectors| DatasetShape { lanes: Some(Lanes { samples, selectors }), ..shape() };
     let mut writer = DatasetWriter::create(path, &KEY, &shape(2, 3)).unwrap();
     let polynomial = |k: i32| sample(k).0;
+    let values = |k: i32| sample(k).1;
+    let two = [values(0), values(1)];
     let all: Vec<Vec<i32>> = (0..3).map(polynomial).collect();
-    for (beside, text) in [
+    let alone = writer.write_batch(&[sample(0), sample(1)]).unwrap_err().to_string();
+    assert!(alone.contains("side by side"), "{alone}");
+    for (polynomials, text) in [
         (&all[..0], "got 0 selectors, expected 3"),
         (&all[..2], "got 2 selectors, expected 3"),
         (&[all.clone(), all.clone()].concat()[..], "got 6 selectors, expected 3"),
         (&[all[0].clone(), all[1].clone(), vec![0; 5]][..], "got 5 coefficients"),
     ] {
-        let error = writer.write_batch_beside(&[sample(0), sample(1)], beside).unwrap_err();
+        let error = writer.write_lanes(&two, polynomials).unwrap_err();
         assert!(error.to_string().contains(text), "{error}");
     }
     assert_eq!(writer.next_sample(), 0);
-    writer.write_batch_beside(&[sample(0), sample(1)], &all).unwrap();
+    writer.write_lanes(&two, &all).unwrap();
     drop(writer);
     // An interrupted one goes on.
     let mut writer = DatasetWriter::create(path, &KEY, &shape(2, 3)).unwrap();
     assert_eq!(writer.next_sample(), 2);
-    writer.write_batch_beside(&[sample(2)], &all).unwrap();
+    writer.write_lanes(&[values(2)], &all).unwrap();
     writer.finish().unwrap();
 
     let cpu = Cpu::new(&KEY.evaluation_keys());
     let data = Dataset::open(path, KEY.params(), &KEY.id()).unwrap();
     for (index, samples) in [(0, 2), (1, 1)] {
         let (selectors, values) = data.batch(&cpu, index).unwrap();
-        assert_eq!((selectors.len(), values.len()), (samples, 2 * samples));
+        assert_eq!((selectors.len(), values.len()), (3, 2 * samples));
         // Each selector times a row of 1/16 in its first coefficient.
-        let beside = data.beside(&cpu, index).unwrap();
-        assert_eq!(beside.len(), 3);
         let row = cpu.public_rows(&[&[1 << 60][..], &vec![0; N - 1]].concat()).unwrap();
         let terms: Vec<Vec<Term>> = (0..3).map(|i| vec![Term { selector: i, row: 0 }]).collect();
-        let products = cpu.products(&beside, &row, &terms).unwrap();
+        let products = cpu.products(&selectors, &row, &terms).unwrap();
         let phases = KEY.decrypt_rows(&products).unwrap();
         for (phases, want) in phases.chunks_exact(N).zip(&all) {
             let got = phases.iter().map(|&x| (16.0 * from_torus(x)).round() as i32);
             assert_eq!(&got.collect::<Vec<_>>(), want);
         }
     }
-    assert!(matches!(data.beside(&cpu, 2), Err(Error::Index { .. })));
+    assert!(matches!(data.batch(&cpu, 2), Err(Error::Index { .. })));
     for shape in [shape(2, usize::MAX), shape(1, usize::MAX / 2)] {
         let error = DatasetWriter::create(path, &KEY, &shape).unwrap_err().to_string();
-        assert!(error.contains("selectors beside a mini-batch"), "{error}");
+        assert!(error.contains("selectors of a mini-batch"), "{error}");
     }
 }
 

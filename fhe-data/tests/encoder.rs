@@ -148,7 +148,7 @@ fn bad_settings_are_named() {
         ("pool_window", EncoderConfig { pool_window: 28, ..tiny() }),
         ("components", EncoderConfig { components: 129, ..tiny() }),
         ("components", EncoderConfig { components: 33, ..tiny_map() }),
-        ("components", EncoderConfig { components: 57, dictionary: 40, ..tiny_map() }),
+        ("components", EncoderConfig { components: 1821, dictionary: 1000, ..tiny_map() }),
         ("mirror", EncoderConfig { mirror: true, ..tiny_map() }),
         ("bias", EncoderConfig { bias: 8, ..tiny() }),
         ("threshold", EncoderConfig { threshold: f32::NAN, ..tiny() }),

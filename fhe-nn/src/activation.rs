@@ -128,12 +128,14 @@ impl ErrorGate {
     pub fn inputs<E: Engine>(
         &self,
         engine: &E,
-        errors: &E::Values,
-        gates: &E::Values,
-    ) -> Result<E::Values> {
-        let mut u = engine.take(gates, 0..gates.len())?;
-        engine.add_scaled_values(&mut u, errors, self.scale)?;
-        engine.shift_values(&mut u, |_| fhe_core::to_torus(-0.125));
+        errors: &E::Rows,
+        gates: &E::Rows,
+    ) -> Result<E::Rows> {
+        let eighth = fhe_core::to_torus(-0.125);
+        let len = gates.len() * engine.params().row_size;
+        let mut u = engine.public_rows(&vec![eighth; len])?;
+        engine.add_scaled_rows(&mut u, gates, 1)?;
+        engine.add_scaled_rows(&mut u, errors, self.scale)?;
         Ok(u)
     }
 

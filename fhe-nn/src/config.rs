@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Shape;
 use crate::activation::Activation;
-use crate::geometry::Window;
+use crate::geometry::{Cells, Window};
 
 /// One layer and what follows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,14 +59,29 @@ fn is_one(x: &usize) -> bool {
     *x == one()
 }
 
+fn is_false(x: &bool) -> bool {
+    !x
+}
+
+fn is_default(x: &Cells) -> bool {
+    *x == Cells::default()
+}
+
 /// The public shape of a network. [`crate::NetworkPlan`] is the checked form of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NetworkConfig {
-    /// What a sample is.
+    /// What the network computes on: a sample's map, or a cell of it.
     pub input: Shape,
+    /// How a sample's map is cut into cells; one cell by default.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub cells: Cells,
     /// Pre-activations from minus to plus this fill the half torus.
     pub z_range: f64,
+    /// Whether the scores also take the input itself, by a linear layer beside all others, which is
+    /// trained, too, and takes no activation.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub shortcut: bool,
     /// The layers, from the input on.
     pub layers: Vec<LayerConfig>,
 }
@@ -76,5 +91,11 @@ impl NetworkConfig {
     #[must_use]
     pub fn unit(&self) -> f64 {
         1.0 / (4.0 * self.z_range)
+    }
+
+    /// Returns the shape of a sample's map.
+    #[must_use]
+    pub fn map(&self) -> Shape {
+        self.cells.map(self.input)
     }
 }

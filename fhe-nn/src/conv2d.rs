@@ -1,26 +1,20 @@
-use std::ops::Range;
-
-mod gradient;
-mod input;
-mod update;
-
-pub use gradient::{CONSTANTS, GradientErrors, WeightGradient};
-pub use input::{GradientInput, LayerInput};
+//! A convolution with secret weights, on samples that lie side by side.
 
 use fhe_core::{Engine, List, Slot, Term};
 
-use crate::geometry::{Geometry, Weight};
+use crate::geometry::Geometry;
 use crate::{Error, Result};
 
-/// A convolution with secret weights and biases; a dense layer is one on maps of one position.
+/// A convolution with secret weights and public biases; a dense layer is one on maps of one
+/// position.
 ///
 /// `z(o, oy, ox) = b(o) + sum_{c, dy, dx} w(o, c, dy, dx) a(c, s oy + dy, s ox + dx)`, a being zero
-/// in the padding. Inputs are selectors, small integers; weights are rows in the layout of
-/// [`Geometry`].
+/// in the padding. Each a is a selector, and each z a row, of one number of each sample; weights
+/// are in rows of N.
 ///
 /// # Shapes
-/// Inputs: [`Geometry::groups`] selectors a sample, from [`Conv2d::input_slots`]. Pre-activations
-/// and errors: values in the order sample, channel, row, column.
+/// Inputs: a selector for each channel, row and column, in this order. Pre-activations and errors:
+/// a row for each output, row and column.
 ///
 /// # Examples
 /// ```
@@ -29,26 +23,33 @@ use crate::{Error, Result};
 /// use fhe_nn::{Conv2d, Geometry, Shape};
 ///
 /// # fn main() -> fhe_nn::Result<()> {
-/// let params = Params::secure128_deep()?;
+/// let params = Params::secure128_deep_v4()?;
 /// let engine = Clear::exact(&params);
 /// let input = Shape { channels: 1, height: 2, width: 2 };
 /// // One filter of 2x2, weights 1/64, 2/64, 3/64, 4/64 and no bias.
 /// let window = Window { kernel: 2, stride: 1, padding: 0 };
-/// let geometry = Geometry::new("conv", params.row_size, input, 1, window, 1)?;
+/// let geometry = Geometry::new("conv", params.row_size, input, 1, window)?;
 /// let weights: Vec<u64> = (1..=4).map(|w| to_torus(f64::from(w) / 64.0)).collect();
-/// let layer = Conv2d::new(&engine, geometry, &weights, &[0])?;
-/// let mut a = vec![0; params.row_size];
-/// a[..4].copy_from_slice(&[1, 0, -1, 2]);
-/// let z = layer.forward(&engine, &engine.selectors(vec![a]), 0..1)?;
+/// let layer = Conv2d::new(&engine, geometry, &weights, vec![0])?;
+/// // Two samples: 1, 0, -1, 2 and 3, 0, 0, 0.
+/// let polynomial = |x: [i32; 2]| {
+///     let mut polynomial = x.to_vec();
+///     polynomial.resize(params.row_size, 0);
+///     polynomial
+/// };
+/// let x = engine.selectors([[1, 3], [0, 0], [-1, 0], [2, 0]].map(polynomial).to_vec());
+/// let z = engine.extract(&layer.forward(&engine, &x, 0)?, &[(0, 0), (0, 1)])?;
 /// assert_eq!(from_torus(z[0]), (1.0 - 3.0 + 8.0) / 64.0);
+/// assert_eq!(from_torus(z[1]), 3.0 / 64.0);
 /// # Ok(())
 /// # }
 /// ```
 pub struct Conv2d<E: Engine> {
     geometry: Geometry,
-    /// For each block of outputs, a row for each group of input channels.
-    weights: Vec<E::Rows>,
-    bias: E::Values,
+    /// Those of each block of outputs.
+    weights: E::Rows,
+    /// Of each output, a torus element.
+    bias: Vec<u64>,
 }
 
 impl<E: Engine> std::fmt::Debug for Conv2d<E> {
@@ -57,54 +58,30 @@ impl<E: Engine> std::fmt::Debug for Conv2d<E> {
     }
 }
 
-/// The weights as the way back needs them: for each block of input channels, a row for each group
-/// of outputs.
-pub struct Transposed<E: Engine>(Vec<E::Rows>);
-
-impl<E: Engine> std::fmt::Debug for Transposed<E> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Transposed(hidden)")
-    }
-}
-
 impl<E: Engine> Conv2d<E> {
     /// A layer with public weights, torus elements in the order output, channel, row, column of the
-    /// window, and public biases.
+    /// window.
     ///
     /// # Errors
     /// [`Error::Count`] if their number is another, or the geometry is for polynomials of another
     /// size.
-    pub fn new(engine: &E, geometry: Geometry, weights: &[u64], bias: &[u64]) -> Result<Self> {
+    pub fn new(engine: &E, geometry: Geometry, weights: &[u64], bias: Vec<u64>) -> Result<Self> {
         let n = engine.params().row_size;
         expect("coefficients of a polynomial", geometry.row_size(), n)?;
         expect("weights", weights.len(), geometry.weights())?;
-        expect("biases", bias.len(), geometry.output.channels)?;
-        let per_output = geometry.window();
-        let rows = (0..geometry.blocks())
-            .map(|block| {
-                let mut rows = vec![0; n * geometry.groups()];
-                for o in geometry.outputs_of(block) {
-                    for (w, &x) in geometry.weights_of(o).zip(&weights[o * per_output..]) {
-                        let (group, coefficient) = geometry.weight_at(w);
-                        rows[group * n + coefficient] = x;
-                    }
-                }
-                engine.public_rows(&rows)
-            })
-            .collect::<fhe_core::Result<_>>()?;
-        let bias = engine.public_values(bias);
-        Ok(Self { geometry, weights: rows, bias })
+        let mut rows = vec![0; n * geometry.rows()];
+        for ((row, coefficient), &w) in geometry.weights_at().zip(weights) {
+            rows[row * n + coefficient] = w;
+        }
+        Self::from_rows(geometry, engine.public_rows(&rows)?, bias)
     }
 
-    /// A layer with the parts that another one had.
+    /// A layer with the rows that another one had.
     ///
     /// # Errors
-    /// [`Error::Count`] if their sizes are others.
-    pub fn from_parts(geometry: Geometry, weights: Vec<E::Rows>, bias: E::Values) -> Result<Self> {
-        expect("blocks of weights", weights.len(), geometry.blocks())?;
-        for rows in &weights {
-            expect("rows of a block", rows.len(), geometry.groups())?;
-        }
+    /// [`Error::Count`] if their number, or that of the biases, is another.
+    pub fn from_rows(geometry: Geometry, weights: E::Rows, bias: Vec<u64>) -> Result<Self> {
+        expect("rows of weights", weights.len(), geometry.rows())?;
         expect("biases", bias.len(), geometry.output.channels)?;
         Ok(Self { geometry, weights, bias })
     }
@@ -115,173 +92,140 @@ impl<E: Engine> Conv2d<E> {
         &self.geometry
     }
 
-    /// Returns the weights: for each block of outputs, a row for each group of input channels.
+    /// Returns the weights, in the rows of [`Geometry::weights_at`].
     #[must_use]
-    pub fn weights(&self) -> &[E::Rows] {
+    pub fn weights(&self) -> &E::Rows {
         &self.weights
     }
 
     /// Returns the biases.
     #[must_use]
-    pub fn bias(&self) -> &E::Values {
+    pub fn bias(&self) -> &[u64] {
         &self.bias
     }
 
-    /// Returns where the inputs of `samples` samples go, for [`Engine::promote`].
-    #[must_use]
-    pub fn input_slots(&self, samples: usize) -> Vec<Vec<Slot>> {
-        let g = &self.geometry;
-        let mut lists = vec![Vec::new(); samples * g.groups()];
-        for (value, (s, c, y, x)) in positions(samples, g.input).enumerate() {
-            let (group, coefficient) = g.input_at(c, y, x);
-            lists[s * g.groups() + group].push(Slot { value, coefficient });
-        }
-        lists
-    }
-
-    /// Returns where the errors of `samples` samples go for the way back, for [`Engine::promote`].
-    #[must_use]
-    pub fn error_slots(&self, samples: usize) -> Vec<Vec<Slot>> {
-        let g = &self.geometry;
-        let mut lists = vec![Vec::new(); samples * g.error_groups()];
-        for (value, (s, o, y, x)) in positions(samples, g.output).enumerate() {
-            let (group, coefficient) = g.back_error_at(o, y, x);
-            lists[s * g.error_groups() + group].push(Slot { value, coefficient });
-        }
-        lists
-    }
-
-    /// Returns the pre-activations of some samples of a list.
-    ///
-    /// # Cost
-    /// No lookup; `samples * groups * blocks` products.
+    /// Adds to the weights what lies in rows as they do.
     ///
     /// # Errors
-    /// [`fhe_core::Error::Index`] if there are fewer selectors than samples need.
-    pub fn forward(
-        &self,
-        engine: &E,
-        x: &E::Selectors,
-        samples: Range<usize>,
-    ) -> Result<E::Values> {
-        let g = &self.geometry;
-        let terms: Vec<Vec<Term>> = samples.clone().map(|s| terms(s, g.groups())).collect();
-        let samples = samples.len();
-        let mut blocks = Vec::with_capacity(g.blocks());
-        for (block, rows) in self.weights.iter().enumerate() {
-            let z = engine.products(x, rows, &terms)?;
-            let read: Vec<_> = self
-                .outputs(samples, g.outputs_of(block))
-                .map(|(s, o, y, x)| (s, g.output_at(o, y, x)))
-                .collect();
-            blocks.push(engine.extract(&z, &read)?);
-        }
-        let area = g.output.len() / g.output.channels;
-        let picks: Vec<_> = positions(samples, g.output)
-            .map(|(s, o, y, x)| {
-                let (block, range) = (o / g.filters(), g.outputs_of(o / g.filters()));
-                let inside = (s * range.len() + o - range.start) * area + y * g.output.width + x;
-                (block, inside)
-            })
-            .collect();
-        let mut z = engine.gather(&blocks.iter().collect::<Vec<_>>(), &picks)?;
+    /// [`fhe_core::Error::Shape`] if there is another number of rows.
+    pub fn add_to_weights(&mut self, engine: &E, by: &E::Rows, k: i64) -> Result<()> {
+        Ok(engine.add_scaled_rows(&mut self.weights, by, k)?)
+    }
+
+    /// Returns the weights of a block of outputs, a constant row each.
+    fn expanded(&self, engine: &E, block: usize) -> Result<E::Rows> {
+        let (g, rows) = (&self.geometry, self.geometry.rows_of_block());
+        let picks: Vec<usize> = (block * rows..(block + 1) * rows).collect();
+        let weights = engine.gather_rows(&self.weights, &picks)?;
+        // All N, as nothing is known of coefficients that hold no weight.
+        Ok(engine.expand(&weights, g.row_size())?)
+    }
+
+    /// Returns the pre-activations. The layer's inputs are the selectors from `first` on.
+    ///
+    /// # Cost
+    /// No lookup; an expanded row a weight, and a product a weight and position.
+    ///
+    /// # Errors
+    /// [`fhe_core::Error::Index`] if there are fewer selectors.
+    pub fn forward(&self, engine: &E, x: &E::Selectors, first: usize) -> Result<E::Rows> {
+        let (g, windows) = (&self.geometry, self.geometry.windows());
+        let of_block = |block: usize| {
+            let outputs = 0..g.outputs_of(block).len();
+            let outputs = outputs.flat_map(|o| windows.iter().map(move |window| (o, window)));
+            let term = |o: usize, &(j, input): &(usize, usize)| Term {
+                selector: first + input,
+                row: o * g.window() + j,
+            };
+            let terms: Vec<Vec<Term>> =
+                outputs.map(|(o, window)| window.iter().map(|w| term(o, w)).collect()).collect();
+            Ok(engine.products(x, &self.expanded(engine, block)?, &terms)?)
+        };
+        let blocks = (0..g.blocks()).map(of_block).collect::<Result<Vec<_>>>()?;
+        let mut z = engine.join_rows(&blocks.iter().collect::<Vec<_>>())?;
         drop(blocks);
-        let biases = positions(samples, g.output).map(|(_, o, ..)| o);
-        engine.add_scaled_values(&mut z, &engine.take(&self.bias, biases)?, 1)?;
+        if self.bias.iter().any(|&b| b != 0) {
+            let (n, area) = (g.row_size(), g.output.area());
+            let phases = self.bias.iter().flat_map(|&b| std::iter::repeat_n(b, area * n));
+            let bias = engine.public_rows(&phases.collect::<Vec<_>>())?;
+            engine.add_scaled_rows(&mut z, &bias, 1)?;
+        }
         Ok(z)
     }
 
-    /// Returns the weights for the way back.
+    /// Returns `dL/da`, a row for each input, from the errors as selectors: those of an output are
+    /// the map `errors_of(output)`, and there is nothing of one that has none.
     ///
     /// # Cost
-    /// No lookup; `transposed_blocks * error_groups` packed lists.
+    /// No lookup; an expanded row a weight, and a product a weight and position.
     ///
     /// # Errors
-    /// Those of [`Engine::pack`].
-    pub fn transpose(&self, engine: &E) -> Result<Transposed<E>> {
-        let g = &self.geometry;
-        let rows = (0..g.transposed_blocks())
-            .map(|block| {
-                let first = block * g.transposed_filters();
-                let channels = first..(first + g.transposed_filters()).min(g.input.channels);
-                let mut values = Vec::with_capacity(g.blocks());
-                let mut picks = Vec::new();
-                let mut lists = vec![Vec::new(); g.error_groups()];
-                for (b, rows) in self.weights.iter().enumerate() {
-                    let of_block: Vec<Weight> = g
-                        .outputs_of(b)
-                        .flat_map(|o| g.weights_of(o))
-                        .filter(|w| channels.contains(&w.channel))
-                        .collect();
-                    for (i, w) in of_block.iter().enumerate() {
-                        let (group, coefficient) = g.transposed_at(*w);
-                        lists[group].push(Slot { value: picks.len(), coefficient });
-                        picks.push((b, i));
-                    }
-                    let at: Vec<_> = of_block.iter().map(|w| g.weight_at(*w)).collect();
-                    values.push(engine.extract(rows, &at)?);
-                }
-                let values = engine.gather(&values.iter().collect::<Vec<_>>(), &picks)?;
-                Ok(engine.pack(&values, &lists)?)
-            })
-            .collect::<Result<_>>()?;
-        Ok(Transposed(rows))
-    }
-
-    /// Returns `dL/da(c, y, x)` from selectors of the errors, [`Conv2d::error_slots`], in the order
-    /// of the inputs.
-    ///
-    /// # Cost
-    /// No lookup; `samples * error_groups * transposed_blocks` products.
-    ///
-    /// # Errors
-    /// [`fhe_core::Error::Index`] if there are fewer selectors than samples need.
+    /// [`fhe_core::Error::Index`] if there are fewer errors.
     pub fn input_gradient(
         &self,
         engine: &E,
-        transposed: &Transposed<E>,
         errors: &E::Selectors,
-        samples: usize,
-    ) -> Result<E::Values> {
-        let g = &self.geometry;
-        let terms: Vec<Vec<Term>> = (0..samples).map(|s| terms(s, g.error_groups())).collect();
-        let filters = g.transposed_filters();
-        let channels = |b: usize| b * filters..((b + 1) * filters).min(g.input.channels);
-        let mut blocks = Vec::with_capacity(transposed.0.len());
-        for (block, rows) in transposed.0.iter().enumerate() {
-            let sums = engine.products(errors, rows, &terms)?;
-            let shape = g.input;
-            let read: Vec<_> = (0..samples)
-                .flat_map(|s| {
-                    channels(block).flat_map(move |c| {
-                        plane(shape.height, shape.width)
-                            .map(move |(y, x)| (s, g.input_gradient_at(c, y, x)))
-                    })
-                })
-                .collect();
-            blocks.push(engine.extract(&sums, &read)?);
+        errors_of: impl Fn(usize) -> Option<usize>,
+    ) -> Result<E::Rows> {
+        let (g, windows) = (&self.geometry, self.geometry.windows());
+        let mut sum = engine.zero_rows(g.input.len());
+        for block in 0..g.blocks() {
+            let mut terms = vec![Vec::new(); g.input.len()];
+            let outputs = g.outputs_of(block);
+            let of_outputs = outputs.clone().filter_map(|o| Some((o, errors_of(o)?)));
+            for (o, map) in of_outputs {
+                for (p, window) in windows.iter().enumerate() {
+                    let selector = map * windows.len() + p;
+                    for &(j, input) in window {
+                        let row = (o - outputs.start) * g.window() + j;
+                        terms[input].push(Term { selector, row });
+                    }
+                }
+            }
+            if terms.iter().any(|terms| !terms.is_empty()) {
+                let weights = self.expanded(engine, block)?;
+                let of_block = engine.products(errors, &weights, &terms)?;
+                engine.add_scaled_rows(&mut sum, &of_block, 1)?;
+            }
         }
-        let area = g.input.height * g.input.width;
-        let picks: Vec<_> = positions(samples, g.input)
-            .map(|(s, c, y, x)| {
-                let (block, range) = (c / filters, channels(c / filters));
-                let inside = (s * range.len() + c - range.start) * area + y * g.input.width + x;
-                (block, inside)
-            })
-            .collect();
-        Ok(engine.gather(&blocks.iter().collect::<Vec<_>>(), &picks)?)
+        Ok(sum)
     }
 
-    /// Sample, channel, row and column of some outputs, in the order of values.
-    fn outputs(
+    /// Returns `dL/dw`, summed over all lanes, in rows as the weights are. The layer's inputs are
+    /// the selectors from `first` on, and the errors are reflected ([`Engine::reflect`]).
+    ///
+    /// # Cost
+    /// No lookup; a product a weight and position, and a packed list a row.
+    ///
+    /// # Errors
+    /// [`fhe_core::Error::Index`] if there are fewer inputs or errors.
+    pub fn weight_gradient(
         &self,
-        samples: usize,
-        outputs: Range<usize>,
-    ) -> impl Iterator<Item = (usize, usize, usize, usize)> {
-        let (height, width) = (self.geometry.output.height, self.geometry.output.width);
-        (0..samples).flat_map(move |s| {
-            outputs.clone().flat_map(move |o| plane(height, width).map(move |(y, x)| (s, o, y, x)))
-        })
+        engine: &E,
+        (x, first): (&E::Selectors, usize),
+        reflected: &E::Rows,
+    ) -> Result<E::Rows> {
+        let (g, windows) = (&self.geometry, self.geometry.windows());
+        let (n, area) = (g.row_size(), g.output.area());
+        let of_block = |block: usize| {
+            let outputs = g.outputs_of(block);
+            let rows: Vec<usize> = (outputs.start * area..outputs.end * area).collect();
+            let errors = engine.gather_rows(reflected, &rows)?;
+            let mut terms = vec![Vec::new(); outputs.len() * g.window()];
+            for row in 0..outputs.len() * area {
+                for &(j, input) in &windows[row % area] {
+                    let term = Term { selector: first + input, row };
+                    terms[row / area * g.window() + j].push(term);
+                }
+            }
+            let values = engine.dot_products(x, &errors, &terms)?;
+            let slot = |value| Slot { value, coefficient: value % n };
+            let list = |row: usize| (row * n..terms.len().min((row + 1) * n)).map(slot).collect();
+            let lists: Vec<Vec<Slot>> = (0..g.rows_of_block()).map(list).collect();
+            Ok(engine.pack(&values, &lists)?)
+        };
+        let blocks = (0..g.blocks()).map(of_block).collect::<Result<Vec<_>>>()?;
+        Ok(engine.join_rows(&blocks.iter().collect::<Vec<_>>())?)
     }
 }
 
@@ -289,24 +233,4 @@ impl<E: Engine> Conv2d<E> {
 fn expect(what: &'static str, got: usize, expected: usize) -> Result<()> {
     let layer = || "convolution".into();
     if got == expected { Ok(()) } else { Err(Error::Count { layer: layer(), what, got, expected }) }
-}
-
-/// One term for each group of a sample, with row `group`.
-fn terms(sample: usize, groups: usize) -> Vec<Term> {
-    (0..groups).map(|group| Term { selector: sample * groups + group, row: group }).collect()
-}
-
-fn plane(height: usize, width: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..height).flat_map(move |y| (0..width).map(move |x| (y, x)))
-}
-
-/// Sample, channel, row and column of all values of a map.
-fn positions(
-    samples: usize,
-    shape: crate::Shape,
-) -> impl Iterator<Item = (usize, usize, usize, usize)> {
-    (0..samples).flat_map(move |s| {
-        (0..shape.channels)
-            .flat_map(move |c| plane(shape.height, shape.width).map(move |(y, x)| (s, c, y, x)))
-    })
 }

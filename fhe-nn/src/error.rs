@@ -53,16 +53,6 @@ pub enum Error {
         /// Largest integer that fits.
         bound: i32,
     },
-    /// The parameter set promotes with another number of levels than this crate's lookups give.
-    #[error("parameter set {set}: promotions have {got} levels, expected {expected}")]
-    PromotionLevels {
-        /// Name of the parameter set.
-        set: String,
-        /// Levels of its gadget for promotions.
-        got: usize,
-        /// Levels that a lookup gives.
-        expected: usize,
-    },
     /// A network was given a layer that is not the one of its plan.
     #[error("layer {layer}: its geometry is not that of the plan")]
     OtherGeometry {
@@ -100,10 +90,6 @@ mod tests {
                 Error::Integers { layer: layer(), low: -32, high: 80, bound: 63 },
                 "layer conv1: its output has integers from -32 to 80, expected -63 to 63; fewer \
                  levels, a smaller spacing or less pooling fit",
-            ),
-            (
-                Error::PromotionLevels { set: "toy".into(), got: 2, expected: 3 },
-                "parameter set toy: promotions have 2 levels, expected 3",
             ),
             (
                 Error::OtherGeometry { layer: layer() },

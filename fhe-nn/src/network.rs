@@ -1,17 +1,16 @@
 //! A network of convolutions and activations: forward and backward.
 
-use std::ops::Range;
-
-use fhe_core::{Engine, IntegerTable, List, Outputs, Slot, Table};
+use fhe_core::{Engine, List, Slot};
 
 use crate::activation::ErrorGate;
-use crate::conv2d::{Conv2d, GradientInput, LayerInput, Transposed, WeightGradient};
-use crate::{Error, HiddenLayer, LayerErrors, NetworkPlan, Promotable, Result, Shape};
+use crate::conv2d::Conv2d;
+use crate::{Error, NetworkPlan, Promotable, Result, Shape};
 
 /// A network with secret weights.
 pub struct Network<E: Engine> {
     plan: NetworkPlan,
-    layers: Vec<Conv2d<E>>,
+    /// The layers, and then the shortcut, if there is one.
+    weighted: Vec<Conv2d<E>>,
 }
 
 impl<E: Engine> std::fmt::Debug for Network<E> {
@@ -22,12 +21,12 @@ impl<E: Engine> std::fmt::Debug for Network<E> {
 
 /// What a forward pass leaves for the way back.
 pub struct Trace<E: Engine> {
-    /// Of every layer but the first: its input.
-    pub inputs: Vec<LayerInput<E>>,
-    /// Of every layer but the last: the gates of its activation, a quarter where they are open.
-    pub gates: Vec<E::Values>,
-    /// Pre-activations of the last layer.
-    pub scores: E::Values,
+    /// Of every layer but the first: its inputs.
+    pub inputs: Vec<E::Selectors>,
+    /// Of every layer but the last: the gates of its activations, a quarter where they are open.
+    pub gates: Vec<E::Rows>,
+    /// Scores of each class: that of sample s is at coefficient `s cells`.
+    pub scores: E::Rows,
 }
 
 impl<E: Engine> std::fmt::Debug for Trace<E> {
@@ -36,24 +35,38 @@ impl<E: Engine> std::fmt::Debug for Trace<E> {
     }
 }
 
+/// The errors of scores, as the way back takes them.
+pub struct ScoreErrors<E: Engine> {
+    /// Of each class, integers at the first cell of each sample.
+    selectors: E::Selectors,
+    /// Of each filter of the last layer, the same times an amplitude, at its cell of each sample.
+    rows: E::Rows,
+}
+
+impl<E: Engine> std::fmt::Debug for ScoreErrors<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ScoreErrors(hidden)")
+    }
+}
+
 impl<E: Engine> Network<E> {
-    /// A network with the layers of a plan.
+    /// A network with the layers of a plan, and then its shortcut, if it has one.
     ///
     /// # Errors
     /// [`Error::Count`] and [`Error::OtherGeometry`] if they are not those of the plan.
-    pub fn new(plan: &NetworkPlan, layers: Vec<Conv2d<E>>) -> Result<Self> {
-        let (got, expected) = (layers.len(), plan.geometries().len());
+    pub fn new(plan: &NetworkPlan, weighted: Vec<Conv2d<E>>) -> Result<Self> {
+        let (got, expected) = (weighted.len(), plan.weighted().count());
         if got != expected {
             let (layer, what) = ("network".into(), "layers");
             return Err(Error::Count { layer, what, got, expected });
         }
-        let names = plan.config().layers.iter().map(|layer| &layer.name);
-        for ((layer, geometry), name) in layers.iter().zip(plan.geometries()).zip(names) {
+        let names = plan.config().layers.iter().map(|layer| &layer.name[..]).chain(["shortcut"]);
+        for ((layer, geometry), name) in weighted.iter().zip(plan.weighted()).zip(names) {
             if layer.geometry() != geometry {
-                return Err(Error::OtherGeometry { layer: name.clone() });
+                return Err(Error::OtherGeometry { layer: name.into() });
             }
         }
-        Ok(Self { plan: plan.clone(), layers })
+        Ok(Self { plan: plan.clone(), weighted })
     }
 
     /// Returns the plan.
@@ -62,119 +75,127 @@ impl<E: Engine> Network<E> {
         &self.plan
     }
 
-    /// Returns the layers.
+    /// Returns all that has weights: the layers, and then the shortcut, if there is one.
     #[must_use]
-    pub fn layers(&self) -> &[Conv2d<E>] {
-        &self.layers
+    pub fn weighted(&self) -> &[Conv2d<E>] {
+        &self.weighted
     }
 
-    /// Returns the layers, to be changed.
-    pub fn layers_mut(&mut self) -> &mut [Conv2d<E>] {
-        &mut self.layers
+    /// Returns the same, to be changed.
+    pub fn weighted_mut(&mut self) -> &mut [Conv2d<E>] {
+        &mut self.weighted
     }
 
-    /// Runs some samples of a list through the network.
+    fn layers(&self) -> &[Conv2d<E>] {
+        &self.weighted[..self.plan.geometries().len()]
+    }
+
+    /// Runs the samples of all lanes through the network. Its inputs are the selectors from `first`
+    /// on, one for each channel, row and column.
     ///
     /// # Cost
-    /// A lookup for each value of every layer but the last; residual connections and pooling are
-    /// additions.
+    /// N lookups for each value of every layer but the last, whatever the number of samples;
+    /// residual connections and pooling are additions.
     ///
     /// # Errors
-    /// [`fhe_core::Error::Index`] if there are fewer selectors than samples.
-    pub fn forward(&self, engine: &E, x: &E::Selectors, samples: Range<usize>) -> Result<Trace<E>> {
-        let count = samples.len();
-        let (mut inputs, mut gates) = (Vec::new(), Vec::new());
-        // Outputs that a later layer adds.
-        let mut kept: Vec<Option<Promotable<E>>> = Vec::new();
-        let mut z = self.layers[0].forward(engine, x, samples)?;
+    /// [`fhe_core::Error::Index`] if there are fewer selectors.
+    pub fn forward(&self, engine: &E, x: &E::Selectors, first: usize) -> Result<Trace<E>> {
+        let (mut inputs, mut gates): (Vec<E::Selectors>, Vec<E::Rows>) = (Vec::new(), Vec::new());
+        let mut z = self.layers()[0].forward(engine, x, first)?;
         for (i, hidden) in self.plan.hidden().iter().enumerate() {
-            let (input, gate) = if hidden.is_plain() {
-                kept.push(None);
-                self.plain(engine, i, &z, count)?
-            } else {
-                let (input, gate, sum) = self.summed(engine, i, &z, count, &kept)?;
-                kept.push(hidden.is_source.then_some(sum));
-                (input, gate)
+            let (slots, z_range) = (engine.params().row_size, self.plan.config().z_range);
+            let (integers, open) = hidden.activation.tables(slots, z_range)?;
+            let (levels, rows) = engine.lookup_coefficients(&z, Some(&integers), &[open])?;
+            drop(z);
+            let (Some(mut a), Some(gate)) = (levels, rows.into_iter().next()) else {
+                return Err(missing("lookup of activations"));
             };
-            z = self.layers[i + 1].forward(engine, &input.samples, 0..count)?;
-            inputs.push(input);
+            if let Some(earlier) = hidden.residual.and_then(|source| inputs.get(source)) {
+                engine.add_selectors(&mut a, earlier)?;
+            }
+            let a = pool(engine, a, self.layers()[i].geometry().output, hidden.pool)?;
+            z = self.layers()[i + 1].forward(engine, &a, 0)?;
+            inputs.push(a);
             gates.push(gate);
         }
-        Ok(Trace { inputs, gates, scores: z })
-    }
-
-    /// Returns the input of the layer after layer i, and the gates of layer i, of activations that
-    /// nothing is added to: they are selectors as soon as they are looked up.
-    fn plain(
-        &self,
-        engine: &E,
-        i: usize,
-        z: &E::Values,
-        count: usize,
-    ) -> Result<(LayerInput<E>, E::Values)> {
-        let (integers, gates) = self.tables(engine, &self.plan.hidden()[i])?;
-        let next = &self.layers[i + 1];
-        let (slots, channels) = (next.input_slots(count), next.channel_slots(count));
-        // What is promoted once more is there in rows, which are small.
-        let levels = match channels.is_empty() {
-            true => Vec::new(),
-            false => integers.levels(self.plan.gadget())?,
-        };
-        let rows = levels.into_iter().map(|table| (table, slots.clone())).collect();
-        let outputs =
-            Outputs { selectors: Some((integers, slots.clone())), rows, values: vec![gates] };
-        let mut out = engine.lookup_into(z, &outputs)?;
-        let rows = outputs.rows.iter().map(|_| out.rows()).collect::<fhe_core::Result<Vec<_>>>()?;
-        let channels = over_channels(engine, &rows, &slots, channels)?;
-        Ok((LayerInput { samples: out.selectors()?, channels }, out.values()?))
-    }
-
-    /// Returns the same of activations to which an earlier layer's are added, or which are pooled,
-    /// or which are to be added later; and these sums.
-    fn summed(
-        &self,
-        engine: &E,
-        i: usize,
-        z: &E::Values,
-        count: usize,
-        kept: &[Option<Promotable<E>>],
-    ) -> Result<(LayerInput<E>, E::Values, Promotable<E>)> {
-        let hidden = &self.plan.hidden()[i];
-        let (integers, gates) = self.tables(engine, hidden)?;
-        let mut a = Promotable::lookup(engine, z, &integers, &gates)?;
-        let gates = a.extra(engine)?;
-        if let Some(earlier) = hidden.residual.and_then(|source| kept[source].as_ref()) {
-            a.add(engine, earlier)?;
+        if let Some(shortcut) = self.shortcut() {
+            engine.add_scaled_rows(&mut z, &shortcut.forward(engine, x, first)?, 1)?;
         }
-        let a = a.pool(engine, self.layers[i].geometry().output, hidden.pool)?;
-        let next = &self.layers[i + 1];
-        let samples = a.promote(engine, &next.input_slots(count))?;
-        let channels = next.channel_slots(count);
-        let channels = channels.iter().map(|lists| a.promote(engine, lists));
-        let input = LayerInput { samples, channels: channels.collect::<Result<_>>()? };
-        Ok((input, gates, a))
+        Ok(Trace { inputs, gates, scores: self.over_cells(engine, z)? })
     }
 
-    fn tables(&self, engine: &E, hidden: &HiddenLayer) -> Result<(IntegerTable, Table)> {
-        let (slots, z_range) = (engine.params().row_size, self.plan.config().z_range);
-        Ok(hidden.activation.tables(slots, z_range)?)
+    fn shortcut(&self) -> Option<&Conv2d<E>> {
+        self.weighted.get(self.layers().len())
     }
 
-    /// Returns the weights of every layer but the first for the way back.
+    /// Returns the sums over the cells of each sample, at the first of them: of each class from the
+    /// rows of its filters of each cell.
+    fn over_cells(&self, engine: &E, z: E::Rows) -> Result<E::Rows> {
+        let (n, cells) = (engine.params().row_size, self.plan.cells().count());
+        let mut sum = engine.zero_rows(self.plan.classes());
+        for cell in 0..cells {
+            let mut of_cell = engine.gather_rows(&z, &self.of_cell(cell))?;
+            engine.rotate_rows(&mut of_cell, (2 * n - cell) % (2 * n))?;
+            engine.add_scaled_rows(&mut sum, &of_cell, 1)?;
+        }
+        Ok(sum)
+    }
+
+    /// The last layer's filters of a cell, class after class.
+    fn of_cell(&self, cell: usize) -> Vec<usize> {
+        let cells = self.plan.cells().count();
+        (0..self.plan.classes()).map(|o| o * cells + cell).collect()
+    }
+
+    /// Returns where the score of each class of each of some samples is, in the rows of
+    /// [`Trace::scores`]: sample after sample.
+    #[must_use]
+    pub fn scores_at(&self, samples: usize) -> Vec<(usize, usize)> {
+        let (classes, cells) = (self.plan.classes(), self.plan.cells().count());
+        (0..samples).flat_map(|s| (0..classes).map(move |o| (o, s * cells))).collect()
+    }
+
+    /// Takes errors of samples, in the order of [`Network::scores_at`], whose values beside their
+    /// levels are them times an amplitude, to the lanes of the samples.
+    ///
+    /// # Cost
+    /// A promoted and a packed list a class; no lookup.
     ///
     /// # Errors
-    /// Those of [`Engine::pack`].
-    pub fn transpose(&self, engine: &E) -> Result<Vec<Transposed<E>>> {
-        self.layers[1..].iter().map(|layer| layer.transpose(engine)).collect()
+    /// Those of [`Engine::promote`] and [`Engine::pack`].
+    pub fn score_errors(
+        &self,
+        engine: &E,
+        errors: &Promotable<E>,
+        samples: usize,
+    ) -> Result<ScoreErrors<E>> {
+        let (classes, cells) = (self.plan.classes(), self.plan.cells().count());
+        let slot = |s: usize, o: usize| Slot { value: s * classes + o, coefficient: s * cells };
+        let of_class = |o: usize| (0..samples).map(|s| slot(s, o)).collect();
+        let lists: Vec<Vec<Slot>> = (0..classes).map(of_class).collect();
+        let first = engine.pack(&errors.extra(engine)?, &lists)?;
+        let selectors = errors.promote(engine, &lists)?;
+        // The filters of a cell have errors in its lanes only.
+        let mut rows = Vec::with_capacity(cells);
+        for cell in 0..cells {
+            let mut of_cell = engine.join_rows(&[&first])?;
+            engine.rotate_rows(&mut of_cell, cell)?;
+            rows.push(of_cell);
+        }
+        let rows = engine.join_rows(&rows.iter().collect::<Vec<_>>())?;
+        let by_class: Vec<usize> =
+            (0..classes * cells).map(|i| i % cells * classes + i / cells).collect();
+        let rows = engine.gather_rows(&rows, &by_class)?;
+        Ok(ScoreErrors { selectors, rows })
     }
 
     /// Takes the errors of the scores back to every layer: returns for each layer, from the first
-    /// on, its errors.
+    /// on, its errors times an amplitude.
     ///
-    /// `errors` are those of the last layer. `gates` has one entry for every layer but the last.
+    /// `gates` has one entry for every layer but the last.
     ///
     /// # Cost
-    /// A lookup for each value of every layer but the last.
+    /// N lookups for each value of every layer but the last.
     ///
     /// # Errors
     /// [`fhe_core::Error::Shape`] if the lists do not fit together.
@@ -182,43 +203,49 @@ impl<E: Engine> Network<E> {
         &self,
         engine: &E,
         trace: &Trace<E>,
-        transposed: &[Transposed<E>],
-        errors: Promotable<E>,
+        errors: ScoreErrors<E>,
         gates: &[ErrorGate],
-        samples: usize,
-    ) -> Result<Vec<LayerErrors<E>>> {
+    ) -> Result<Vec<E::Rows>> {
         let (got, expected) = (gates.len(), self.plan.hidden().len());
-        if got != expected || trace.gates.len() != expected || transposed.len() != expected {
-            let (op, what) = ("backward", "gates, or transposed layers");
+        if got != expected || trace.gates.len() != expected {
+            let (op, what) = ("backward", "gates");
             return Err(fhe_core::Error::Shape { op, what, got, expected }.into());
         }
-        let last = &self.layers[expected];
-        let mut all = vec![LayerErrors::new(engine, last, &errors, samples)?];
-        let back = if expected > 0 { last.error_slots(samples) } else { Vec::new() };
-        let mut selectors = errors.promote(engine, &back)?;
-        drop(errors);
+        let ScoreErrors { mut selectors, rows } = errors;
+        let mut all = vec![rows];
+        let last = self.layers().len() - 1;
         // What residual connections bring back to each layer's output.
-        let mut added: Vec<Option<E::Values>> = self.layers.iter().map(|_| None).collect();
+        let mut added: Vec<Option<E::Rows>> = self.layers().iter().map(|_| None).collect();
         for (i, hidden) in self.plan.hidden().iter().enumerate().rev() {
-            let (layer, next) = (&self.layers[i], &self.layers[i + 1]);
-            let mut back = next.input_gradient(engine, &transposed[i], &selectors, samples)?;
+            let mut back = match i + 1 == last {
+                true => self.scores_gradient(engine, &mut selectors)?,
+                false => self.layers()[i + 1].input_gradient(engine, &selectors, Some)?,
+            };
             if let Some(more) = added[i].take() {
-                engine.add_scaled_values(&mut back, &more, 1)?;
+                engine.add_scaled_rows(&mut back, &more, 1)?;
             }
-            let back = unpool(engine, back, layer.geometry().output, hidden.pool)?;
+            let back = unpool(engine, back, self.layers()[i].geometry().output, hidden.pool)?;
             let inputs = gates[i].inputs(engine, &back, &trace.gates[i])?;
-            let table = (gates[i].table(engine.params().row_size)?, gates[i].amplitude);
+            let integers = gates[i].table(engine.params().row_size)?;
+            let amplified = integers.times(gates[i].amplitude);
             // No way leads back from the first layer.
-            let slots = if i > 0 { layer.error_slots(samples) } else { Vec::new() };
-            let errors;
-            (selectors, errors) =
-                LayerErrors::lookup(engine, layer, (&inputs, samples), table, slots)?;
-            all.push(errors);
+            let wanted = (i > 0).then_some(&integers);
+            let (levels, rows) = engine.lookup_coefficients(&inputs, wanted, &[amplified])?;
+            all.push(rows.into_iter().next().ok_or_else(|| missing("lookup of errors"))?);
+            match levels {
+                Some(levels) => selectors = levels,
+                None if i > 0 => return Err(missing("lookup of errors")),
+                None => {}
+            }
             if let Some(source) = hidden.residual {
                 let k = self.plan.residual_scale(source, i, gates);
                 match &mut added[source] {
-                    Some(sum) => engine.add_scaled_values(sum, &back, k)?,
-                    none => *none = Some(engine.scaled_values(&back, k)?),
+                    Some(sum) => engine.add_scaled_rows(sum, &back, k)?,
+                    none => {
+                        let mut scaled = engine.zero_rows(back.len());
+                        engine.add_scaled_rows(&mut scaled, &back, k)?;
+                        *none = Some(scaled);
+                    }
                 }
             }
         }
@@ -226,68 +253,78 @@ impl<E: Engine> Network<E> {
         Ok(all)
     }
 
-    /// Returns the gradient of a layer's weights, from the errors times their amplitude.
+    /// Returns `dL/da` of the last layer's inputs: cell after cell, as errors are moved from lane
+    /// to lane.
+    fn scores_gradient(&self, engine: &E, errors: &mut E::Selectors) -> Result<E::Rows> {
+        let (layer, cells) = (&self.layers()[self.layers().len() - 1], self.plan.cells().count());
+        let mut sum = engine.zero_rows(layer.geometry().input.len());
+        for cell in 0..cells {
+            let of_cell = |filter: usize| (filter % cells == cell).then_some(filter / cells);
+            let back = layer.input_gradient(engine, errors, of_cell)?;
+            engine.add_scaled_rows(&mut sum, &back, 1)?;
+            engine.rotate_selectors(errors, 1)?;
+        }
+        Ok(sum)
+    }
+
+    /// Returns the gradient of the weights of `weighted()[index]`, from the errors of
+    /// [`Network::backward`]. The network's inputs are the selectors of `x` from an index on.
     ///
     /// # Errors
     /// [`fhe_core::Error::Index`] if there is no such layer, or the lists do not fit together.
     pub fn weight_gradient(
         &self,
         engine: &E,
-        layer: usize,
-        x: GradientInput<'_, E>,
-        errors: &LayerErrors<E>,
-    ) -> Result<WeightGradient<E>> {
-        let (op, len) = ("weight_gradient (layer)", self.layers.len());
-        let none = fhe_core::Error::Index { op, index: layer, len };
-        let layer = self.layers.get(layer).ok_or(none)?;
-        layer.weight_gradient(engine, x, errors.of_weights())
+        index: usize,
+        (x, trace): ((&E::Selectors, usize), &Trace<E>),
+        errors: &[E::Rows],
+    ) -> Result<E::Rows> {
+        let (op, len) = ("weight_gradient (layer)", self.weighted.len());
+        let none = || fhe_core::Error::Index { op, index, len };
+        let layers = self.layers().len();
+        let input = match index {
+            i if i == 0 || i >= layers => x,
+            _ => (trace.inputs.get(index - 1).ok_or_else(none)?, 0),
+        };
+        let errors = errors.get(index.min(layers - 1)).ok_or_else(none)?;
+        let layer = self.weighted.get(index).ok_or_else(none)?;
+        layer.weight_gradient(engine, input, &engine.reflect(errors)?)
     }
 }
 
-/// Promotes integers, whose levels are rows in the lists `slots`, in other lists: stretch after
-/// stretch, as their values are large.
-fn over_channels<E: Engine>(
-    engine: &E,
-    levels: &[E::Rows],
-    slots: &[Vec<Slot>],
-    stretches: Vec<Vec<Vec<Slot>>>,
-) -> Result<Vec<E::Selectors>> {
-    let mut places = vec![(0, 0); slots.iter().map(Vec::len).sum()];
-    for (list, slots) in slots.iter().enumerate() {
-        slots.iter().for_each(|slot| places[slot.value] = (list, slot.coefficient));
+fn missing(op: &'static str) -> Error {
+    fhe_core::Error::Shape { op, what: "outputs", got: 0, expected: 1 }.into()
+}
+
+/// Adds the integers of each window of `side` rows and columns of maps of a shape.
+fn pool<E: Engine>(engine: &E, a: E::Selectors, shape: Shape, side: usize) -> Result<E::Selectors> {
+    if side == 1 {
+        return Ok(a);
     }
-    let of_stretch = |mut lists: Vec<Vec<Slot>>| {
-        let mut at = Vec::new();
-        for slot in lists.iter_mut().flatten() {
-            at.push(places[slot.value]);
-            slot.value = at.len() - 1;
-        }
-        let values = levels.iter().map(|rows| engine.extract(rows, &at));
-        let values = values.collect::<fhe_core::Result<Vec<_>>>()?;
-        let picks = (0..at.len()).flat_map(|i| (0..levels.len()).map(move |level| (level, i)));
-        let values =
-            engine.gather(&values.iter().collect::<Vec<_>>(), &picks.collect::<Vec<_>>())?;
-        Ok(engine.promote(&values, levels.len(), &lists)?)
+    let (height, width) = (shape.height / side, shape.width / side);
+    let at = |dy: usize, dx: usize| -> Vec<usize> {
+        let of = |i: usize| {
+            let (c, y, x) = (i / (height * width), i / width % height, i % width);
+            (c * shape.height + y * side + dy) * shape.width + x * side + dx
+        };
+        (0..shape.channels * height * width).map(of).collect()
     };
-    stretches.into_iter().map(of_stretch).collect()
+    let mut sum = engine.gather_selectors(&a, &at(0, 0))?;
+    for (dy, dx) in (0..side * side).skip(1).map(|i| (i / side, i % side)) {
+        engine.add_selectors(&mut sum, &engine.gather_selectors(&a, &at(dy, dx))?)?;
+    }
+    Ok(sum)
 }
 
 /// The way back of pooling: each error goes to all of its window.
-fn unpool<E: Engine>(
-    engine: &E,
-    errors: E::Values,
-    shape: Shape,
-    side: usize,
-) -> Result<E::Values> {
+fn unpool<E: Engine>(engine: &E, errors: E::Rows, shape: Shape, side: usize) -> Result<E::Rows> {
     if side == 1 {
         return Ok(errors);
     }
     let (height, width) = (shape.height / side, shape.width / side);
-    let maps = errors.len() / (height * width);
-    let picks = (0..maps * shape.height * shape.width).map(|i| {
-        let (map, y, x) =
-            (i / (shape.height * shape.width), i / shape.width % shape.height, i % shape.width);
-        (map * height + y / side) * width + x / side
-    });
-    Ok(engine.take(&errors, picks)?)
+    let of = |i: usize| {
+        let (c, y, x) = (i / shape.area(), i / shape.width % shape.height, i % shape.width);
+        (c * height + (y / side).min(height - 1)) * width + (x / side).min(width - 1)
+    };
+    Ok(engine.gather_rows(&errors, &(0..shape.len()).map(of).collect::<Vec<_>>())?)
 }

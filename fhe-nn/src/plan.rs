@@ -4,7 +4,8 @@ use fhe_core::Params;
 use fhe_core::params::Gadget;
 
 use crate::activation::{Activation, ErrorGate};
-use crate::promotable::{LEVELS, gadget};
+use crate::geometry::{Cells, Window};
+use crate::promotable::gadget;
 use crate::{Geometry, LayerConfig, NetworkConfig, Result, Shape};
 
 mod checks;
@@ -43,19 +44,21 @@ pub struct HiddenLayer {
 /// let mut config = NetworkConfig {
 ///     input: Shape { channels: 2, height: 4, width: 4 },
 ///     z_range: 8.0,
+///     cells: Default::default(),
+///     shortcut: false,
 ///     layers: vec![
 ///         LayerConfig { pool: 2, ..LayerConfig::new("conv", 3, 1, Some(relu)) },
 ///         LayerConfig::new("scores", 2, 2, None),
 ///     ],
 /// };
-/// let params = Params::secure128_deep()?;
+/// let params = Params::secure128_deep_v4()?;
 /// // Four integers of -8 to 20 do not fit a digit of a promotion.
 /// let error = NetworkPlan::new(&config, &params).unwrap_err();
 /// assert!(error.to_string().starts_with("layer conv: its output has integers from -32 to 80"));
 ///
-/// config.layers[0].activation = Some(Activation { spacing: 2, ..relu });
+/// config.layers[0].activation = Some(Activation { spacing: 1, ..relu });
 /// let plan = NetworkPlan::new(&config, &params)?;
-/// assert_eq!(plan.hidden()[0].range, (-16, 40));
+/// assert_eq!(plan.hidden()[0].range, (-8, 20));
 /// assert_eq!(plan.geometries()[1].input.area(), 4);
 /// # Ok(())
 /// # }
@@ -66,6 +69,8 @@ pub struct NetworkPlan {
     gadget: Gadget,
     /// Of every layer; at least one.
     geometries: Vec<Geometry>,
+    /// From the input to the scores.
+    shortcut: Option<Geometry>,
     /// Of every layer but the last.
     hidden: Vec<HiddenLayer>,
 }
@@ -75,24 +80,12 @@ impl NetworkPlan {
     ///
     /// # Errors
     /// [`Setting`](crate::Error::Setting), [`RepeatedName`](crate::Error::RepeatedName) and
-    /// [`Integers`](crate::Error::Integers) name the first layer that
-    /// cannot be; [`fhe_core::Error::NoLists`] and
-    /// [`PromotionLevels`](crate::Error::PromotionLevels) if the set cannot
-    /// promote.
+    /// [`Integers`](crate::Error::Integers) name the first layer that cannot be;
+    /// [`fhe_core::Error::NoLists`] if the set cannot promote and expand.
     pub fn new(config: &NetworkConfig, params: &Params) -> Result<Self> {
-        Self::for_parts(config, params, 1)
-    }
-
-    /// Checks a configuration for a parameter set, and lays its layers out for a training that
-    /// takes `samples` samples at a time. Weights lie otherwise for other numbers.
-    ///
-    /// # Errors
-    /// Those of [`NetworkPlan::new`].
-    pub fn for_parts(config: &NetworkConfig, params: &Params, samples: usize) -> Result<Self> {
         let n = params.row_size;
         checks::network(config, n)?;
-        let mut builder =
-            Builder { config, n, samples, geometries: Vec::new(), hidden: Vec::new() };
+        let mut builder = Builder { config, n, geometries: Vec::new(), hidden: Vec::new() };
         let mut input = config.input;
         for (i, layer) in config.layers.iter().enumerate() {
             input = builder.push(layer, input, i + 1 == config.layers.len())?;
@@ -102,7 +95,8 @@ impl NetworkPlan {
         for (layer, hidden) in config.layers.iter().zip(&hidden) {
             checks::integers(layer, hidden.range, gadget)?;
         }
-        Ok(Self { config: config.clone(), gadget, geometries, hidden })
+        let shortcut = config.shortcut.then(|| shortcut(config, n)).transpose()?;
+        Ok(Self { config: config.clone(), gadget, geometries, shortcut, hidden })
     }
 
     /// Returns the configuration.
@@ -121,6 +115,42 @@ impl NetworkPlan {
     #[must_use]
     pub fn geometries(&self) -> &[Geometry] {
         &self.geometries
+    }
+
+    /// Returns where the numbers of the layer from the input to the scores lie, if there is one.
+    #[must_use]
+    pub fn shortcut(&self) -> Option<&Geometry> {
+        self.shortcut.as_ref()
+    }
+
+    /// Returns the geometries of all that has weights: of the layers, and of the shortcut.
+    pub fn weighted(&self) -> impl Iterator<Item = &Geometry> {
+        self.geometries.iter().chain(&self.shortcut)
+    }
+
+    /// Returns how a sample's map is cut into cells.
+    #[must_use]
+    pub fn cells(&self) -> Cells {
+        self.config.cells
+    }
+
+    /// Returns the number T of samples that lie side by side in a polynomial: N over the cells of
+    /// one.
+    #[must_use]
+    pub fn lanes(&self) -> usize {
+        self.geometries[0].row_size() / self.cells().count()
+    }
+
+    /// Returns the number of classes.
+    #[must_use]
+    pub fn classes(&self) -> usize {
+        self.config.layers.last().map_or(0, |layer| layer.outputs)
+    }
+
+    /// Returns the number of polynomials of an input.
+    #[must_use]
+    pub fn inputs(&self) -> usize {
+        self.config.input.len()
     }
 
     /// Returns what follows each layer but the last.
@@ -172,13 +202,6 @@ impl NetworkPlan {
 }
 
 impl HiddenLayer {
-    /// Returns whether the output is the activation itself, and nothing but the next layer takes
-    /// it.
-    #[must_use]
-    pub fn is_plain(&self) -> bool {
-        self.residual.is_none() && !self.is_source && self.pool == 1
-    }
-
     fn new(
         layer: &LayerConfig,
         activation: Activation,
@@ -207,8 +230,6 @@ impl HiddenLayer {
 struct Builder<'a> {
     config: &'a NetworkConfig,
     n: usize,
-    /// Samples that are trained together.
-    samples: usize,
     geometries: Vec<Geometry>,
     hidden: Vec<HiddenLayer>,
 }
@@ -221,11 +242,9 @@ impl Builder<'_> {
         checks::name(layer, &self.config.layers[..index])?;
         let activation = checks::activation(layer, last)?;
         let (name, window, outputs) = (&layer.name, layer.window(), layer.outputs);
-        let geometry = match index {
-            // A sample is one selector.
-            0 => Geometry::first(name, self.n, (input, outputs), window, self.samples)?,
-            _ => Geometry::hidden(name, self.n, (input, outputs), window, (self.samples, LEVELS))?,
-        };
+        // The last layer has filters of their own for each cell.
+        let filters = if last { self.config.cells.count() } else { 1 };
+        let geometry = Geometry::new(name, self.n, input, outputs * filters, window)?;
         let output = geometry.output;
         checks::pool(layer, output)?;
         match activation {
@@ -259,6 +278,14 @@ impl Builder<'_> {
     }
 }
 
+/// A dense layer on a whole cell, with filters of their own for each cell.
+fn shortcut(config: &NetworkConfig, n: usize) -> Result<Geometry> {
+    let input = Shape { channels: config.input.len(), height: 1, width: 1 };
+    let classes = config.layers.last().map_or(0, |layer| layer.outputs);
+    let window = Window { kernel: 1, stride: 1, padding: 0 };
+    Geometry::new("shortcut", n, input, classes * config.cells.count(), window)
+}
+
 fn pooled(layer: &LayerConfig, output: Shape) -> Shape {
     let pool = layer.pool;
     Shape { height: output.height / pool, width: output.width / pool, ..output }
@@ -277,13 +304,15 @@ mod tests {
         NetworkConfig {
             input: Shape { channels: 2, height: 6, width: 6 },
             z_range: 8.0,
+            cells: Cells::default(),
+            shortcut: false,
             layers: vec![
-                LayerConfig::new("one", 4, 3, activation(2)),
+                LayerConfig::new("one", 4, 3, activation(1)),
                 LayerConfig {
                     padding: 1,
                     residual,
                     pool: 2,
-                    ..LayerConfig::new("two", 4, 3, activation(2))
+                    ..LayerConfig::new("two", 4, 3, activation(1))
                 },
                 LayerConfig::new("scores", 3, 2, None),
             ],
@@ -292,14 +321,14 @@ mod tests {
 
     #[test]
     fn a_plan_follows_residual_connections_and_pooling() {
-        let params = Params::secure128_deep().unwrap();
+        let params = Params::secure128_deep_v4().unwrap();
         let plan = NetworkPlan::new(&config(), &params).unwrap();
         let [one, two] = plan.hidden() else { panic!("two hidden layers") };
-        assert_eq!((one.range, one.residual, one.is_source), ((-2, 4), None, true));
+        assert_eq!((one.range, one.residual, one.is_source), ((-1, 2), None, true));
         // Two activations in each of four places.
-        assert_eq!((two.range, two.residual, two.is_source), ((-16, 32), Some(0), false));
+        assert_eq!((two.range, two.residual, two.is_source), ((-8, 16), Some(0), false));
         assert_eq!((one.terms, two.terms), (1.0, 8.0));
-        assert_eq!([0, 1, 2, 99].map(|layer| plan.spacing(layer)), [1.0, 2.0, 2.0, 1.0]);
+        assert_eq!([0, 1, 2, 99].map(|layer| plan.spacing(layer)), [1.0; 4]);
         assert_eq!(plan.geometries()[2].input, Shape { channels: 4, height: 2, width: 2 });
     }
 
@@ -327,7 +356,7 @@ mod tests {
             }),
             ("layer scores: pool is 0", |c| c.layers[2].pool = 0),
         ];
-        let params = Params::secure128_deep().unwrap();
+        let params = Params::secure128_deep_v4().unwrap();
         for (words, change) in cases {
             let mut config = config();
             change(&mut config);

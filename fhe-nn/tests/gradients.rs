@@ -7,12 +7,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
-use fhe_core::{Clear, List, Params, from_torus, to_torus};
+use fhe_core::{Clear, Engine, Params, from_torus, to_torus};
 use fhe_nn::activation::{Activation, ErrorGate, Kind};
-use fhe_nn::geometry::GradientLayout;
 use fhe_nn::{
-    Conv2d, Geometry, GradientInput, LayerConfig, Network, NetworkConfig, NetworkPlan, Promotable,
-    Shape,
+    Cells, Conv2d, Geometry, LayerConfig, Network, NetworkConfig, NetworkPlan, Promotable, Shape,
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -20,7 +18,7 @@ use serde::Deserialize;
 
 const CLASSES: usize = 3;
 const RELU: Activation =
-    Activation { kind: Kind::Relu, levels: 15, range: 4.0, offset: 2, spacing: 4 };
+    Activation { kind: Kind::Relu, levels: 15, range: 4.0, offset: 2, spacing: 2 };
 
 #[derive(Deserialize)]
 struct Fixture {
@@ -30,7 +28,6 @@ struct Fixture {
     biases: Vec<Vec<f64>>,
     scores: Vec<f64>,
     weight_gradients: Vec<Vec<f64>>,
-    bias_gradients: Vec<Vec<f64>>,
 }
 
 fn fixture() -> Fixture {
@@ -41,6 +38,8 @@ fn config() -> NetworkConfig {
     NetworkConfig {
         input: Shape { channels: 2, height: 4, width: 4 },
         z_range: 8.0,
+        cells: Cells::default(),
+        shortcut: false,
         layers: vec![
             LayerConfig::new("conv1", 3, 3, Some(RELU)),
             LayerConfig::new("conv2", 4, 2, Some(RELU)),
@@ -59,40 +58,23 @@ struct Case {
     biases: Vec<Vec<f64>>,
     /// Of the error gates.
     scales: Vec<i64>,
-    /// Samples for which the layers are laid out.
-    together: usize,
 }
 
 impl Case {
     fn of(f: &Fixture) -> Self {
         Self {
-            params: Params::toy_insecure().unwrap(),
+            params: Params::secure128_deep_v4().unwrap(),
             config: config(),
             inputs: f.inputs.chunks_exact(32).map(<[i32]>::to_vec).collect(),
             labels: f.labels.clone(),
             weights: f.weights.clone(),
             biases: f.biases.clone(),
-            scales: vec![1, 2],
-            together: 1,
+            scales: vec![1, 1],
         }
     }
 
     fn plan(&self) -> NetworkPlan {
-        NetworkPlan::for_parts(&self.config, &self.params, self.together).unwrap()
-    }
-
-    /// The inputs, a polynomial for each channel.
-    fn channels(&self, g: &Geometry) -> Vec<Vec<i32>> {
-        let area = g.input.area();
-        let of_channel = |c: usize| {
-            let mut out = vec![0; g.row_size()];
-            for (s, at) in (0..self.inputs.len()).flat_map(|s| (0..area).map(move |at| (s, at))) {
-                let place = g.input_over_samples(s, at / g.input.width, at % g.input.width);
-                out[place] = self.inputs[s][c * area + at];
-            }
-            out
-        };
-        (0..g.input.channels).map(of_channel).collect()
+        NetworkPlan::new(&self.config, &self.params).unwrap()
     }
 
     fn sign(&self, i: usize) -> f64 {
@@ -234,78 +216,89 @@ impl Case {
         all
     }
 
-    /// Scores, and gradients of weights and biases in any unit, of the network on the exact engine.
-    fn on_engine(&self) -> (Vec<f64>, Vec<Vec<f64>>, Vec<Vec<f64>>) {
-        let params = &self.params;
-        let (engine, config, n) = (Clear::exact(params), &self.config, params.row_size);
-        let plan = self.plan();
-        let layers = plan
-            .geometries()
-            .iter()
-            .enumerate()
-            .map(|(i, g)| {
-                let unit = config.unit();
-                let torus = |scale: f64, x: &[f64]| -> Vec<u64> {
-                    x.iter().map(|x| to_torus(x * scale)).collect()
-                };
-                let weights = torus(unit / plan.spacing(i), &self.weights[i]);
-                Conv2d::new(&engine, g.clone(), &weights, &torus(unit, &self.biases[i])).unwrap()
-            })
-            .collect();
-        let network = Network::new(&plan, layers).unwrap();
-
-        let inputs = self.inputs.iter().map(|x| [&x[..], &vec![0; n - x.len()]].concat()).collect();
-        let (x, samples) = (engine.selectors(inputs), self.inputs.len());
-        let channels = engine.selectors(self.channels(&plan.geometries()[0]));
-        let trace = network.forward(&engine, &x, 0..samples).unwrap();
-        let scores: Vec<f64> =
-            trace.scores.iter().map(|&z| from_torus(z) / config.unit()).collect();
-
-        // Errors of the real scores as integers: 30 times the logistic error.
-        let gadget = params.lists.unwrap().selector;
-        let real = (0..samples).flat_map(|s| self.scores(s)).enumerate();
+    /// Scores, and gradients of weights in any unit, of the network on the exact engine. Without
+    /// labels the errors are those of the real scores.
+    fn on_engine(&self) -> (Vec<f64>, Vec<Vec<f64>>) {
+        let (config, plan) = (&self.config, self.plan());
+        let real = (0..self.inputs.len()).flat_map(|s| self.scores(s)).enumerate();
+        // 16 times the logistic error.
         let errors = real.map(|(i, z)| {
             let y = (self.sign(i) + 1.0) / 2.0;
-            (30.0 * (1.0 / (1.0 + (-z).exp()) - y)).round() as i32
+            (16.0 * (1.0 / (1.0 + (-z).exp()) - y)).round() as i32
         });
+        let polynomials = side_by_side(&plan, &self.inputs);
+        let run = Run { plan: &plan, params: &self.params, scales: &self.scales };
+        let (scores, gradients) =
+            run.engine(&self.weights, &self.biases, polynomials, &errors.collect::<Vec<_>>());
+        (scores.into_iter().map(|z| z / config.unit()).collect(), gradients)
+    }
+}
+
+/// The polynomials of samples, each a map.
+fn side_by_side(plan: &NetworkPlan, samples: &[Vec<i32>]) -> Vec<Vec<i32>> {
+    let (cell, cells, count) = (plan.config().input, plan.cells(), plan.cells().count());
+    let polynomial = |at: usize| {
+        let place = (at / cell.area(), at % cell.area() / cell.width, at % cell.width);
+        let mut out = vec![0; plan.lanes() * count];
+        for (lane, out) in out.iter_mut().enumerate().take(samples.len() * count) {
+            *out = samples[lane / count][cells.at(cell, lane % count, place)];
+        }
+        out
+    };
+    (0..plan.inputs()).map(polynomial).collect()
+}
+
+/// A network on the exact engine.
+struct Run<'a> {
+    plan: &'a NetworkPlan,
+    params: &'a Params,
+    scales: &'a [i64],
+}
+
+impl Run<'_> {
+    /// Returns the phases of scores, and the phases of gradients for errors of the scores.
+    fn engine(
+        &self,
+        weights: &[Vec<f64>],
+        biases: &[Vec<f64>],
+        polynomials: Vec<Vec<i32>>,
+        errors: &[i32],
+    ) -> (Vec<f64>, Vec<Vec<f64>>) {
+        let (engine, plan) = (Clear::exact(self.params), self.plan);
+        let unit = plan.unit();
+        let torus =
+            |scale: f64, x: &[f64]| -> Vec<u64> { x.iter().map(|x| to_torus(x * scale)).collect() };
+        let layers = plan.weighted().enumerate().map(|(i, g)| {
+            let spacing = if i < plan.geometries().len() { plan.spacing(i) } else { 1.0 };
+            let weights = torus(unit / spacing, &weights[i]);
+            Conv2d::new(&engine, g.clone(), &weights, torus(unit, &biases[i])).unwrap()
+        });
+        let network = Network::new(plan, layers.collect()).unwrap();
+        let x = engine.selectors(polynomials);
+        let trace = network.forward(&engine, &x, 0).unwrap();
+        let samples = errors.len() / plan.classes();
+        let at = network.scores_at(samples);
+        let scores = engine.extract(&trace.scores, &at).unwrap();
+
         let amplitude = 1.0 / 16384.0;
-        let units: Vec<f64> =
-            (1..=3).map(|j| 2f64.powi(-(gadget.base_log as i32) * j)).chain([amplitude]).collect();
+        // A score of zero has an error of zero, to which integers are added.
+        let none = fhe_core::IntegerTable::new(self.params.row_size, |_| 0).unwrap();
+        let zeros = engine.public_values(&vec![0; errors.len()]);
+        let of_none = Promotable::lookup(&engine, &zeros, &none, &none.times(amplitude)).unwrap();
+        let integers: Vec<u64> = errors.iter().map(|&e| i64::from(e) as u64).collect();
         let errors =
-            errors.flat_map(|e| units.iter().map(move |unit| to_torus(f64::from(e) * unit)));
-        let errors = Promotable::from_values(errors.collect()).unwrap();
+            of_none.add_in_units(&engine, &integers, amplitude, |unit| to_torus(unit) as i64);
+        let errors = network.score_errors(&engine, &errors.unwrap(), samples).unwrap();
         let gate = |&scale: &i64| ErrorGate { limit: 31, scale, amplitude };
         let gates: Vec<ErrorGate> = self.scales.iter().map(gate).collect();
-        let transposed = network.transpose(&engine).unwrap();
-        let all = network.backward(&engine, &trace, &transposed, errors, &gates, samples).unwrap();
-
-        let (mut weights, mut biases) = (Vec::new(), Vec::new());
-        for (layer, errors) in all.iter().enumerate() {
-            let conv = &network.layers()[layer];
-            let over_samples = conv.geometry().gradient() == GradientLayout::Samples;
-            let input = match layer.checked_sub(1) {
-                Some(before) => trace.inputs[before].for_gradient(samples),
-                None if over_samples => conv.geometry().channels_of_part(&channels, 0, samples),
-                None => GradientInput::Samples(&x, 0..samples),
-            };
-            let gradient = network.weight_gradient(&engine, layer, input, errors).unwrap();
-            // In two stretches, where there are so many blocks.
-            let most = conv.geometry().weights() / 2;
-            let stretches = conv.geometry().stretches(most).into_iter();
-            let values = stretches
-                .flat_map(|blocks| conv.gradient_values(&engine, &gradient, blocks).unwrap());
-            weights.push(values.map(from_torus).collect());
-
-            let errors = errors.finest();
-            let outputs = self.biases[layer].len();
-            let area = errors.len() / samples / outputs;
-            let mut bias = vec![0.0; outputs];
-            for (i, e) in errors.iter().enumerate() {
-                bias[i / area % outputs] += from_torus(*e);
-            }
-            biases.push(bias);
-        }
-        (scores, weights, biases)
+        let all = network.backward(&engine, &trace, errors, &gates).unwrap();
+        let gradient = |index: usize| {
+            let rows = network.weight_gradient(&engine, index, ((&x, 0), &trace), &all).unwrap();
+            let at: Vec<_> = network.weighted()[index].geometry().weights_at().collect();
+            engine.extract(&rows, &at).unwrap().into_iter().map(from_torus).collect()
+        };
+        let gradients = (0..network.weighted().len()).map(gradient).collect();
+        (scores.into_iter().map(from_torus).collect(), gradients)
     }
 }
 
@@ -329,34 +322,86 @@ fn cosine(x: &[f64], y: &[f64]) -> f64 {
 
 #[test]
 fn scores_and_gradients_are_those_of_pytorch() {
-    agrees_with_pytorch(Params::toy_insecure().unwrap(), 1);
-}
-
-#[test]
-fn gradients_over_samples_are_those_of_pytorch() {
-    let plan = Case { together: 14, ..Case::of(&fixture()) }.plan();
-    assert_eq!(plan.geometries()[0].gradient(), GradientLayout::Samples);
-    agrees_with_pytorch(Params::toy_insecure().unwrap(), 14);
-}
-
-/// The lookups of the hidden layers are long enough for batches of the set.
-#[test]
-fn scores_and_gradients_in_batches_are_those_of_pytorch() {
-    agrees_with_pytorch(Params::toy_insecure_batch().unwrap(), 1);
-}
-
-fn agrees_with_pytorch(params: Params, together: usize) {
     let f = fixture();
-    let (scores, weights, biases) = Case { params, together, ..Case::of(&f) }.on_engine();
+    let (scores, weights) = Case::of(&f).on_engine();
     for (got, want) in scores.iter().zip(&f.scores) {
         // Half a level in each of 4 activations, times the weights.
-        assert!((got - want).abs() < 0.25, "{got} {want}");
+        assert!((got - want).abs() < 0.35, "{got} {want}");
     }
-    for layer in 0..3 {
-        let near = cosine(&weights[layer], &f.weight_gradients[layer]);
+    for (layer, (got, want)) in weights.iter().zip(&f.weight_gradients).enumerate() {
+        let near = cosine(got, want);
         assert!(near > 0.98, "layer {layer}: cosine {near}");
-        let near = cosine(&biases[layer], &f.bias_gradients[layer]);
-        assert!(near > 0.98, "layer {layer}, biases: cosine {near}");
+    }
+}
+
+/// A network on cells is the network on the whole map, whose last layer is dense: bit for bit. And
+/// its shortcut is a dense layer from the map to the scores.
+#[test]
+fn cells_are_parts_of_a_map() {
+    let params = Params::toy_insecure_batch().unwrap();
+    let mut rng = ChaCha8Rng::seed_from_u64(9);
+    let mut normal = |count: usize, std: f64| -> Vec<f64> {
+        (0..count).map(|_| std * fhe_core::noise::gaussian(&mut rng)).collect()
+    };
+    let on_map = NetworkConfig {
+        input: Shape { channels: 2, height: 6, width: 6 },
+        layers: vec![
+            LayerConfig::new("conv1", 3, 3, Some(RELU)),
+            LayerConfig { stride: 2, ..LayerConfig::new("conv2", 4, 2, Some(RELU)) },
+            LayerConfig::new("scores", CLASSES, 2, None),
+        ],
+        ..config()
+    };
+    let on_cells = NetworkConfig {
+        input: Shape { channels: 2, height: 4, width: 4 },
+        cells: Cells { side: 2, stride: 2 },
+        shortcut: true,
+        layers: vec![
+            on_map.layers[0].clone(),
+            LayerConfig::new("conv2", 4, 2, Some(RELU)),
+            LayerConfig::new("scores", CLASSES, 1, None),
+        ],
+        ..on_map.clone()
+    };
+    let (whole, cells) = (
+        NetworkPlan::new(&on_map, &params).unwrap(),
+        NetworkPlan::new(&on_cells, &params).unwrap(),
+    );
+    assert_eq!((whole.lanes(), cells.lanes()), (512, 128));
+    let samples: Vec<Vec<i32>> =
+        (0..5).map(|_| normal(72, 2.0).iter().map(|x| x.round() as i32).collect()).collect();
+    let (first, second, last) = (normal(54, 0.1), normal(48, 0.1), normal(48, 0.05));
+    let biases = |scores: usize| vec![vec![0.1; 3], vec![-0.2; 4], vec![0.0; scores]];
+    // Filter o of the last layer, channel c, cell p: to the filter of class and cell.
+    let of_cells: Vec<f64> = (0..48).map(|i| last[i / 16 * 16 + i % 4 * 4 + i / 4 % 4]).collect();
+    let errors: Vec<i32> = (0..5 * CLASSES as i32).map(|i| i % 7 - 3).collect();
+    let run = |plan: &NetworkPlan, weights: &[Vec<f64>], biases: &[Vec<f64>]| {
+        let run = Run { plan, params: &params, scales: &[1, 2] };
+        run.engine(weights, biases, side_by_side(plan, &samples), &errors)
+    };
+    let (want, of_whole) =
+        run(&whole, &[first.clone(), second.clone(), last.clone()], &biases(CLASSES));
+    let mut biases = biases(4 * CLASSES);
+    biases.push(vec![0.0; 4 * CLASSES]);
+    let nothing = vec![0.0; 4 * CLASSES * 32];
+    let weights = [first, second, of_cells, nothing];
+    let (got, of_cells) = run(&cells, &weights, &biases);
+    assert_eq!(got, want);
+    assert_eq!(of_cells[..2], of_whole[..2]);
+    let moved: Vec<f64> =
+        (0..48).map(|i| of_whole[2][i / 16 * 16 + i % 4 * 4 + i / 4 % 4]).collect();
+    assert_eq!(of_cells[2], moved);
+
+    // The gradient of the shortcut's weight of class 1, cell 2, channel 1, row 3 and column 0.
+    let at = 6 * (2 + 3) + 36;
+    let of_sample = |s: usize| f64::from(errors[s * CLASSES + 1] * samples[s][at]) / 16384.0;
+    let index = (4 + 2) * 32 + 16 + 12;
+    assert_eq!(of_cells[3][index], (0..5).map(of_sample).sum::<f64>());
+    let mut shortcut = weights;
+    shortcut[3][index] = 0.5;
+    for (i, (got, want)) in run(&cells, &shortcut, &biases).0.iter().zip(want).enumerate() {
+        let more = if i % CLASSES == 1 { 0.5 * f64::from(samples[i / CLASSES][at]) } else { 0.0 };
+        assert!((got - want - more / 32.0).abs() < 1e-12, "{i}: {got}, {want}");
     }
 }
 
@@ -367,17 +412,22 @@ fn gradients_through_residual_connections_and_pooling_are_finite_differences() {
     // The connection brings errors back undiminished, so gains must be near 1: a wide spacing, few
     // levels.
     let activation =
-        |kind, range, offset| Activation { kind, levels: 3, range, offset, spacing: 3 };
+        |kind, range, offset, spacing| Some(Activation { kind, levels: 3, range, offset, spacing });
     let config = NetworkConfig {
         input: Shape { channels: 2, height: 6, width: 6 },
         z_range: 16.0,
+        cells: Cells::default(),
+        shortcut: false,
         layers: vec![
-            LayerConfig::new("one", 3, 3, Some(activation(Kind::ClippedIdentity, 6.0, 0))),
+            LayerConfig::new("one", 3, 3, activation(Kind::ClippedIdentity, 6.0, 0, 3)),
             LayerConfig {
                 padding: 1,
                 residual: Some("one".into()),
+                ..LayerConfig::new("two", 3, 3, activation(Kind::Relu, 2.325, 1, 3))
+            },
+            LayerConfig {
                 pool: 2,
-                ..LayerConfig::new("two", 3, 3, Some(activation(Kind::Relu, 2.0, 1)))
+                ..LayerConfig::new("three", 3, 1, activation(Kind::Relu, 6.0, 1, 2))
             },
             LayerConfig::new("scores", CLASSES, 2, None),
         ],
@@ -385,26 +435,20 @@ fn gradients_through_residual_connections_and_pooling_are_finite_differences() {
     let mut normal = |count: usize, std: f64| -> Vec<f64> {
         (0..count).map(|_| std * fhe_core::noise::gaussian(&mut rng)).collect()
     };
-    let weights = vec![normal(54, 0.2), normal(81, 0.2), normal(36, 0.03)];
-    let biases = vec![normal(3, 0.2), normal(3, 0.2), normal(3, 0.2)];
+    let weights = vec![normal(54, 0.2), normal(81, 0.2), normal(9, 0.8), normal(36, 0.06)];
+    let biases = (0..4).map(|_| normal(3, 0.2)).collect();
     let inputs = (0..8).map(|_| normal(72, 2.0).iter().map(|x| x.round() as i32).collect());
     let inputs = inputs.collect();
     let labels = (0..8).map(|i| i % CLASSES).collect();
     // With rows of 2,048, so that pre-activations are read finely.
-    let params = Params::secure128_deep().unwrap();
-    let scales = vec![1, 4];
-    let mut case = Case { params, config, inputs, labels, weights, biases, scales, together: 1 };
-    // Over channels; the first layer over samples; the second one, whose input is padded.
-    for (together, layouts) in [(1, [false; 2]), (8, [true, false]), (100, [false, true])] {
-        case.together = together;
-        let plan = case.plan();
-        let over = plan.geometries().iter().map(|g| g.gradient() == GradientLayout::Samples);
-        assert_eq!(over.take(2).collect::<Vec<_>>(), layouts, "{together}");
-        let (_, gradients, _) = case.on_engine();
-        for (layer, (got, want)) in gradients.iter().zip(case.chain_rule(true)).enumerate() {
-            let near = cosine(got, &want);
-            assert!(near > 0.97, "{together} together, layer {layer}: cosine {near}");
-        }
+    let params = Params::secure128_deep_v4().unwrap();
+    let scales = vec![1, 1, 2];
+    let mut case = Case { params, config, inputs, labels, weights, biases, scales };
+    let (_, gradients) = case.on_engine();
+    for (layer, (got, want)) in gradients.iter().zip(case.chain_rule(true)).enumerate() {
+        let near = cosine(got, &want);
+        // Errors are few integers here, and their rounding is seen.
+        assert!(near > 0.88, "layer {layer}: cosine {near}");
     }
     // And the chain rule, without rounding, is the derivative.
     for (got, want) in
@@ -415,30 +459,23 @@ fn gradients_through_residual_connections_and_pooling_are_finite_differences() {
 }
 
 #[test]
-fn integers_and_gates_are_looked_up_together_and_promoted() {
-    let params = Params::toy_insecure().unwrap();
+fn integers_are_looked_up_and_promoted() {
+    let params = Params::secure128_deep_v4().unwrap();
     let engine = Clear::exact(&params);
     let z: Vec<u64> = [-3.0, 0.1, 1.0, 3.9, 7.0].iter().map(|z| to_torus(z / 32.0)).collect();
     let (integers, gates) = RELU.tables(params.row_size, 8.0).unwrap();
     let a = Promotable::lookup(&engine, &z, &integers, &gates).unwrap();
     let slots = vec![(0..5).map(|i| fhe_core::Slot { value: i, coefficient: i }).collect()];
     let promoted = a.promote(&engine, &slots).unwrap();
-    assert_eq!(promoted.integers[0][..5], [-8, -8, 8, 52, 52]);
+    assert_eq!(promoted.integers[0][..5], [-4, -4, 4, 26, 26]);
     let floats = |x: Vec<u64>| -> Vec<f64> { x.into_iter().map(from_torus).collect() };
     let gates: Vec<f64> = floats(a.extra(&engine).unwrap()).iter().map(|x| x.abs()).collect();
     assert_eq!(gates, [0.0, 0.25, 0.25, 0.25, 0.0]);
-    // Digits of 7 bits: the finest unit is 2^-21.
-    let finest: Vec<f64> = floats(a.finest(&engine).unwrap());
-    assert_eq!(finest, [-8.0, -8.0, 8.0, 52.0, 52.0].map(|x| x / 2f64.powi(21)));
-    let (base, amplitude) = (128.0, 0.25);
+    // Five digits of 6 bits: the finest unit is 2^-30.
+    let finest = 2f64.powi(-30);
     let more = a
-        .add_in_units(&engine, &vec![to_torus(1.0 / 2f64.powi(21)); 5], amplitude, |unit| {
-            (unit * base * base * base).round() as i64
-        })
+        .add_in_units(&engine, &vec![to_torus(finest); 5], 0.25, |unit| (unit / finest) as i64)
         .unwrap();
     let promoted = more.promote(&engine, &slots).unwrap();
-    assert_eq!(promoted.integers[0][..5], [-7, -7, 9, 53, 53]);
-    assert_eq!(Promotable::<Clear>::from_values(vec![0; 8]).unwrap().len(), 2);
-    let error = Promotable::<Clear>::from_values(vec![0; 6]).unwrap_err().to_string();
-    assert_eq!(error, "layer promotion: got 6 values, expected 8");
+    assert_eq!(promoted.integers[0][..5], [-3, -3, 5, 27, 27]);
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fhe_core::engine::cpu::{Rows, Values};
+use fhe_core::engine::cpu::Rows;
 use fhe_core::store::{ChunkReader, Message, Opened};
 use fhe_core::{Cpu, Engine, Params};
 use serde::{Deserialize, Serialize};
@@ -45,8 +45,6 @@ pub struct Checkpoint {
     key_id: String,
     /// The encrypted weights: the rows of all layers. Inside a step, the sums of its gradients too.
     pub rows: Rows,
-    /// The encrypted biases of all layers, if the recipe has any.
-    pub values: Values,
     /// What is public about it.
     pub state: State,
 }
@@ -104,9 +102,9 @@ pub struct Stretch {
 }
 
 impl Checkpoint {
-    pub(crate) fn new(engine: &Cpu, rows: Rows, values: Values, state: State) -> Self {
+    pub(crate) fn new(engine: &Cpu, rows: Rows, state: State) -> Self {
         let (params, key_id) = (engine.params().clone(), engine.key_id().into());
-        Self { params, key_id, rows, values, state }
+        Self { params, key_id, rows, state }
     }
 
     /// Reads a checkpoint, and refuses one that was made under another key.
@@ -125,8 +123,7 @@ impl Checkpoint {
     /// [`crate::Error::Network`].
     pub fn model(self, engine: &Cpu) -> Result<Model<Cpu>> {
         self.expect_key(engine.params(), engine.key_id())?;
-        let parts = (self.rows, &self.values);
-        Model::resume(engine, &self.state.recipe, parts, self.state.step, self.state.part)
+        Model::resume(engine, &self.state.recipe, self.rows, self.state.step, self.state.part)
     }
 }
 
@@ -146,9 +143,7 @@ impl Message for Checkpoint {
     }
 
     fn payload(&self) -> Vec<u8> {
-        let mut bytes = self.rows.to_le_bytes();
-        bytes.extend(self.values.to_le_bytes());
-        bytes
+        self.rows.to_le_bytes()
     }
 
     fn max_payload(_params: &Params) -> u64 {
@@ -166,18 +161,13 @@ impl Message for Checkpoint {
             return Err(bad("step"));
         }
         let n = from.params.row_size;
-        let sizes = state.recipe.sizes(&from.params, state.part);
-        let (rows, values) = sizes.map_err(|_| bad("recipe"))?;
-        let of_rows = rows.checked_mul(16 * n).ok_or_else(|| bad("weights"))?;
-        let (weights, biases) =
-            from.payload.split_at_checked(of_rows).ok_or_else(|| bad("weights"))?;
-        let weights = Rows::from_le_bytes(n, weights).ok_or_else(|| bad("weights"))?;
-        let biases = Values::from_le_bytes(n, biases).ok_or_else(|| bad("biases"))?;
-        if biases.len() != values {
-            return Err(bad("biases"));
+        let expected = state.recipe.rows(&from.params, state.part).map_err(|_| bad("recipe"))?;
+        let rows = Rows::from_le_bytes(n, &from.payload).ok_or_else(|| bad("weights"))?;
+        if rows.len() != expected {
+            return Err(bad("weights"));
         }
         let (params, key_id) = (from.params, from.header.key_id);
-        Ok(Self { params, key_id, rows: weights, values: biases, state })
+        Ok(Self { params, key_id, rows, state })
     }
 }
 

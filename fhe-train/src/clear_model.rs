@@ -7,7 +7,7 @@ use ndarray::{Array1, Array2, Array4, ArrayView2};
 use rayon::prelude::*;
 
 use crate::samples::{check_features, polynomial};
-use crate::{ClearSource, Error, HeadTraining, Model, Recipe, Result, Source};
+use crate::{ClearSource, Error, HeadTraining, Lanes, Model, Recipe, Result, Source};
 
 /// A model in the clear: decrypted, or trained in the clear as the encrypted one's twin.
 ///
@@ -44,7 +44,8 @@ pub struct ClearModel {
 pub struct ClearLayer {
     /// Name.
     pub name: String,
-    /// Weights, `[outputs, inputs, rows, columns]`, in pre-activations (of the last layer: logits)
+    /// Weights, `[outputs, inputs, rows, columns]`; a last layer has outputs for each cell of a
+    /// class, one after the other. They are in pre-activations (of the last layer: logits)
     /// per integer of the input.
     pub weights: Array4<f64>,
     /// Biases, `[outputs]`, in pre-activations.
@@ -53,13 +54,14 @@ pub struct ClearLayer {
     pub activation: Option<Activation>,
 }
 
-/// Samples that one thread classifies at a time.
+/// Samples that one thread classifies at a time by a linear classifier.
 const CHUNK: usize = 50;
 
 impl ClearModel {
     /// Returns the number of slots of the half torus at which a hidden layer's lookups read.
     pub(crate) fn slots(&self) -> usize {
-        self.engine.params().row_size / fhe_nn::promotable::TABLES
+        let params = self.engine.params();
+        params.batch.map_or(params.row_size, |batch| batch.slots)
     }
 
     /// `model` may be one in training; it is finished here.
@@ -116,13 +118,23 @@ impl ClearModel {
         let n = self.engine.params().row_size;
         check_features("scores", &self.recipe, n, x)?;
         let (classes, unit) = (self.recipe.classes(), self.recipe.logit_unit());
+        let lanes = self.recipe.lanes(self.engine.params())?;
         let rows: Vec<_> = x.outer_iter().collect();
+        let chunk = lanes.as_ref().map_or(CHUNK, Lanes::samples);
         let chunks: Vec<Vec<f64>> = rows
-            .par_chunks(CHUNK)
+            .par_chunks(chunk)
             .map(|rows| {
-                let rows = rows.iter().map(|row| polynomial("scores", *row, n));
-                let x = self.engine.selectors(rows.collect::<Result<_>>()?);
-                let scores = self.model.scores(&self.engine, &x)?;
+                let samples = rows.iter().map(|row| match lanes {
+                    Some(_) => Ok(row.iter().map(|&x| i32::from(x)).collect()),
+                    None => polynomial("scores", *row, n),
+                });
+                let samples = samples.collect::<Result<Vec<Vec<i32>>>>()?;
+                let polynomials = match &lanes {
+                    Some(lanes) => lanes.polynomials(&samples),
+                    None => samples,
+                };
+                let x = self.engine.selectors(polynomials);
+                let scores = self.model.scores(&self.engine, &x, rows.len())?;
                 Ok(scores.into_iter().map(|score| from_torus(score) / unit).collect())
             })
             .collect::<Result<_>>()?;
@@ -154,7 +166,9 @@ impl ClearModel {
             Model::Head(head) => Ok(vec![self.head_layer(head, unit)]),
             Model::Deep(deep) => {
                 let network = deep.network();
-                let layers = network.layers().iter().zip(&network.plan().config().layers);
+                let shortcut = LayerConfig::new("shortcut", self.recipe.classes(), 1, None);
+                let configs = network.plan().config().layers.iter().chain([&shortcut]);
+                let layers = network.weighted().iter().zip(configs);
                 layers.map(|(layer, config)| self.network_layer(layer, config, unit)).collect()
             }
         }
@@ -181,10 +195,9 @@ impl ClearModel {
         unit: f64,
     ) -> Result<ClearLayer> {
         let (g, of) = (layer.geometry(), |x: &u64| from_torus(*x) / unit);
-        let mut weights = Vec::with_capacity(g.weights());
-        for block in 0..g.blocks() {
-            weights.extend(layer.weight_values(&self.engine, block..block + 1)?.iter().map(of));
-        }
+        let at: Vec<_> = g.weights_at().collect();
+        let weights = self.engine.extract(layer.weights(), &at)?;
+        let weights: Vec<f64> = weights.iter().map(of).collect();
         let shape = (g.output.channels, g.input.channels, g.kernel, g.kernel);
         let got = weights.len();
         let weights = Array4::from_shape_vec(shape, weights).map_err(|_| {

@@ -7,12 +7,10 @@ use fhe_core::client::ClientKey;
 use fhe_core::engine::clear::Row;
 use fhe_core::store::{DatasetShape, DatasetWriter, EncryptedQuery, Message};
 use fhe_core::{Clear, Params, Seed, from_torus};
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView1, ArrayView2};
 
-use crate::samples::{Samples, polynomial};
-use crate::{
-    Channels, Checkpoint, ClearModel, ClearSource, EncryptedScores, Model, Recipe, Result,
-};
+use crate::samples::{Samples, check_features, polynomial};
+use crate::{Checkpoint, ClearModel, ClearSource, EncryptedScores, Lanes, Model, Recipe, Result};
 
 /// The owner of the data: encrypts, and decrypts what the server made.
 ///
@@ -161,7 +159,7 @@ impl Client {
         let n = self.params().row_size;
         let data = Samples::new("encrypt", recipe, n, x, labels)?;
         data.check_batches(recipe, batch)?;
-        let channels = recipe.channels(self.params())?;
+        let lanes = recipe.lanes(self.params())?;
         let shape = DatasetShape {
             name: options.name.clone(),
             samples: data.len(),
@@ -170,7 +168,7 @@ impl Client {
             inputs: self.key.digest(&data.bytes()),
             values_log2: recipe.label_log2(),
             copies: recipe.copies(),
-            beside: channels.as_ref().map(Channels::beside),
+            lanes: lanes.as_ref().map(Lanes::stored),
         };
         let mut writer = match options.deterministic {
             true => DatasetWriter::deterministic(path, &self.key, &shape)?,
@@ -180,14 +178,20 @@ impl Client {
         while writer.next_sample() < of {
             let first = writer.next_sample();
             let (classes, log2) = (recipe.classes(), recipe.label_log2());
-            let sample =
-                |i| (data.polynomial(i, n), ClearSource::label_values(labels[i], classes, log2));
-            let samples: Vec<_> = (first..(first + batch).min(of)).map(sample).collect();
-            let beside = channels.as_ref().map_or_else(Vec::new, |channels| {
-                let polynomials: Vec<_> = samples.iter().map(|(x, _)| x.clone()).collect();
-                channels.polynomials(&polynomials)
-            });
-            writer.write_batch_beside(&samples, &beside)?;
+            let samples = first..(first + batch).min(of);
+            let values = |i: usize| ClearSource::label_values(labels[i], classes, log2);
+            match &lanes {
+                None => {
+                    let samples = samples.map(|i| (data.polynomial(i, n), values(i)));
+                    writer.write_batch(&samples.collect::<Vec<_>>())?;
+                }
+                Some(lanes) => {
+                    let features: Vec<_> =
+                        samples.clone().map(|i| data.features(i, recipe, n)).collect();
+                    let values: Vec<_> = samples.map(values).collect();
+                    writer.write_lanes(&values, &lanes.polynomials(&features))?;
+                }
+            }
             if watch(Encrypted { samples: writer.next_sample(), of }).is_break()
                 && writer.next_sample() < of
             {
@@ -198,14 +202,30 @@ impl Client {
         Ok(true)
     }
 
-    /// Encrypts samples whose classes the server shall compute, without learning them.
+    /// Encrypts samples whose classes the server shall compute, without learning them, for a model
+    /// of a recipe.
     ///
     /// # Errors
-    /// [`crate::Error::Data`] if a sample has more features than a polynomial has coefficients.
-    pub fn query(&self, x: ArrayView2<'_, i8>) -> Result<EncryptedQuery> {
+    /// [`crate::Error::Data`] if a sample has more features than the recipe's;
+    /// [`crate::Error::Recipe`], [`crate::Error::Network`].
+    pub fn query(&self, x: ArrayView2<'_, i8>, recipe: &Recipe) -> Result<EncryptedQuery> {
         let n = self.params().row_size;
-        let rows = x.outer_iter().map(|row| polynomial("query", row, n));
-        Ok(self.key.encrypt_query(&rows.collect::<Result<Vec<_>>>()?)?)
+        let polynomials = match recipe.lanes(self.params())? {
+            None => {
+                let rows = x.outer_iter().map(|row| polynomial("query", row, n));
+                rows.collect::<Result<Vec<_>>>()?
+            }
+            Some(lanes) => {
+                check_features("query", recipe, n, x)?;
+                let sample = |row: ArrayView1<'_, i8>| row.iter().map(|&x| i32::from(x)).collect();
+                lanes.polynomials(&x.outer_iter().map(sample).collect::<Vec<Vec<i32>>>())
+            }
+        };
+        let query = self.key.encrypt_query(&polynomials)?;
+        Ok(match recipe {
+            Recipe::Head(_) => query,
+            Recipe::Deep(_) => query.side_by_side(x.nrows()),
+        })
     }
 
     /// Decrypts scores to logits, `[samples, classes]`.
@@ -228,11 +248,9 @@ impl Client {
         let n = self.params().row_size;
         let phases = self.key.decrypt_rows(&checkpoint.rows)?;
         let rows = phases.chunks_exact(n).map(|row| Row::Full(row.to_vec())).collect();
-        let values = self.key.decrypt_values(&checkpoint.values)?;
         let engine = Clear::exact(self.params());
         let state = &checkpoint.state;
-        let parts = (rows, &values);
-        let model = Model::resume(&engine, &state.recipe, parts, state.step, state.part)?;
+        let model = Model::resume(&engine, &state.recipe, rows, state.step, state.part)?;
         ClearModel::new(engine, &state.recipe, model)
     }
 }

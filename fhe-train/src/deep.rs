@@ -1,25 +1,22 @@
 //! Training of all layers of a network.
 
 use fhe_core::{Engine, Error as CoreError, List, Table, to_torus};
-use fhe_nn::{Conv2d, Geometry, GradientInput, Network, Transposed, WeightGradient};
+use fhe_nn::{Conv2d, Network};
 
 use crate::initial::initial_layers;
 use crate::optimizer::Sgd;
 use crate::source::check_batch;
 use crate::step_plan::{MiniBatches, PartPlan, StepPlan};
 use crate::training_plan::TrainingPlan;
-use crate::{Channels, DeepRecipe, Error, OneVsAll, Result, Source, Work};
-
-mod update;
-
-use update::OnEngine;
+use crate::{DeepRecipe, Error, OneVsAll, Result, Source, Work};
 
 /// A network in training.
 ///
-/// A step is one mini-batch. Its samples are taken in parts: forward, errors, backward; then the
-/// first layer, whose inputs are fresh, and the biases are updated without a lookup. Gradients of
-/// the other layers are summed over the mini-batch, and after the last part one lookup a weight
-/// scales and clips them.
+/// A step is one mini-batch. Its samples are taken in parts, as many together as lie side by side
+/// in a polynomial: forward, errors, backward, and the gradients of all weights. The first layer,
+/// whose inputs are fresh, is updated after each part, without a lookup. Gradients of the others
+/// are summed over the mini-batch, and after the last part one lookup a weight scales and clips
+/// them.
 pub struct NetworkTraining<E: Engine> {
     plan: TrainingPlan,
     network: Network<E>,
@@ -45,18 +42,15 @@ struct Begun<E: Engine> {
     /// The network with which the whole step computes, if it is not the one that is trained: with
     /// binary weights.
     used: Option<Network<E>>,
-    /// Sums of the gradients of every layer but the first; empty before the first part.
-    sums: Vec<WeightGradient<E>>,
+    /// Sums of the gradients of all weights but the first layer's; empty before the first part.
+    sums: Vec<E::Rows>,
 }
 
 /// What a step computes with.
 struct Ready<E: Engine> {
     begun: Begun<E>,
     x: E::Selectors,
-    /// The channels of all parts, if the first layer takes its gradient over samples.
-    channels: Option<E::Selectors>,
     labels: E::Values,
-    transposed: Vec<Transposed<E>>,
 }
 
 impl<E: Engine> std::fmt::Debug for NetworkTraining<E> {
@@ -76,36 +70,35 @@ impl<E: Engine> NetworkTraining<E> {
     pub fn new(engine: &E, recipe: &DeepRecipe) -> Result<Self> {
         let plan = TrainingPlan::new(recipe, engine.params())?;
         let mut layers = Vec::new();
-        for (geometry, initial) in plan.network().geometries().iter().zip(initial_layers(&plan)) {
-            let weights: Vec<u64> = initial.weights.into_iter().map(to_torus).collect();
-            let bias: Vec<u64> = initial.bias.into_iter().map(to_torus).collect();
-            layers.push(Conv2d::new(engine, geometry.clone(), &weights, &bias)?);
+        for (geometry, initial) in plan.network().weighted().zip(initial_layers(&plan)) {
+            let phases = |x: Vec<f64>| -> Vec<u64> { x.into_iter().map(to_torus).collect() };
+            let (weights, bias) = (phases(initial.weights), phases(initial.bias));
+            layers.push(Conv2d::new(engine, geometry.clone(), &weights, bias)?);
         }
         let network = Network::new(plan.network(), layers)?;
         Ok(Self { plan, network, step: 0, part: 0, inside: Inside::Nothing })
     }
 
-    /// Goes on from the lists of [`NetworkTraining::parts`], each kind in one list, as they were
-    /// after `step` steps and `part` parts of the next one.
+    /// Goes on from the rows of [`NetworkTraining::parts`] in one list, as they were after `step`
+    /// steps and `part` parts of the next one.
     ///
     /// # Errors
-    /// [`crate::Error::Recipe`], [`crate::Error::Network`]; [`fhe_core::Error::Index`] if the lists
-    /// are shorter than [`crate::Recipe::sizes`] says.
+    /// [`crate::Error::Recipe`], [`crate::Error::Network`]; [`fhe_core::Error::Index`] if there are
+    /// fewer rows than [`crate::Recipe::rows`] says.
     pub fn resume(
         engine: &E,
         recipe: &DeepRecipe,
         rows: &E::Rows,
-        values: &E::Values,
         step: usize,
         part: usize,
     ) -> Result<Self> {
         let plan = TrainingPlan::new(recipe, engine.params())?;
-        let mut reader = Reader { engine, rows, values, row: 0, value: 0 };
+        let mut reader = Reader { engine, rows, row: 0 };
         let network = reader.network(&plan)?;
         let inside = if part == 0 {
             Inside::Nothing
         } else {
-            let sums = plan.network().geometries()[1..].iter().map(|g| reader.gradient(g));
+            let sums = plan.network().weighted().skip(1).map(|g| reader.list(g.rows()));
             let sums = sums.collect::<Result<_>>()?;
             let used = plan.has_binary_layers().then(|| reader.network(&plan)).transpose()?;
             Inside::Saved(Begun { used, sums })
@@ -113,23 +106,20 @@ impl<E: Engine> NetworkTraining<E> {
         Ok(Self { plan, network, step, part, inside })
     }
 
-    /// Returns what [`NetworkTraining::resume`] takes: lists of rows, and lists of values.
+    /// Returns what [`NetworkTraining::resume`] takes: lists of rows.
     ///
-    /// First come the weights and the biases of all layers. Inside a step, rows of the summed
-    /// gradients of all layers but the first follow; and if any layer is binary, the weights and
-    /// biases of all layers with which this step computes.
+    /// First come the weights of all layers. Inside a step, the summed gradients of all but the
+    /// first follow; and if any layer is binary, the weights of all layers with which this step
+    /// computes.
     #[must_use]
-    pub fn parts(&self) -> (Vec<&E::Rows>, Vec<&E::Values>) {
+    pub fn parts(&self) -> Vec<&E::Rows> {
         let begun = match &self.inside {
             Inside::Saved(begun) | Inside::Ready(Ready { begun, .. }) => Some(begun),
             Inside::Nothing | Inside::Lost => None,
         };
         let (sums, used) = begun.map_or((&[][..], None), |b| (&b.sums[..], b.used.as_ref()));
-        let used = || used.into_iter().flat_map(|network| network.layers());
-        let mut rows: Vec<_> = self.network.layers().iter().flat_map(Conv2d::weights).collect();
-        rows.extend(sums.iter().flat_map(WeightGradient::rows));
-        rows.extend(used().flat_map(Conv2d::weights));
-        (rows, self.network.layers().iter().chain(used()).map(Conv2d::bias).collect())
+        let used = used.into_iter().flat_map(Network::weighted).map(Conv2d::weights);
+        self.network.weighted().iter().map(Conv2d::weights).chain(sums).chain(used).collect()
     }
 
     /// Returns the number of steps made.
@@ -173,15 +163,19 @@ impl<E: Engine> NetworkTraining<E> {
             return Ok(None);
         }
         let (mut layers, mut lookups) = (Vec::new(), 0);
-        for (i, layer) in self.network.layers().iter().enumerate() {
-            layers.push(match self.plan.signs(i) {
-                None => layer.copy(engine)?,
+        for (i, layer) in self.network.weighted().iter().enumerate() {
+            let (geometry, bias) = (layer.geometry().clone(), layer.bias().to_vec());
+            let rows = match self.plan.signs(i) {
+                None => engine.join_rows(&[layer.weights()])?,
                 Some(signs) => {
                     let table = Table::new(engine.params().row_size, |x| signs.at(x))?;
-                    lookups += layer.geometry().weights();
-                    layer.look_up_weights(engine, signs.scale, &table)?
+                    lookups += geometry.rows() * geometry.row_size();
+                    let mut latent = engine.zero_rows(geometry.rows());
+                    engine.add_scaled_rows(&mut latent, layer.weights(), signs.scale)?;
+                    looked_up(engine, &latent, &table)?
                 }
-            });
+            };
+            layers.push(Conv2d::from_rows(geometry, rows, bias)?);
         }
         Ok(Some((Network::new(self.plan.network(), layers)?, lookups)))
     }
@@ -189,8 +183,8 @@ impl<E: Engine> NetworkTraining<E> {
     /// Trains on the mini-batch of the next step, or on what is left of it.
     ///
     /// # Cost
-    /// For each sample twice the values of the hidden layers, and the classes; for each mini-batch
-    /// the weights of all layers but the first, the filters of centred layers, and binary weights.
+    /// For each part twice N lookups for each value of the hidden layers, and the classes of each
+    /// sample; for each mini-batch the weights of all layers but the first, and binary weights.
     ///
     /// # Errors
     /// Those of [`NetworkTraining::train_part`].
@@ -202,7 +196,7 @@ impl<E: Engine> NetworkTraining<E> {
         Ok(work)
     }
 
-    /// Trains on the next part of a mini-batch, [`DeepRecipe::sub_batch`] samples; with the last
+    /// Trains on the next part of a mini-batch, as many samples as lie side by side; with the last
     /// part goes the end of the step.
     ///
     /// # Errors
@@ -222,7 +216,9 @@ impl<E: Engine> NetworkTraining<E> {
             Inside::Lost => return Err(Error::Lost { step: self.step }),
         };
         let data = MiniBatches { batches: source.batches(), batch: source.batch_size() };
-        let step = StepPlan::new(&self.plan, data, self.step, ready.x.len());
+        let samples = ready.labels.len() / self.plan.recipe().classes();
+        check_batch(source, samples)?;
+        let step = StepPlan::new(&self.plan, data, self.step, samples);
         let (index, len) = (self.part, step.parts());
         if index >= len {
             return Err(CoreError::Index { op: "train_part", index, len }.into());
@@ -232,7 +228,7 @@ impl<E: Engine> NetworkTraining<E> {
         if index + 1 < len {
             (self.part, self.inside) = (index + 1, Inside::Ready(ready));
         } else {
-            for (i, (sum, rule)) in ready.begun.sums.iter().zip(&rules).enumerate() {
+            for (i, (sum, rule)) in ready.begun.sums.into_iter().zip(&rules).enumerate() {
                 lookups += self.update(engine, i + 1, sum, rule)?;
             }
             (self.step, self.part, self.inside) = (self.step + 1, 0, Inside::Nothing);
@@ -243,118 +239,81 @@ impl<E: Engine> NetworkTraining<E> {
     /// Returns what the present step computes with.
     fn ready(&self, engine: &E, source: &impl Source<E>, begun: Begun<E>) -> Result<Ready<E>> {
         let (x, labels) = source.batch(engine, self.step)?;
-        check_batch(source, x.len())?;
-        let channels = Channels::new(&self.plan);
-        let channels = channels.map(|c| source.channels(engine, self.step, &c)).transpose()?;
-        // All but the first layer's weights are as they were when the step began.
-        let transposed = begun.used.as_ref().unwrap_or(&self.network).transpose(engine)?;
-        Ok(Ready { begun, x, channels, labels, transposed })
+        Ok(Ready { begun, x, labels })
     }
 
-    /// Takes the samples of a part forward and backward: updates the first layer and the biases,
-    /// sums the other gradients, and returns the lookups.
+    /// Takes the samples of a part forward and backward: updates the first layer, sums the other
+    /// gradients, and returns the lookups.
     fn pass(&mut self, engine: &E, ready: &mut Ready<E>, part: &PartPlan) -> Result<usize> {
-        let Ready { begun: Begun { used, sums }, x, channels, labels, transposed } = ready;
+        let Ready { begun: Begun { used, sums }, x, labels } = ready;
         let network = used.as_ref().unwrap_or(&self.network);
         let (range, count) = (part.samples.clone(), part.samples.len());
-        let trace = network.forward(engine, x, range.clone())?;
+        let x = (&*x, part.index * self.plan.network().inputs());
+        let trace = network.forward(engine, x.0, x.1)?;
         let (last, classes) = (self.plan.layers() - 1, self.plan.recipe().classes());
         let y = engine.take(labels, range.start * classes..range.end * classes)?;
+        let z = engine.extract(&trace.scores, &network.scores_at(count))?;
         let loss = OneVsAll { logit_range: self.plan.recipe().network.z_range };
-        let errors = loss.integer_error(engine, &trace.scores, &y, part.amplitudes[last])?;
-        let errors = network.backward(engine, &trace, transposed, errors, &part.gates, count)?;
-        let backward: usize = errors.iter().map(List::len).sum();
-        let forward: usize = trace.gates.iter().map(List::len).sum();
-
-        for ((layer, errors), k) in
-            self.network.layers_mut().iter_mut().zip(&errors).zip(&part.bias_steps)
-        {
-            layer.add_to_bias(engine, errors.finest(), count, -k)?;
-        }
-        for (layer, errors) in errors.iter().enumerate() {
-            let input = match (layer.checked_sub(1), &channels) {
-                (Some(before), _) => trace.inputs[before].for_gradient(count),
-                (None, None) => GradientInput::Samples(x, range.clone()),
-                (None, Some(x)) => {
-                    self.plan.network().geometries()[0].channels_of_part(x, part.index, count)
-                }
-            };
-            let gradient = self.network.weight_gradient(engine, layer, input, errors)?;
-            match layer.checked_sub(1) {
-                None => self.subtract_from_first(engine, &gradient)?,
-                Some(i) => match sums.get_mut(i) {
-                    Some(sum) => sum.add(engine, &gradient)?,
-                    None => sums.push(gradient),
-                },
+        let errors = loss.integer_error(engine, &z, &y, part.amplitudes[last])?;
+        let errors = network.score_errors(engine, &errors, count)?;
+        let errors = network.backward(engine, &trace, errors, &part.gates)?;
+        let hidden: usize = trace.gates.iter().map(List::len).sum();
+        let gradient = |index| network.weight_gradient(engine, index, (x, &trace), &errors);
+        let of_first = gradient(0)?;
+        for index in 1..network.weighted().len() {
+            let gradient = gradient(index)?;
+            match sums.get_mut(index - 1) {
+                Some(sum) => engine.add_scaled_rows(sum, &gradient, 1)?,
+                None => sums.push(gradient),
             }
         }
-        Ok(forward + backward)
-    }
-
-    /// Subtracts the gradient of the first layer, whose amplitude has the learning rate in it.
-    fn subtract_from_first(&mut self, engine: &E, gradient: &WeightGradient<E>) -> Result<()> {
-        let layer = &mut self.network.layers_mut()[0];
-        for blocks in layer.geometry().stretches(engine.params().batch_values()) {
-            let gradient = layer.gradient_values(engine, gradient, blocks.clone())?;
-            layer.add_to_weights(engine, blocks, &engine.scaled_values(&gradient, -1)?)?;
-        }
-        Ok(())
+        // Its amplitude has the learning rate in it.
+        self.network.weighted_mut()[0].add_to_weights(engine, &of_first, -1)?;
+        Ok(2 * hidden * engine.params().row_size + count * classes)
     }
 
     /// Updates the weights of another layer by a rule, and returns the lookups.
-    fn update(
-        &mut self,
-        engine: &E,
-        layer: usize,
-        gradient: &WeightGradient<E>,
-        rule: &Sgd,
-    ) -> Result<usize> {
-        let layer = &mut self.network.layers_mut()[layer];
-        let mut lookups = 0;
-        for blocks in layer.geometry().stretches(engine.params().batch_values()) {
-            let gradient = layer.gradient_values(engine, gradient, blocks.clone())?;
-            let mut numbers = OnEngine { engine, layer, blocks: blocks.clone(), lookups: 0 };
-            let update = rule.update(&mut numbers, gradient)?;
-            lookups += numbers.lookups;
-            layer.add_to_weights(engine, blocks, &update)?;
+    fn update(&mut self, engine: &E, index: usize, sum: E::Rows, rule: &Sgd) -> Result<usize> {
+        let layer = &mut self.network.weighted_mut()[index];
+        let mut gradient = sum;
+        if rule.decay > 0 {
+            engine.add_scaled_rows(&mut gradient, layer.weights(), rule.decay)?;
         }
-        Ok(lookups)
+        let table = Table::new(engine.params().row_size, |u| rule.at(u))?;
+        let update = looked_up(engine, &gradient, &table)?;
+        layer.add_to_weights(engine, &update, 1)?;
+        Ok(gradient.len() * engine.params().row_size)
     }
 }
 
-/// Reads what was saved, from the first row and the first value on.
+/// Returns a table of all coefficients of rows.
+fn looked_up<E: Engine>(engine: &E, rows: &E::Rows, table: &Table) -> Result<E::Rows> {
+    let (_, rows) = engine.lookup_coefficients(rows, None, std::slice::from_ref(table))?;
+    let (op, what) = ("lookup of weights", "outputs");
+    let none = CoreError::Shape { op, what, got: 0, expected: 1 };
+    Ok(rows.into_iter().next().ok_or(none)?)
+}
+
+/// Reads what was saved, from the first row on.
 struct Reader<'a, E: Engine> {
     engine: &'a E,
     rows: &'a E::Rows,
-    values: &'a E::Values,
     row: usize,
-    value: usize,
 }
 
 impl<E: Engine> Reader<'_, E> {
-    /// Returns the next lists of so many rows each.
-    fn lists(&mut self, lens: Vec<usize>) -> Result<Vec<E::Rows>> {
-        let mut lists = Vec::with_capacity(lens.len());
-        for len in lens {
-            let picks: Vec<_> = (self.row..self.row + len).collect();
-            lists.push(self.engine.gather_rows(self.rows, &picks)?);
-            self.row += len;
-        }
-        Ok(lists)
-    }
-
-    fn gradient(&mut self, geometry: &Geometry) -> Result<WeightGradient<E>> {
-        Ok(WeightGradient::from_rows(geometry, self.lists(geometry.gradient_rows())?)?)
+    /// Returns the next rows.
+    fn list(&mut self, len: usize) -> Result<E::Rows> {
+        let picks: Vec<_> = (self.row..self.row + len).collect();
+        self.row += len;
+        Ok(self.engine.gather_rows(self.rows, &picks)?)
     }
 
     fn network(&mut self, plan: &TrainingPlan) -> Result<Network<E>> {
         let mut layers = Vec::new();
-        for geometry in plan.network().geometries() {
-            let weights = self.lists(vec![geometry.groups(); geometry.blocks()])?;
-            let range = self.value..self.value + geometry.output.channels;
-            self.value = range.end;
-            let bias = self.engine.take(self.values, range)?;
-            layers.push(Conv2d::from_parts(geometry.clone(), weights, bias)?);
+        for (geometry, initial) in plan.network().weighted().zip(initial_layers(plan)) {
+            let bias = initial.bias.into_iter().map(to_torus).collect();
+            layers.push(Conv2d::from_rows(geometry.clone(), self.list(geometry.rows())?, bias)?);
         }
         Ok(Network::new(plan.network(), layers)?)
     }

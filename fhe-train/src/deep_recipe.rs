@@ -25,16 +25,11 @@ pub struct DeepRecipe {
     pub mirrored: bool,
     /// Seed of the first weights.
     pub seed: u64,
-    /// Samples of a sub-batch, after which the first layer and the biases are updated. A
-    /// mini-batch, after which the other layers are updated, is made of sub-batches; the last may
-    /// be smaller.
-    #[serde(rename = "first_batch")]
-    pub sub_batch: usize,
     /// Rates fall from 1 along half a cosine, and not below this.
     pub least_rate: f64,
     /// The layers.
     pub network: NetworkConfig,
-    /// How each is trained.
+    /// How each is trained, and after all layers the shortcut, if there is one.
     pub training: Vec<LayerTraining>,
 }
 
@@ -44,15 +39,14 @@ pub struct DeepRecipe {
 pub struct LayerTraining {
     /// Standard deviation of the first weights.
     pub init: f64,
-    /// First bias, in pre-activations.
+    /// Bias, in pre-activations; it is not trained.
     #[serde(default)]
     pub bias: f64,
-    /// Learning rate of the weights, at first: of the sum over a sub-batch in the first layer, and
-    /// of the mean over a mini-batch in the others.
+    /// Learning rate of the weights, at first: of the sum over the samples that lie side by side in
+    /// the first layer, and of the mean over a mini-batch in the others.
     pub rate: f64,
-    /// Learning rate of the bias, at first, of the sum over a sub-batch.
-    pub bias_rate: f64,
-    /// All layers but the first: the mean gradient is clipped here.
+    /// All layers but the first: the mean gradient is clipped here. A shortcut takes that of the
+    /// last layer, times its spacing.
     #[serde(default)]
     pub clip: f64,
     /// All layers but the last: the errors' integers are this times the errors that come back.
@@ -63,10 +57,6 @@ pub struct LayerTraining {
     /// lookup.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub decay: f64,
-    /// All layers but the first: filters have mean zero. The mean of each filter's update is taken
-    /// out of it, for one lookup a filter.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub centred: bool,
     /// Uses the signs of the weights in place of the weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binary: Option<Binary>,
@@ -91,10 +81,6 @@ fn is_zero(x: &f64) -> bool {
     *x == 0.0
 }
 
-fn is_false(x: &bool) -> bool {
-    !x
-}
-
 impl DeepRecipe {
     /// Returns the number of classes.
     #[must_use]
@@ -102,7 +88,7 @@ impl DeepRecipe {
         self.network.layers.last().map_or(0, |layer| layer.outputs)
     }
 
-    /// Returns what rates are multiplied by at one of `steps` sub-batches, from 0 on, and after
+    /// Returns what rates are multiplied by at one of `steps` parts of mini-batches, from 0 on, and after
     /// them: half a cosine from 1 down to the least rate.
     #[must_use]
     pub fn schedule(&self, step: usize, steps: usize) -> f64 {

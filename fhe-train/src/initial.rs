@@ -18,19 +18,15 @@ pub(crate) fn initial_layers(plan: &TrainingPlan) -> Vec<InitialLayer> {
     let (recipe, network) = (plan.recipe(), plan.network());
     let mut rng = ChaCha8Rng::seed_from_u64(recipe.seed);
     let unit = network.unit();
-    let layers = network.geometries().iter().zip(&recipe.training).enumerate();
+    let layers = network.weighted().zip(&recipe.training).enumerate();
     layers
         .map(|(i, (geometry, training))| {
-            let scale = training.init * unit / network.spacing(i);
-            let mut weights: Vec<f64> =
-                (0..geometry.weights()).map(|_| scale * gaussian(&mut rng)).collect();
-            if training.centred {
-                for filter in weights.chunks_exact_mut(geometry.window()) {
-                    let mean = filter.iter().sum::<f64>() / filter.len() as f64;
-                    filter.iter_mut().for_each(|w| *w -= mean);
-                }
-            }
-            InitialLayer { weights, bias: vec![training.bias * unit; geometry.output.channels] }
+            let scale = training.init * plan.weight_unit(i);
+            let weights = (0..geometry.weights()).map(|_| scale * gaussian(&mut rng)).collect();
+            // A score is a sum over cells, and so is its bias: it is that of the first.
+            let cells = if i + 1 < plan.layers() { 1 } else { network.cells().count() };
+            let bias = |o: usize| if o.is_multiple_of(cells) { training.bias * unit } else { 0.0 };
+            InitialLayer { weights, bias: (0..geometry.output.channels).map(bias).collect() }
         })
         .collect()
 }

@@ -1,6 +1,5 @@
 #![doc = include_str!("../README.md")]
 
-mod channels;
 mod checkpoint;
 mod clear_model;
 mod client;
@@ -12,6 +11,7 @@ mod fast;
 mod head;
 mod head_recipe;
 mod initial;
+mod lanes;
 mod layer_noise;
 mod list_lookup;
 mod loss;
@@ -34,7 +34,6 @@ mod training_plan;
 mod tune;
 mod work;
 
-pub use channels::Channels;
 pub use checkpoint::{Checkpoint, State, Stretch};
 pub use clear_model::{ClearLayer, ClearModel};
 pub use client::{Client, Encrypted, Encryption};
@@ -44,6 +43,7 @@ pub use error::{Error, Result};
 pub use fast::{FastTwin, Wraps};
 pub use head::HeadTraining;
 pub use head_recipe::HeadRecipe;
+pub use lanes::Lanes;
 pub use loss::{ERROR_LIMIT, OneVsAll};
 pub use metrics::{accuracy, confusion};
 

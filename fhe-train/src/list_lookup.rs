@@ -50,29 +50,29 @@ impl ListLookup {
     /// Of so many values in their order.
     pub(crate) fn in_order(params: &Params, values: usize, functions: Functions) -> Self {
         let longest = values.min(params.row_size);
-        Self::new(params, params.lookup_path(values), longest, functions)
+        Self::new(params, params.lookup_path(values), Some(longest), functions)
     }
 
-    /// Of so many values in lists of their own, which have at most `longest` values.
-    ///
-    /// None if the engines look the values up in their order, and put them in their lists by other
-    /// moves.
-    pub(crate) fn in_place(
+    /// Of all coefficients of rows, where they stand.
+    pub(crate) fn in_place(params: &Params, functions: Functions) -> Self {
+        Self::new(params, LookupPath::Batch, None, functions)
+    }
+
+    /// Values are packed into lists of at most `longest` before, if they are not in rows already.
+    fn new(
         params: &Params,
-        (values, lists, longest): (usize, usize, usize),
+        path: LookupPath,
+        longest: Option<usize>,
         functions: Functions,
-    ) -> Option<Self> {
-        let in_place = lists > 0 && params.looks_up_in_place(values, lists);
-        in_place.then(|| Self::new(params, LookupPath::Batch, longest, functions))
-    }
-
-    fn new(params: &Params, path: LookupPath, longest: usize, functions: Functions) -> Self {
+    ) -> Self {
         let (noise, Functions { tables, within_half_torus }) = (Noise::new(params), functions);
+        // As many as a bootstrap interleaves.
+        let tables = tables.next_power_of_two();
         let blind = Grid { slots: params.row_size / tables, periodic: false };
         let (grid, reading) = match (path, params.batch) {
             (LookupPath::Batch, Some(batch)) => {
                 let slots = if within_half_torus { batch.slots } else { batch.slots / 2 };
-                let packing = noise.batch_packing(longest);
+                let packing = longest.map_or(0.0, |longest| noise.batch_packing(longest));
                 let grid = Grid { slots, periodic: within_half_torus };
                 (grid, packing + noise.batch_input(within_half_torus))
             }
@@ -89,11 +89,6 @@ impl ListLookup {
     /// Returns the variance with which values are read.
     pub(crate) fn reading(&self) -> f64 {
         self.reading
-    }
-
-    /// Returns whether another lookup is done the same way.
-    pub(crate) fn is_like(&self, other: &Self) -> bool {
-        (self.path, self.grid, self.reading) == (other.path, other.grid, other.reading)
     }
 
     /// Returns the variance of what a table gives: in a batch the mean over its slots.

@@ -3,17 +3,19 @@
 use fhe_core::{Engine, IntegerTable, Result, Table, to_torus};
 use fhe_nn::Promotable;
 
-/// Largest integer of an error of the last layer: half a promotion's digit holds it.
-pub const ERROR_LIMIT: i32 = 16;
+/// Half the largest integer of an error of the last layer: half a promotion's digit of 6 bits holds
+/// twice this.
+pub const ERROR_LIMIT: i32 = 15;
 /// Amplitudes of errors are multiples of this, so that labels are integer multiples of their unit.
-pub(crate) const AMPLITUDE_STEP: f64 = 1.0 / 67_108_864.0;
+pub(crate) const AMPLITUDE_STEP: f64 = 1.0 / 16_777_216.0;
 
 /// log2 of the torus fraction of a label of a head, whose amplitude is a step of the learning
 /// rate.
 pub(crate) const HEAD_LABEL_LOG2: i32 = -31;
 /// The same of a deep network, whose errors are integers: multiples of it are large, so it has
-/// little noise to spare.
-pub(crate) const DEEP_LABEL_LOG2: i32 = -22;
+/// little noise to spare. It is the unit of the fourth level of a promotion; a fifth one has the
+/// labels' part rounded away, which is no more than what a gadget of four levels does not see.
+pub(crate) const DEEP_LABEL_LOG2: i32 = -24;
 /// One unit of amplitude.
 pub(crate) const UNITS: f64 = 1.0 / 2_147_483_648.0;
 
@@ -69,7 +71,7 @@ impl OneVsAll {
 
     /// Returns the errors as integers `round(L tanh(z/2)) - L y`, [`ERROR_LIMIT`] being L, which is
     /// 2 L times the logistic error. Beside the levels of each is it times `amplitude`, a multiple
-    /// of `2^-26`.
+    /// of `2^-24`.
     ///
     /// # Shapes
     /// As many labels as pre-activations, as many errors.

@@ -25,33 +25,32 @@ impl<E: Engine> Model<E> {
         })
     }
 
-    /// Goes on from the rows and values of [`Model::parts`], each kind in one list, as they were
+    /// Goes on from the rows of [`Model::parts`], in one list, as they were
     /// after `step` steps and `part` parts of the next one.
     ///
     /// # Errors
     /// [`crate::Error::Recipe`], [`crate::Error::Network`]; [`fhe_core::Error::Index`] if there are
-    /// fewer rows or values than [`Recipe::sizes`] says.
+    /// fewer rows than [`Recipe::rows`] says.
     pub fn resume(
         engine: &E,
         recipe: &Recipe,
-        (rows, values): (E::Rows, &E::Values),
+        rows: E::Rows,
         step: usize,
         part: usize,
     ) -> Result<Self> {
         Ok(match recipe {
             Recipe::Head(recipe) => Self::Head(HeadTraining::resume(recipe, rows, step)?),
-            Recipe::Deep(recipe) => Self::Deep(Box::new(NetworkTraining::resume(
-                engine, recipe, &rows, values, step, part,
-            )?)),
+            Recipe::Deep(recipe) => {
+                Self::Deep(Box::new(NetworkTraining::resume(engine, recipe, &rows, step, part)?))
+            }
         })
     }
 
-    /// Returns lists of rows and lists of values: the weights and biases, and inside a step what
-    /// else has to be saved of it. See [`NetworkTraining::parts`].
+    /// Returns lists of rows: the weights, and inside a step what else has to be saved of it. See [`NetworkTraining::parts`].
     #[must_use]
-    pub fn parts(&self) -> (Vec<&E::Rows>, Vec<&E::Values>) {
+    pub fn parts(&self) -> Vec<&E::Rows> {
         match self {
-            Self::Head(head) => (vec![head.layer().weights()], Vec::new()),
+            Self::Head(head) => vec![head.layer().weights()],
             Self::Deep(deep) => deep.parts(),
         }
     }
@@ -85,7 +84,8 @@ impl<E: Engine> Model<E> {
         }
     }
 
-    /// Trains on the next part of a mini-batch: a sub-batch of a network, all of it for a head.
+    /// Trains on the next part of a mini-batch: the samples of a network
+    /// that lie side by side, all of it for a head.
     /// After each part the training can be saved, and resumed without a difference in the result.
     ///
     /// # Errors
@@ -108,37 +108,23 @@ impl<E: Engine> Model<E> {
         }
     }
 
-    /// Returns the scores of samples, a value a class, sample after sample. A model in training is
-    /// to be [finished](Model::finished) before.
+    /// Returns the scores of samples, a value a class, sample after sample. `x` is a selector a
+    /// sample for a linear classifier, and for a network the polynomials of [`crate::Lanes`]. A
+    /// model in training is to be [finished](Model::finished) before.
     ///
     /// # Errors
-    /// Those of the engine.
-    pub fn scores(&self, engine: &E, x: &E::Selectors) -> Result<E::Values> {
-        self.scores_in_groups(engine, x, x.len())
-    }
-
-    /// [`Model::scores`] with so many samples at a time, at least one: a network holds what is
-    /// between its layers for these alone. The scores are the same, bit for bit, where each value
-    /// is looked up by itself. A linear classifier holds nothing but scores, and takes all samples
-    /// at a time.
-    ///
-    /// # Errors
-    /// Those of the engine.
-    pub fn scores_in_groups(
-        &self,
-        engine: &E,
-        x: &E::Selectors,
-        group: usize,
-    ) -> Result<E::Values> {
+    /// Those of the engine; [`fhe_core::Error::Index`] if there are fewer selectors than the
+    /// samples have.
+    pub fn scores(&self, engine: &E, x: &E::Selectors, samples: usize) -> Result<E::Values> {
         let network = match self {
             Self::Head(head) => return Ok(head.layer().forward(engine, x)?),
             Self::Deep(deep) => deep.network(),
         };
-        let (len, group) = (x.len(), group.max(1));
-        let mut lists = Vec::with_capacity(len.div_ceil(group));
-        for first in (0..len).step_by(group) {
-            let samples = first..first.saturating_add(group).min(len);
-            lists.push(network.forward(engine, x, samples)?.scores);
+        let (plan, mut lists) = (network.plan(), Vec::new());
+        for first in (0..samples).step_by(plan.lanes()) {
+            let trace = network.forward(engine, x, first / plan.lanes() * plan.inputs())?;
+            let count = plan.lanes().min(samples - first);
+            lists.push(engine.extract(&trace.scores, &network.scores_at(count))?);
         }
         let lists: Vec<&E::Values> = lists.iter().collect();
         let picks =

@@ -2,19 +2,17 @@
 
 use fhe_core::Params;
 use fhe_core::store::DatasetShape;
+use fhe_nn::Cells;
 use fhe_nn::activation::{Activation, Kind};
 use fhe_nn::{LayerConfig, NetworkConfig, Shape};
 use serde::{Deserialize, Serialize};
 
 use crate::squared_norm;
 use crate::training_plan::TrainingPlan;
-use crate::{Channels, DeepRecipe, Error, HeadRecipe, LayerTraining, Result};
+use crate::{DeepRecipe, Error, HeadRecipe, Lanes, LayerTraining, Result};
 
 /// Pre-activations from minus to plus this fill the half torus in the networks of [`Recipe::mlp`].
 const Z_RANGE: f64 = 8.0;
-/// The quick parameter set is taken for a network if it reads the pre-activations of every hidden
-/// layer with a noise of at most this part of their first standard deviation.
-const MOST_NOISE: f64 = 0.4;
 
 /// What to train, and how. A recipe is a file that people read and write.
 ///
@@ -25,7 +23,7 @@ const MOST_NOISE: f64 = 0.4;
 /// # fn main() -> Result<(), fhe_train::Error> {
 /// // 64 features and a constant, 16 hidden units, 10 classes.
 /// let recipe = Recipe::mlp(65, &[16], 10);
-/// assert_eq!(recipe.params()?.name, "secure128-deep-v1");
+/// assert_eq!(recipe.params()?.name, "secure128-deep-v4");
 /// // Recipes are written by hand too.
 /// let text = r#"
 ///     kind = "head"
@@ -94,9 +92,14 @@ impl Recipe {
             squared_norm: norm,
             mirrored: false,
             seed: 1,
-            sub_batch: 16,
             least_rate: 0.02,
-            network: NetworkConfig { input, z_range: Z_RANGE, layers },
+            network: NetworkConfig {
+                input,
+                cells: Cells::default(),
+                z_range: Z_RANGE,
+                shortcut: false,
+                layers,
+            },
             training,
         })
     }
@@ -104,7 +107,7 @@ impl Recipe {
     /// What the layers of [`Recipe::mlp`] have in common; the first one is not clipped.
     fn mlp_layer(index: usize) -> LayerTraining {
         let clip = if index == 0 { 0.0 } else { 4.0 };
-        LayerTraining { bias_rate: 1e-3, clip, ..LayerTraining::default() }
+        LayerTraining { clip, ..LayerTraining::default() }
     }
 
     /// Reads a recipe from TOML.
@@ -128,28 +131,18 @@ impl Recipe {
         })
     }
 
-    /// Returns the quickest parameter set that is good enough: `secure128` for a linear classifier;
-    /// for a network, the first of `secure128_deep_v1` and `secure128_deep` that reads the
-    /// pre-activations of every hidden layer with a noise of at most two fifths of their standard
-    /// deviation, else the latter.
-    ///
-    /// The noise is that of [`DeepRecipe::summary`]. The networks of `docs/results` that the quick
-    /// set trained read with a noise of a third of the deviation, and came within 0.6 points of
-    /// their exact twins. The scores' noise does not count, since the last layer's first weights
-    /// are small on purpose and soon grow.
+    /// Returns the parameter set for it: `secure128` for a linear classifier, `secure128_deep_v4` for
+    /// a network.
     ///
     /// # Errors
     /// [`Error::Recipe`], [`Error::Network`] if the recipe does not pass its check.
     pub fn params(&self) -> Result<Params> {
-        let Self::Deep(recipe) = self else {
-            self.check(&Params::secure128()?)?;
-            return Ok(Params::secure128()?);
+        let params = match self {
+            Self::Head(_) => Params::secure128()?,
+            Self::Deep(_) => Params::secure128_deep_v4()?,
         };
-        let quick = Params::secure128_deep_v1()?;
-        let summary = recipe.summary(&quick)?;
-        let mut hidden = summary.layers.iter().filter(|layer| layer.range.is_some());
-        let noisy = hidden.any(|layer| layer.noise > MOST_NOISE);
-        Ok(if noisy { Params::secure128_deep()? } else { quick })
+        self.check(&params)?;
+        Ok(params)
     }
 
     /// Returns the recipe for samples with another mean squared norm: the rates of the layer that
@@ -184,7 +177,6 @@ impl Recipe {
             Self::Head(recipe) => recipe.learning_rate *= factor,
             Self::Deep(recipe) => recipe.training.iter_mut().for_each(|layer| {
                 layer.rate *= factor;
-                layer.bias_rate *= factor;
             }),
         }
         self
@@ -212,7 +204,7 @@ impl Recipe {
     pub fn inputs(&self, n: usize) -> usize {
         match self {
             Self::Head(recipe) => recipe.inputs.unwrap_or(n),
-            Self::Deep(recipe) => recipe.network.input.len(),
+            Self::Deep(recipe) => recipe.network.map().len(),
         }
     }
 
@@ -255,18 +247,26 @@ impl Recipe {
             let rule = "the data set was encrypted for another number of copies";
             return fail("mirrored", format!("for {} copies of the images", self.copies()), rule);
         }
-        self.channels(params)?.map_or(Ok(()), |channels| channels.fit(shape))
+        match self.lanes(params)? {
+            Some(lanes) => lanes.fit(shape),
+            None if shape.lanes.is_some() => {
+                let (op, what) = ("a data set's lanes", "the samples that lie side by side");
+                let got = shape.lanes.map_or(0, |lanes| lanes.samples);
+                Err(Error::Data { op, what, got, expected: "a selector for each sample".into() })
+            }
+            None => Ok(()),
+        }
     }
 
-    /// Returns the channels that a data set has beside its samples for a parameter set; `None` if
-    /// the recipe does without.
+    /// Returns how samples lie side by side for a parameter set; `None` if each has a polynomial of
+    /// its own, as a linear classifier takes them.
     ///
     /// # Errors
     /// Those of [`Recipe::check`].
-    pub fn channels(&self, params: &Params) -> Result<Option<Channels>> {
+    pub fn lanes(&self, params: &Params) -> Result<Option<Lanes>> {
         Ok(match self {
             Self::Head(_) => None,
-            Self::Deep(recipe) => Channels::new(&TrainingPlan::new(recipe, params)?),
+            Self::Deep(recipe) => Some(Lanes::of(&TrainingPlan::new(recipe, params)?)),
         })
     }
 
@@ -324,18 +324,17 @@ impl Recipe {
         }
     }
 
-    /// Returns the numbers of rows and of values of a model, between two steps or after `part`
-    /// parts of one.
+    /// Returns the number of rows of a model, between two steps or after `part` parts of one.
     ///
     /// # Errors
     /// [`Error::Recipe`], [`Error::Network`].
-    pub fn sizes(&self, params: &Params, part: usize) -> Result<(usize, usize)> {
+    pub fn rows(&self, params: &Params, part: usize) -> Result<usize> {
         match self {
             Self::Head(recipe) => {
                 self.check(params)?;
-                Ok((recipe.classes, 0))
+                Ok(recipe.classes)
             }
-            Self::Deep(recipe) => recipe.sizes(params, part),
+            Self::Deep(recipe) => recipe.rows(params, part),
         }
     }
 }

@@ -38,8 +38,10 @@ pub(crate) fn check_features(
         Recipe::Head(recipe) => recipe.inputs.unwrap_or(0),
         Recipe::Deep(_) => inputs,
     };
+    // A network's map takes as many polynomials as it needs.
+    let most = n.max(inputs);
     let beyond = || x.columns().into_iter().skip(inputs).flatten().any(|&x| x != 0);
-    if (least..=n).contains(&x.ncols()) && !beyond() {
+    if (least..=most).contains(&x.ncols()) && !beyond() {
         return Ok(());
     }
     let (what, got) = ("the number of features", x.ncols());
@@ -108,6 +110,15 @@ impl<'a> Samples<'a> {
     /// Returns sample i as a polynomial of `n` coefficients.
     pub(crate) fn polynomial(&self, i: usize, n: usize) -> Vec<i32> {
         padded(self.x.row(i), n)
+    }
+
+    /// Returns the features of sample i as they are encrypted: a polynomial of `n` coefficients, or
+    /// the numbers of a network's map.
+    pub(crate) fn features(&self, i: usize, recipe: &Recipe, n: usize) -> Vec<i32> {
+        match recipe {
+            Recipe::Head(_) => self.polynomial(i, n),
+            Recipe::Deep(_) => padded(self.x.row(i), recipe.inputs(n)),
+        }
     }
 
     /// Returns everything that is encrypted, for a digest.

@@ -7,10 +7,10 @@ use std::path::Path;
 use fhe_core::engine::meter::{PriceList, UnitCosts};
 use fhe_core::server::EvaluationKeys;
 use fhe_core::store::{Dataset, EncryptedQuery, Message};
-use fhe_core::{Cpu, Engine, Meter, Params};
+use fhe_core::{Cpu, Engine, List, Params};
 
 use crate::{
-    Checkpoint, EncryptedScores, Event, Model, Recipe, Result, ShapeSource, Trainer, TrainerOptions,
+    Checkpoint, EncryptedScores, Event, Recipe, Result, ShapeSource, Trainer, TrainerOptions,
 };
 
 /// Trains and scores with evaluation keys alone.
@@ -43,7 +43,7 @@ use crate::{
 /// let go_on = |_| ControlFlow::Continue(());
 /// let model = server.train(&at("run"), &at("data"), &recipe, go_on)?.ok_or("stopped")?;
 /// assert_eq!((model.state.images, model.state.lookups), (2, 4));
-/// let scores = server.score(&model, &client.query(x.view())?)?;
+/// let scores = server.score(&model, &client.query(x.view(), &recipe)?)?;
 /// assert_eq!((scores.samples(), scores.classes()), (2, 2));
 /// # Ok(())
 /// # }
@@ -125,6 +125,7 @@ impl Server {
             batch: shape.batch,
             classes: recipe.classes(),
             squared_norm: recipe.squared_norm(),
+            lanes: shape.lanes.map(|lanes| (lanes, recipe.inputs(self.params().row_size))),
         };
         let list = source.price(self.engine.params(), recipe)?;
         let costs = self.engine.unit_costs()?;
@@ -158,39 +159,36 @@ impl Server {
         }
     }
 
-    /// The bytes for which [`Server::score`] takes samples together: 3 GiB.
-    pub const MEMORY: u64 = 3 << 30;
-
     /// Computes the encrypted scores of encrypted samples.
     ///
-    /// The lookups of a network's layer are one list over the samples that are taken together: as
-    /// many as write no more than [`Server::MEMORY`] on their way, and one at least.
+    /// A network takes as many together as lie side by side, and computes as much for one as for
+    /// all of them.
     ///
     /// # Cost
-    /// A product a class and sample for a linear classifier; a lookup for each hidden unit, and,
-    /// with binary weights, for each of these. Beside the memory of the samples that are taken
-    /// together, that of the query: `64 N` bytes a sample with a gadget of two levels.
+    /// A product a class and sample for a linear classifier; for a network N lookups for each
+    /// hidden unit, and with binary weights one for each of these. Beside the memory of these, that
+    /// of the query: `64 N` bytes a selector with a gadget of two levels.
     ///
     /// # Errors
-    /// [`crate::Error::Core`] if model or query were made under another key.
+    /// [`crate::Error::Core`] if model or query were made under another key; [`crate::Error::Data`]
+    /// if the query has fewer selectors than its samples need.
     pub fn score(&self, model: &Checkpoint, query: &EncryptedQuery) -> Result<EncryptedScores> {
         let (params, key_id) = (self.engine.params(), self.engine.key_id());
         model.expect_key(params, key_id)?;
         let x = query.open(&self.engine)?;
-        let recipe = &model.state.recipe;
+        let (recipe, samples) = (&model.state.recipe, query.len());
+        let expected = match recipe.lanes(params)? {
+            Some(lanes) => lanes.stored().count(samples),
+            None => samples,
+        };
+        if x.len() != expected {
+            let (op, what, got) = ("score", "the number of selectors of a query", x.len());
+            let expected = format!("{expected}, for {samples} samples");
+            return Err(crate::Error::Data { op, what, got, expected });
+        }
         let network = model.clone().model(&self.engine)?.finished(&self.engine)?;
-        let values = network.scores_in_groups(&self.engine, &x, self.together(recipe)?)?;
+        let values = network.scores(&self.engine, &x, samples)?;
         let (classes, unit) = (recipe.classes(), recipe.logit_unit());
         Ok(EncryptedScores::new(params, key_id, values, classes, unit))
-    }
-
-    /// Returns how many samples are scored together, at least one.
-    fn together(&self, recipe: &Recipe) -> Result<usize> {
-        let meter = Meter::new(self.params());
-        let model = Model::new(&meter, recipe)?.finished(&meter)?;
-        let before = meter.price().bytes;
-        model.scores(&meter, &meter.fresh_selectors(1, recipe.squared_norm()))?;
-        let of_one = (meter.price().bytes - before).max(1);
-        Ok(usize::try_from(Self::MEMORY / of_one).unwrap_or(usize::MAX).max(1))
     }
 }

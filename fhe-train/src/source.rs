@@ -10,7 +10,7 @@ use ndarray::ArrayView2;
 use crate::head_recipe::MOST_CLASSES;
 use crate::samples::Samples;
 use crate::squared_norm;
-use crate::{Channels, Error, OneVsAll, Recipe, Result};
+use crate::{Error, Lanes, OneVsAll, Recipe, Result};
 
 /// Largest number of samples whose training is priced.
 const MOST_SAMPLES: usize = 1 << 24;
@@ -23,18 +23,12 @@ pub trait Source<E: Engine> {
     /// Returns the number of samples of a mini-batch; the last one may have fewer.
     fn batch_size(&self) -> usize;
 
-    /// Returns the mini-batch of a step, from 0 on; after the last one comes the first one.
+    /// Returns the mini-batch of a step, from 0 on; after the last one comes the first one. Its
+    /// selectors are a sample each, or the polynomials of [`Lanes`].
     ///
     /// # Errors
     /// Those of the data; [`Error::Data`] if there is no sample.
     fn batch(&self, engine: &E, step: usize) -> Result<(E::Selectors, E::Values)>;
-
-    /// Returns the channels of the mini-batch of a step as selectors, those of
-    /// [`Channels::polynomials`].
-    ///
-    /// # Errors
-    /// Those of the data; [`Error::Data`] if they are not there.
-    fn channels(&self, engine: &E, step: usize, channels: &Channels) -> Result<E::Selectors>;
 }
 
 /// Refuses a source that has no mini-batches, or a mini-batch that is empty or too large.
@@ -62,7 +56,9 @@ pub struct ClearSource {
     pub classes: usize,
     /// Times that each sample is there, one copy of all after the other; a pass takes one copy.
     pub copies: usize,
-    /// Features of each sample, N integers.
+    /// How samples lie side by side; if they do not, each is a polynomial.
+    pub lanes: Option<Lanes>,
+    /// Features of each sample: N integers, or those of its map.
     pub features: Vec<Vec<i32>>,
     /// Class of each sample.
     pub labels: Vec<u32>,
@@ -90,7 +86,8 @@ impl ClearSource {
             batch,
             classes: recipe.classes(),
             copies: recipe.copies(),
-            features: (0..data.len()).map(|i| data.polynomial(i, params.row_size)).collect(),
+            lanes: recipe.lanes(params)?,
+            features: (0..data.len()).map(|i| data.features(i, recipe, params.row_size)).collect(),
             labels: data.labels.to_vec(),
             label_log2: recipe.label_log2(),
         })
@@ -141,16 +138,6 @@ impl Source<Clear> for ClearSource {
         self.batch
     }
 
-    fn channels(
-        &self,
-        engine: &Clear,
-        step: usize,
-        channels: &Channels,
-    ) -> Result<clear::Selectors> {
-        self.check()?;
-        Ok(engine.selectors(channels.polynomials(&self.features[self.range(step)])))
-    }
-
     fn batch(&self, engine: &Clear, step: usize) -> Result<(clear::Selectors, Vec<u64>)> {
         self.check()?;
         let range = self.range(step);
@@ -162,7 +149,12 @@ impl Source<Clear> for ClearSource {
             .iter()
             .flat_map(|&label| Self::label_values(label, self.classes, self.label_log2))
             .collect();
-        Ok((engine.selectors(self.features[range].to_vec()), labels))
+        let samples = &self.features[range];
+        let polynomials = match &self.lanes {
+            Some(lanes) => lanes.polynomials(samples),
+            None => samples.to_vec(),
+        };
+        Ok((engine.selectors(polynomials), labels))
     }
 }
 
@@ -177,6 +169,9 @@ pub struct ShapeSource {
     pub classes: usize,
     /// Mean sum of squares of a sample's features. The encoder aims at 5,000.
     pub squared_norm: f64,
+    /// Samples that lie side by side, and the numbers of the map of one; if they do not, each is a
+    /// polynomial.
+    pub lanes: Option<(fhe_core::store::Lanes, usize)>,
 }
 
 impl ShapeSource {
@@ -217,24 +212,17 @@ impl Source<Meter> for ShapeSource {
         self.batch
     }
 
-    fn channels(
-        &self,
-        engine: &Meter,
-        step: usize,
-        channels: &Channels,
-    ) -> Result<MeteredSelectors> {
-        self.check()?;
-        let len = self.samples_of(step);
-        let count = channels.beside().count(len);
-        // A mini-batch has the same integers channel by channel.
-        let norm = self.squared_norm * len as f64 / count.max(1) as f64;
-        Ok(engine.fresh_selectors(count, norm))
-    }
-
     fn batch(&self, engine: &Meter, step: usize) -> Result<(MeteredSelectors, Metered)> {
         self.check()?;
         let len = self.samples_of(step);
-        let x = engine.fresh_selectors(len, self.squared_norm);
+        let x = match self.lanes {
+            None => engine.fresh_selectors(len, self.squared_norm),
+            Some((lanes, numbers)) => {
+                // All lanes are as full as those of a sample's map are in the mean.
+                let square = self.squared_norm / numbers.max(1) as f64;
+                engine.fresh_selectors(lanes.count(len), square * engine.params().row_size as f64)
+            }
+        };
         Ok((x, engine.fresh(len * self.classes)))
     }
 }
@@ -254,15 +242,5 @@ impl Source<fhe_core::Cpu> for fhe_core::store::Dataset {
         step: usize,
     ) -> Result<(fhe_core::engine::cpu::Selectors, fhe_core::engine::cpu::Values)> {
         Ok(self.batch(engine, step % self.batches())?)
-    }
-
-    fn channels(
-        &self,
-        engine: &fhe_core::Cpu,
-        step: usize,
-        channels: &Channels,
-    ) -> Result<fhe_core::engine::cpu::Selectors> {
-        channels.fit(self.shape())?;
-        Ok(self.beside(engine, step % self.batches())?)
     }
 }

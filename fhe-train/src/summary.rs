@@ -8,7 +8,6 @@ use std::fmt;
 use fhe_core::Params;
 use fhe_nn::Shape;
 use fhe_nn::activation::Activation;
-use fhe_nn::promotable::TABLES;
 
 use crate::layer_noise::LayerNoise;
 use crate::training_plan::TrainingPlan;
@@ -23,7 +22,7 @@ pub struct LayerSummary {
     pub input: Shape,
     /// Shape of the pre-activations.
     pub output: Shape,
-    /// Trained numbers, biases included.
+    /// Trained numbers.
     pub parameters: usize,
     /// Smallest and largest integer of the output, for the promotion; none of the last layer.
     pub range: Option<(i32, i32)>,
@@ -48,8 +47,14 @@ pub struct Summary {
     pub layers: Vec<LayerSummary>,
     /// Largest integer of half a digit of a promotion.
     pub bound: i32,
-    /// Bytes of the largest lists that a step holds at a time, without keys and data.
+    /// Bytes of the lists that a step holds at a time, without keys and data.
     pub memory: u64,
+    /// Samples that lie side by side. A part of a mini-batch costs as much with fewer.
+    pub samples: usize,
+    /// Trained numbers of the shortcut.
+    pub shortcut: usize,
+    /// Lookups of a mini-batch for these.
+    pub lookups_of_shortcut: usize,
 }
 
 /// Mean and variance of an integer.
@@ -88,11 +93,11 @@ impl DeepRecipe {
     pub fn summary(&self, params: &Params) -> Result<Summary> {
         let plan = TrainingPlan::new(self, params)?;
         let network = plan.network();
-        let noises = LayerNoise::of_layers(&plan, params, self.sub_batch)?;
+        let noises = LayerNoise::of_layers(&plan, params, network.lanes())?;
         let mut input =
-            Moments { mean: 0.0, variance: self.squared_norm / self.network.input.len() as f64 };
+            Moments { mean: 0.0, variance: self.squared_norm / self.network.map().len() as f64 };
         let (mut layers, mut outputs) = (Vec::new(), Vec::<Moments>::new());
-        for (i, noise) in noises.iter().enumerate() {
+        for (i, noise) in noises.iter().enumerate().take(plan.layers()) {
             layers.push(layer_summary(&plan, noise, i, input));
             if let Some(hidden) = network.hidden().get(i) {
                 let a = Moments::after(&hidden.activation, self.training[i].bias, layers[i].std);
@@ -106,13 +111,22 @@ impl DeepRecipe {
                 outputs.push(input);
             }
         }
+        let shortcut = network.shortcut().map_or(0, |g| g.weights());
+        let lookups_of_shortcut = match network.shortcut() {
+            Some(_) => plan.update_lookups(plan.layers()),
+            None => 0,
+        };
         let bound = (1 << (network.gadget().base_log - 1)) - 1;
-        let largest = layers.iter().map(|layer| layer.output.len()).max().unwrap_or(0);
-        // A lookup's four tables, its input, and the gates, a gathered copy and the errors beside
-        // them.
-        let values = (self.sub_batch * largest) as u64 * (2 * TABLES as u64 + 1);
-        let memory = values * (8 * (params.row_size as u64 + 1));
-        Ok(Summary { layers, bound, memory })
+        // Selectors of all activations, and as many rows of gates, stay until the way back; expanded
+        // weights and their digits come and go.
+        let selector = 32 * (params.row_size * network.gadget().levels as usize) as u64;
+        let row = 16 * params.row_size as u64;
+        let hidden: usize =
+            layers.iter().filter(|l| l.range.is_some()).map(|l| l.output.len()).sum();
+        let expanded = (params.row_size as u64) * (row + selector / 2);
+        let memory = hidden as u64 * (selector + 2 * row) + expanded;
+        let samples = network.lanes();
+        Ok(Summary { layers, bound, memory, samples, shortcut, lookups_of_shortcut })
     }
 }
 
@@ -122,12 +136,12 @@ fn layer_summary(plan: &TrainingPlan, of: &LayerNoise, i: usize, input: Moments)
     let (g, hidden) = (&network.geometries()[i], network.hidden().get(i));
     let per_integer = training.binary.map_or(training.init, |binary| binary.scale);
     let per_integer = per_integer / network.spacing(i);
-    // A filter of mean zero does not see its input's mean.
-    let centred = training.centred && training.binary.is_none();
-    let square = if centred { input.variance } else { input.square() };
-    let std = per_integer * (g.window() as f64 * square).sqrt();
-    let norm = g.input.len() as f64 * input.square();
-    let off = (of.forward(norm, 0.0) + of.reading()).sqrt() / network.unit();
+    let cells = if hidden.is_none() { network.cells().count() } else { 1 };
+    // A score is a sum over cells.
+    let terms = (cells * g.window()) as f64;
+    let std = per_integer * (terms * input.square()).sqrt();
+    let off =
+        (cells as f64 * of.forward(input.square(), None) + of.reading()).sqrt() / network.unit();
     let total = (std * std + off * off).sqrt();
     let beyond = |edge: f64| 0.5 * libm::erfc(edge / (2f64.sqrt() * total));
     let z_range = network.config().z_range;
@@ -135,13 +149,16 @@ fn layer_summary(plan: &TrainingPlan, of: &LayerNoise, i: usize, input: Moments)
         name: network.config().layers[i].name.clone(),
         input: g.input,
         output: g.output,
-        parameters: g.weights() + g.output.channels,
+        parameters: g.weights(),
         range: hidden.map(|hidden| hidden.range),
         std,
         noise: off / std,
         wraps: beyond(z_range - training.bias) + beyond(z_range + training.bias),
-        forward: if hidden.is_none() { 0 } else { g.output.len() },
-        backward: g.output.len(),
+        forward: if hidden.is_none() { 0 } else { network.cells().count() * g.output.len() },
+        backward: match hidden {
+            Some(_) => network.cells().count() * g.output.len(),
+            None => network.classes(),
+        },
         update: plan.update_lookups(i),
     }
 }
@@ -156,13 +173,13 @@ impl Summary {
     /// Returns the lookups of a mini-batch, for the weights.
     #[must_use]
     pub fn lookups_a_batch(&self) -> usize {
-        self.layers.iter().map(|layer| layer.update).sum()
+        self.layers.iter().map(|layer| layer.update).sum::<usize>() + self.lookups_of_shortcut
     }
 
     /// Returns the number of trained numbers.
     #[must_use]
     pub fn parameters(&self) -> usize {
-        self.layers.iter().map(|layer| layer.parameters).sum()
+        self.layers.iter().map(|layer| layer.parameters).sum::<usize>() + self.shortcut
     }
 }
 
@@ -203,9 +220,10 @@ impl fmt::Display for Summary {
         }
         write!(
             f,
-            "  {} parameters; {} lookups a sample and {} a mini-batch; integers to {} fit; \
-             lists of a step {:.1} GB",
+            "  {} parameters; {} samples side by side; {} lookups a sample and {} a mini-batch; \
+             integers to {} fit; lists of a step {:.1} GB",
             self.parameters(),
+            self.samples,
             self.lookups_a_sample(),
             self.lookups_a_batch(),
             self.bound,

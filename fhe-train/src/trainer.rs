@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use fhe_core::engine::cpu::{Rows, Values};
+use fhe_core::engine::cpu::Rows;
 use fhe_core::store::{Dataset, Lock, Message, Secrecy, write_whole};
 use fhe_core::{Cpu, Engine};
 
@@ -253,9 +253,8 @@ impl<'a> Trainer<'a> {
         let mut state = self.state.clone();
         state.parts.push(stretch.clone());
         let n = self.engine.params().row_size;
-        let (rows, values) = self.model.parts();
-        let (rows, values) = (Rows::concat(n, &rows)?, Values::concat(n, &values)?);
-        let checkpoint = Checkpoint::new(self.engine, rows, values, state);
+        let rows = Rows::concat(n, &self.model.parts())?;
+        let checkpoint = Checkpoint::new(self.engine, rows, state);
         checkpoint.save(&self.model_path())?;
         if snapshot {
             let name = format!("step-{:07}.ckpt", self.state.step);

@@ -1,8 +1,8 @@
 //! A checked recipe of a network: what its settings are in phases and integers.
 
 use fhe_core::Params;
+use fhe_nn::NetworkPlan;
 use fhe_nn::activation::ErrorGate;
-use fhe_nn::{Geometry, NetworkPlan};
 
 use crate::loss::AMPLITUDE_STEP;
 use crate::{DeepRecipe, Result};
@@ -47,25 +47,17 @@ impl DeepRecipe {
         TrainingPlan::new(self, params).map(|_| ())
     }
 
-    /// Returns the numbers of rows and of values of a model, between two steps or after `part`
-    /// parts of one: see [`crate::Model::parts`].
+    /// Returns the number of rows of a model, between two steps or after `part` parts of one: see
+    /// [`crate::Model::parts`].
     ///
     /// # Errors
     /// Those of [`DeepRecipe::check`].
-    pub fn sizes(&self, params: &Params, part: usize) -> Result<(usize, usize)> {
+    pub fn rows(&self, params: &Params, part: usize) -> Result<usize> {
         let plan = TrainingPlan::new(self, params)?;
-        let geometries = plan.network.geometries();
-        let rows: Vec<usize> = geometries.iter().map(|g| g.blocks() * g.groups()).collect();
+        let rows: Vec<usize> = plan.network.weighted().map(|g| g.rows()).collect();
         let all: usize = rows.iter().sum();
-        let values: usize = geometries.iter().map(|g| g.output.channels).sum();
-        let copies = usize::from(plan.has_binary_layers());
-        Ok(match part {
-            0 => (all, values),
-            _ => {
-                let sums = geometries[1..].iter().flat_map(Geometry::gradient_rows);
-                (all + sums.sum::<usize>() + copies * all, values + copies * values)
-            }
-        })
+        let begun = rows[1..].iter().sum::<usize>() + usize::from(plan.has_binary_layers()) * all;
+        Ok(if part == 0 { all } else { all + begun })
     }
 }
 
@@ -75,11 +67,11 @@ impl TrainingPlan {
     /// # Errors
     /// Those of [`DeepRecipe::check`].
     pub(crate) fn new(recipe: &DeepRecipe, params: &Params) -> Result<Self> {
-        let network = NetworkPlan::for_parts(&recipe.network, params, recipe.sub_batch)?;
+        let network = NetworkPlan::new(&recipe.network, params)?;
         checks::recipe(recipe)?;
         checks::network(&network)?;
         let plan = Self { recipe: recipe.clone(), network };
-        for layer in 0..plan.layers() {
+        for layer in 0..plan.weighted() {
             checks::layer(&plan, layer)?;
         }
         checks::residuals(&plan)?;
@@ -99,9 +91,30 @@ impl TrainingPlan {
         self.network.geometries().len()
     }
 
+    /// Returns the number of layers, and one more if there is a shortcut.
+    pub(crate) fn weighted(&self) -> usize {
+        self.layers() + usize::from(self.network.shortcut().is_some())
+    }
+
+    /// Returns the spacing of the integers that enter a layer; those of a sample have 1.
+    pub(crate) fn spacing(&self, layer: usize) -> f64 {
+        if layer < self.layers() { self.network.spacing(layer) } else { 1.0 }
+    }
+
     /// Returns the torus fraction of a weight of 1 of a layer.
     pub(crate) fn weight_unit(&self, layer: usize) -> f64 {
-        self.network.unit() / self.network.spacing(layer)
+        self.network.unit() / self.spacing(layer)
+    }
+
+    /// Returns where the mean gradient of a layer is clipped. The gradient of a shortcut is made of
+    /// the last layer's errors.
+    pub(crate) fn clip(&self, layer: usize) -> f64 {
+        let last = self.layers() - 1;
+        if layer <= last {
+            self.recipe.training[layer].clip
+        } else {
+            self.recipe.training[last].clip * self.spacing(last) / self.spacing(layer)
+        }
     }
 
     /// Returns the gate of a hidden layer's errors.
@@ -136,11 +149,10 @@ impl TrainingPlan {
     /// The first layer's gradient is subtracted as it is, so its amplitude carries the learning
     /// rate. The others' is read by a lookup, half of whose range is the clip.
     pub(crate) fn amplitude(&self, layer: usize, schedule: f64, batch: usize) -> f64 {
-        let training = &self.recipe.training[layer];
         let exact = if layer == 0 {
-            schedule * training.rate * self.network.unit()
+            schedule * self.recipe.training[0].rate * self.network.unit()
         } else {
-            0.125 / (training.clip * self.network.spacing(layer) * batch as f64)
+            0.125 / (self.clip(layer) * self.spacing(layer) * batch as f64)
         };
         if layer + 1 < self.layers() {
             exact
@@ -151,34 +163,24 @@ impl TrainingPlan {
 
     /// Returns the phase of a mean gradient of 1 in the sum over a mini-batch.
     pub(crate) fn gradient_unit(&self, layer: usize, schedule: f64, batch: usize) -> f64 {
-        self.amplitude(layer, schedule, batch) * self.network.spacing(layer) * batch as f64
+        self.amplitude(layer, schedule, batch) * self.spacing(layer) * batch as f64
     }
 
     /// Returns the integer by which weights are multiplied before they are added to a summed
     /// gradient.
     pub(crate) fn decay_scale(&self, layer: usize, batch: usize) -> i64 {
-        let per_unit = self.gradient_unit(layer, 1.0, batch);
+        let last = self.layers() - 1;
+        let per_unit = self.gradient_unit(layer.min(last), 1.0, batch)
+            / self.spacing(layer.min(last))
+            * self.spacing(layer);
         (self.recipe.training[layer].decay * per_unit / self.weight_unit(layer)).round() as i64
-    }
-
-    /// Returns the integer by which the sum of a filter's updates is multiplied before its lookup;
-    /// `None` if the layer is not centred, or the sum can leave the range.
-    pub(crate) fn centring(&self, layer: usize) -> Option<i64> {
-        let training = self.recipe.training.get(layer).filter(|training| training.centred)?;
-        let window = self.network.geometries()[layer].window();
-        let largest = window as f64 * training.rate * training.clip * self.weight_unit(layer);
-        let k = (0.24 / largest).floor().min(1e9);
-        (k >= 1.0).then_some(k as i64)
     }
 
     /// Returns how the signs of a layer's weights are looked up, if it is binary.
     pub(crate) fn signs(&self, layer: usize) -> Option<SignLookup> {
-        let (network, binary) = (&self.network, self.recipe.training[layer].binary?);
+        let binary = self.recipe.training[layer].binary?;
         let scale = (0.25 / (binary.range * self.weight_unit(layer))).floor().min(1e9) as i64;
-        Some(SignLookup {
-            scale,
-            magnitude: binary.scale * network.unit() / network.spacing(layer),
-        })
+        Some(SignLookup { scale, magnitude: binary.scale * self.weight_unit(layer) })
     }
 
     /// Returns whether any layer has binary weights.
@@ -192,23 +194,11 @@ impl TrainingPlan {
         self
     }
 
-    /// Returns the torus fraction of an error's integer at the finest level.
-    pub(crate) fn finest_unit(&self) -> f64 {
-        let gadget = self.network.gadget();
-        2f64.powi(-((gadget.base_log * gadget.levels) as i32))
-    }
-
-    /// Returns the integer by which the finest level of a bias's errors is multiplied.
-    pub(crate) fn bias_step(&self, layer: usize, schedule: f64) -> i64 {
-        let rate = schedule * self.recipe.training[layer].bias_rate;
-        (rate * self.network.unit() / self.finest_unit()).round() as i64
-    }
-
-    /// Returns the lookups that a layer's weights take in a mini-batch.
+    /// Returns the lookups that a layer's weights take in a mini-batch: whole rows.
     pub(crate) fn update_lookups(&self, layer: usize) -> usize {
-        let (g, training) = (&self.network.geometries()[layer], &self.recipe.training[layer]);
-        let update = if layer > 0 { g.weights() } else { 0 };
-        let centred = if training.centred { g.output.channels } else { 0 };
-        update + centred + training.binary.map_or(0, |_| g.weights())
+        let Some(g) = self.network.weighted().nth(layer) else { return 0 };
+        let update = if layer > 0 { g.rows() * g.row_size() } else { 0 };
+        let signs = self.recipe.training[layer].binary.map_or(0, |_| g.rows() * g.row_size());
+        update + signs
     }
 }

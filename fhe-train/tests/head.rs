@@ -28,7 +28,8 @@ fn data(samples: usize) -> ClearSource {
         .iter()
         .map(|&y| prototypes[y as usize].iter().map(|p| p + rng.random_range(-4..=4)).collect())
         .collect();
-    ClearSource { copies: 1, batch: BATCH, classes: CLASSES, features, labels, label_log2: -31 }
+    let (copies, lanes, label_log2) = (1, None, -31);
+    ClearSource { copies, batch: BATCH, classes: CLASSES, lanes, features, labels, label_log2 }
 }
 
 fn head_recipe() -> HeadRecipe {
@@ -49,7 +50,7 @@ fn encrypt(path: &Path, key: &ClientKey, source: &ClearSource, stop_after: usize
         inputs: key.digest(b"toy"),
         values_log2: -31,
         copies: 1,
-        beside: None,
+        lanes: None,
     };
     let mut writer = DatasetWriter::deterministic(path, key, &shape).unwrap();
     let mut written = 0;
@@ -124,7 +125,8 @@ fn encrypted_training_equals_its_twin_and_survives_interruptions() {
 
     // The meter names the price beforehand.
     let meter = Meter::new(&params);
-    let shape = ShapeSource { samples: 30, batch: BATCH, classes: CLASSES, squared_norm: 5e3 };
+    let shape =
+        ShapeSource { samples: 30, batch: BATCH, classes: CLASSES, squared_norm: 5e3, lanes: None };
     let mut head = HeadTraining::new(&meter, &head_recipe()).unwrap();
     (0..8).for_each(|_| assert!(head.train_step(&meter, &shape).unwrap().lookups > 0));
     assert_eq!(meter.price().lookups, report.state.lookups);

@@ -18,7 +18,7 @@ use ndarray::Array2;
 use serde_json::json;
 
 fn toy() -> Params {
-    Params::toy_insecure().unwrap()
+    Params::toy_insecure_batch().unwrap()
 }
 
 /// Whether a result is an error that says a part of a text.
@@ -77,7 +77,7 @@ fn recipes_that_make_no_sense_are_refused_and_do_not_panic() {
     ];
     for (recipe, part) in cases {
         assert!(says(recipe.check(&toy()), part), "{part}");
-        assert!(recipe.params().is_err() && recipe.sizes(&toy(), 0).is_err(), "{part}");
+        assert!(recipe.params().is_err() && recipe.rows(&toy(), 0).is_err(), "{part}");
         let _ = (recipe.logit_unit(), recipe.inputs(512), recipe.classes(), recipe.squared_norm());
     }
     // A norm is what a recipe is for, not a factor.
@@ -138,7 +138,7 @@ fn documented_ranges_of_a_head_are_those_of_its_check() {
 
 #[test]
 fn sources_made_by_hand_are_checked() {
-    let shape = ShapeSource { samples: 6, batch: 4, classes: 3, squared_norm: 100.0 };
+    let shape = ShapeSource { samples: 6, batch: 4, classes: 3, squared_norm: 100.0, lanes: None };
     let (all, nan) = (usize::MAX, f64::NAN);
     let shapes = [
         (ShapeSource { samples: 0, ..shape }, "number of samples is 0"),
@@ -162,6 +162,7 @@ fn sources_made_by_hand_are_checked() {
         batch: 2,
         classes: 3,
         copies: 1,
+        lanes: None,
         features: vec![vec![1; 512]; 4],
         labels: vec![0, 1, 2, 0],
         label_log2: -31,
@@ -217,8 +218,8 @@ fn weights_of_another_number_of_classes_are_refused() {
         let rows = vec![fhe_core::engine::clear::Row::Full(vec![0; 512]); rows];
         assert!(says(HeadTraining::<Clear>::resume(&recipe, rows, 0), "rows of weights"));
     }
-    let (network, none) = (Recipe::mlp(4, &[4], 3), Vec::new());
-    assert!(Model::resume(&clear, &network, (Vec::new(), &none), usize::MAX, usize::MAX).is_err());
+    let network = Recipe::mlp(4, &[4], 3);
+    assert!(Model::resume(&clear, &network, Vec::new(), usize::MAX, usize::MAX).is_err());
 }
 
 #[test]
@@ -371,14 +372,14 @@ fn runs_of_any_options_and_places_end_well() {
 
     let other = Recipe::linear(4, 2);
     assert!(says(server.price(&dataset, &other), "classes is 2"));
-    let query = client.query(Array2::ones((2, 4)).view()).unwrap();
+    let query = client.query(Array2::ones((2, 4)).view(), &recipe).unwrap();
     let scores = server.score(&model, &query).unwrap();
     assert_eq!((scores.samples(), scores.classes()), (2, 3));
     let stranger = Client::from_key(ClientKey::new(&toy(), Seed::from_number(8)));
     let cpu = Cpu::new(&stranger.key().evaluation_keys());
     assert!(says(model.clone().model(&cpu), "key"));
-    assert!(says(client.query(Array2::ones((1, 513)).view()), "features is 513"));
-    let none = client.query(Array2::ones((0, 4)).view());
+    assert!(says(client.query(Array2::ones((1, 513)).view(), &recipe), "features is 513"));
+    let none = client.query(Array2::ones((0, 4)).view(), &recipe);
     assert!(
         none.is_err() || EncryptedQuery::from_bytes(&none.unwrap().to_bytes().unwrap()).is_err()
     );
@@ -427,8 +428,8 @@ fn hostile_models(client: &Client, model: &Checkpoint) {
             "activation": {"levels": 7, "range": 3.0, "offset": 2, "spacing": 4}})
     };
     let network = |input: usize, layers: Vec<serde_json::Value>| {
-        let training = vec![json!({"init": 0.1, "rate": 0.1, "bias_rate": 0.1}); layers.len()];
-        json!({"kind": "deep", "passes": 1, "seed": 1, "first_batch": 4, "least_rate": 0.0,
+        let training = vec![json!({"init": 0.1, "rate": 0.1}); layers.len()];
+        json!({"kind": "deep", "passes": 1, "seed": 1, "least_rate": 0.0,
             "network": {"input": {"channels": input, "height": input, "width": input},
                 "z_range": 8.0, "layers": layers},
             "training": training})

@@ -35,21 +35,22 @@ fn tuned_networks_are_nearly_as_good_as_a_linear_classifier_where_that_is_best()
     };
 
     let linear = Recipe::linear(65, 10).for_squared_norm(520.0).with_passes(2);
-    let params = Params::secure128_deep_v1().unwrap();
+    let params = Params::secure128_deep_v4().unwrap();
     let twin = ClearModel::twin(&params, &linear, data, 20, Some(1), |_, _| ()).unwrap();
     let best = share(&twin.predict(test).unwrap().to_vec());
     assert!(best > 880, "{best}");
 
     let rows: Vec<Vec<i8>> = test.outer_iter().map(|row| row.to_vec()).collect();
     let rows: Vec<&[i8]> = rows.iter().map(Vec::as_slice).collect();
-    for (hidden, behind) in [(&[16][..], 20), (&[32, 16], 40)] {
-        let recipe = Recipe::mlp(65, hidden, 10).with_passes(10);
-        let (tuned, report) = tune(&recipe, data, 20).unwrap();
+    for (hidden, behind) in [(&[16][..], 40), (&[32, 16], 60)] {
+        // Samples that lie side by side should be many.
+        let recipe = Recipe::mlp(65, hidden, 10).with_passes(20);
+        let (tuned, report) = tune(&recipe, data, 100).unwrap();
         let (params, Recipe::Deep(tuned)) = (tuned.params().unwrap(), tuned) else {
             panic!("a network")
         };
-        assert_eq!(params.name, Params::secure128_deep_v1().unwrap().name);
-        let twin = FastTwin::run(&params, &tuned, data, 20, Some(1), |_, _| Ok(())).unwrap();
+        assert_eq!(params.name, Params::secure128_deep_v4().unwrap().name);
+        let twin = FastTwin::run(&params, &tuned, data, 100, Some(1), |_, _| Ok(())).unwrap();
         let got = share(&twin.classify(&rows).unwrap());
         assert!(got + behind >= best, "{hidden:?}: {got} after {best}, {report:?}");
     }

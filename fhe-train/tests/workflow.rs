@@ -67,7 +67,7 @@ fn a_linear_classifier_from_floats_to_an_encrypted_answer() {
     let counts = confusion(3, &labels[60..], predicted.as_slice().unwrap()).unwrap();
     assert!(accuracy(&counts) > 0.9, "{counts}");
     clear.save_safetensors(&at("model.safetensors")).unwrap();
-    let query = client.query(test.slice(s![..2, ..])).unwrap().to_bytes().unwrap();
+    let query = client.query(test.slice(s![..2, ..]), &recipe).unwrap().to_bytes().unwrap();
     let query = EncryptedQuery::from_bytes(&query).unwrap();
     let scores = server.score(&model, &query).unwrap().to_bytes().unwrap();
     let scores = EncryptedScores::from_bytes(&scores).unwrap();
@@ -99,7 +99,7 @@ fn refuses_what_does_not_belong_together(
     let text = |error: Error| error.to_string();
     assert!(text(stranger.read(scores).unwrap_err()).contains("key"));
     assert!(text(stranger.decrypt(model).unwrap_err()).contains("key"));
-    let foreign = stranger.query(Array2::zeros((1, 65)).view()).unwrap();
+    let foreign = stranger.query(Array2::zeros((1, 65)).view(), &model.state.recipe).unwrap();
     assert!(text(server.score(model, &foreign).unwrap_err()).contains("key"));
 
     let mut bytes = query.to_bytes().unwrap();
@@ -110,7 +110,7 @@ fn refuses_what_does_not_belong_together(
     assert_eq!(*scores, serde_json::from_str::<EncryptedScores>(&json).unwrap());
     assert!(serde_json::from_str::<EncryptedQuery>(&json).is_err());
     let wide = Array2::<i8>::zeros((1, 2049));
-    assert!(text(client.query(wide.view()).unwrap_err()).contains("2049"));
+    assert!(text(client.query(wide.view(), &model.state.recipe).unwrap_err()).contains("2049"));
 }
 
 /// Trains a two-layer network on the first 12 samples, stopped at a step and gone on with.
@@ -123,15 +123,16 @@ fn network(folder: &Path, stop_at: Option<usize>) -> Checkpoint {
     let (recipe, report) = tune(&recipe, (x.view(), &labels), 12).unwrap();
     assert_eq!((report.trained, report.held_out, report.trials.len()), (48, 12, 7));
     let params = recipe.params().unwrap();
-    assert_eq!(params.name, Params::secure128_deep_v1().unwrap().name);
+    assert_eq!(params.name, Params::secure128_deep_v4().unwrap().name);
     let client = Client::new(&params);
     let server = Server::from_keys(&client.key().evaluation_keys());
     let train = (x.view().slice_move(s![..12, ..]), &labels[..12]);
     client.encrypt(train.0, train.1, &recipe, 6, &at("data")).unwrap();
     let quote = server.price(&server.dataset(&at("data")).unwrap(), &recipe).unwrap();
-    // Of each sample five hidden units, forward and backward, and three scores; of each of two
-    // mini-batches 15 weights of the second layer.
-    assert_eq!(quote.list.price.lookups, 12 * (2 * 5 + 3) + 2 * 15);
+    // Of each of two mini-batches all lanes of five hidden units, forward and backward, and a row of
+    // weights of the second layer, in batches; three scores of each sample one at a time.
+    assert_eq!(quote.list.price.batched, 2 * 2048 * (2 * 5 + 1));
+    assert_eq!(quote.list.price.lookups, 12 * 3);
     let watch = |event: Event| match stop_at {
         Some(step) if event.step == step => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
@@ -149,22 +150,12 @@ fn network(folder: &Path, stop_at: Option<usize>) -> Checkpoint {
     let shapes: Vec<Vec<usize>> =
         clear.layers().unwrap().iter().map(|layer| layer.weights.shape().to_vec()).collect();
     assert_eq!(shapes, [[5, 65, 1, 1], [3, 5, 1, 1]]);
-    let query = client.query(x.view().slice_move(s![12..13, ..])).unwrap();
+    let query = client.query(x.view().slice_move(s![12..13, ..]), &recipe).unwrap();
     let logits = client.read(&server.score(&model, &query).unwrap()).unwrap();
     let exact = clear.scores(x.view().slice_move(s![12..13, ..])).unwrap();
     let off = (&logits - &exact).mapv(f64::abs).fold(0.0, |most: f64, &x| most.max(x));
     assert!(off < 2.0, "{off}: {logits} {exact}");
 
-    // Samples of a query are scored alike, however many of them are taken together.
-    let query = client.query(x.view().slice_move(s![12..15, ..])).unwrap();
-    let together = server.score(&model, &query).unwrap();
-    let engine = server.engine();
-    let network = model.clone().model(engine).unwrap().finished(engine).unwrap();
-    let selectors = query.open(engine).unwrap();
-    for group in [0, 1, 2, 3] {
-        let scores = network.scores_in_groups(engine, &selectors, group).unwrap();
-        assert!(scores == *together.values(), "{group} at a time");
-    }
     model
 }
 

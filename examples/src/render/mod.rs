@@ -58,17 +58,20 @@ fn price(step: &StepResults, twin: &FastResults) -> String {
         hours if hours < 48.0 => format!("{hours:.1} hours"),
         hours => format!("{:.1} days", hours / 24.0),
     };
+    let of_another = match twin.recipe.get("network") == step.recipe.get("network") {
+        true => "",
+        false => "\nIt is of an earlier network than the step.",
+    };
     format!(
         "## Price of the whole encrypted training\n\n\
-         The training of {TWIN} makes {} image-steps, with {} lookups.\n\
+         The training of {TWIN} makes {} image-steps.{of_another}\n\
          In {STEP} an image-step took {:.2} core-seconds,\n\
          in a mini-batch of {} images and with its updates.\n\
-         So the whole training would take {hours:.0} core-hours. It was not run.\n\n\
+         So as many of these would take {hours:.0} core-hours. They were not run.\n\n\
          | on | time |\n|---|---|\n\
          | {} cores of that machine | {} |\n\
          | 192 such cores, if all keep that pace | {} |\n",
         twin.images,
-        twin.lookups,
         step.core_seconds_per_image,
         step.images,
         step.threads,

@@ -182,7 +182,7 @@ fn a_recipe_of_your_own() {
     let arguments = ["--preset", "builtin", "--recipe", &write("deep.toml", good)];
     run("setup", folder_of_head.path(), &arguments).fails(&["secure128-head-v2", "lists"]);
     let wide = write("wide.toml", &good.replace("levels = 7", "levels = 70"));
-    setup(&wide, &[]).fails(&["layer", "its output has integers", "expected -63 to 63"]);
+    setup(&wide, &[]).fails(&["layer", "its output has integers", "expected -31 to 31"]);
 
     let fine = write("fine.toml", good);
     setup(&fine, &[]).succeeds();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use fhe_core::client::ClientKey;
-use fhe_core::engine::cpu::{Rows, Values};
+use fhe_core::engine::cpu::Rows;
 use fhe_train::Checkpoint;
 use tempfile::TempDir;
 
@@ -74,11 +74,11 @@ pub(crate) fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
 }
 
 /// Reads a run's model: steps made, parts made of the next, and weights.
-pub(crate) fn model(run: &Path) -> (usize, usize, Rows, Values) {
+pub(crate) fn model(run: &Path) -> (usize, usize, Rows) {
     let key = ClientKey::load(&run.join("client/client.key")).unwrap();
     let path = run.join("server/model.ckpt");
     let saved = Checkpoint::load_for(&path, key.params(), &key.id()).unwrap();
-    (saved.state.step, saved.state.part, saved.rows, saved.values)
+    (saved.state.step, saved.state.part, saved.rows)
 }
 
 /// A run of which only the keys are there.

@@ -5,12 +5,10 @@ use std::process::{Child, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use fhe_train::Recipe;
-
-use crate::ends::{interrupted, said};
+use crate::ends::said;
 use crate::own_data::{CSV, setup, within, write_csv};
-use crate::program::{command, run, signal};
-use crate::run::{copy_of, empty, keyed, model};
+use crate::program::{command, signal};
+use crate::run::{empty, keyed};
 
 #[test]
 fn an_interrupted_setup_keeps_the_rates_it_found() {
@@ -38,31 +36,4 @@ fn an_interrupted_setup_keeps_the_rates_it_found() {
     let text = setup(folder.path(), files.path(), &CSV).succeeds();
     assert!(!text.contains("tuning") && text.contains("ready"), "{text}");
     assert!(recipe() == found && server.join("train.data").exists());
-}
-
-#[test]
-fn a_training_is_stopped_inside_a_step() {
-    let (files, folder) = (empty(), empty());
-    write_csv(files.path(), 40);
-    let mut recipe = Recipe::mlp(5, &[3], 3);
-    if let Recipe::Deep(recipe) = &mut recipe {
-        recipe.sub_batch = 4;
-    }
-    fs::write(files.path().join("recipe.toml"), toml::to_string(&recipe).unwrap()).unwrap();
-    let options = ["--recipe", "recipe.toml", "--encrypt", "16"];
-    setup(folder.path(), files.path(), &[&CSV[..], &options].concat()).succeeds();
-    let whole = copy_of(folder.path(), &[]);
-
-    let mut train = command("train", folder.path());
-    train.args(["--threads", "1", "--checkpoint-seconds", "3600"]);
-    let text = interrupted(&mut train, "training, encrypted: 0/1");
-    let at = "stopped after step 0 of 1 and 1 sub-batches of the next; the same command goes on";
-    assert!(text.contains(at), "{text}");
-    let position = || (model(folder.path()).0, model(folder.path()).1);
-    assert_eq!(position(), (0, 1));
-
-    run("train", folder.path(), &[]).succeeds();
-    run("train", whole.path(), &[]).succeeds();
-    assert_eq!(position(), (1, 0));
-    assert!(model(folder.path()) == model(whole.path()), "the resumed model differs");
 }

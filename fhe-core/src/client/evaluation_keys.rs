@@ -27,6 +27,7 @@ impl ClientKey {
             pack: self.packing_key(),
             reflect: self.reflection_key(),
             lists: lists.map_or_else(Default::default, |lists| self.list_keys(lists.pack)),
+            expand: lists.and_then(|l| l.expand).map_or_else(Vec::new, |g| self.expansion_keys(g)),
             batch: self.params.batch.and_then(|spec| self.batch_keys(&spec)),
         }
     }
@@ -110,16 +111,37 @@ impl ClientKey {
 
     /// The rows of `S(1/X) q / B^j`, where `S(1/X) = s_0 - s_{N-1} X - ... - s_1 X^{N-1}`.
     fn reflection_key(&self) -> SeededRows {
-        let p = &self.params;
-        let n = p.row_size;
-        let mut reflected = self.row_key.clone();
-        crate::polynomial::reflect(&mut reflected);
-        let mut messages = Zeroizing::new(Vec::with_capacity(p.reflect.levels as usize * n));
-        for level in 1..=p.reflect.levels {
-            let shift = 64 - p.reflect.base_log * level;
-            messages.extend(reflected.iter().map(|&c| c << shift));
+        let n = self.params.row_size;
+        self.automorphism_key(self.params.reflect, 2 * n - 1, ("reflect", 0))
+    }
+
+    /// For each level of an expansion the rows of `S(X^g) q / B^j`: see
+    /// `engine::cpu::automorphism`.
+    fn expansion_keys(&self, gadget: Gadget) -> Vec<SeededRows> {
+        let n = self.params.row_size;
+        let of_level = |level: u32| {
+            let g = crate::polynomial::expansion(n, level);
+            self.automorphism_key(gadget, g, ("expand", level as usize))
+        };
+        (0..n.ilog2()).map(of_level).collect()
+    }
+
+    /// The rows of `S(X^g) q / B^j`.
+    fn automorphism_key(
+        &self,
+        gadget: Gadget,
+        g: usize,
+        (purpose, index): (&str, usize),
+    ) -> SeededRows {
+        let n = self.params.row_size;
+        let mut moved = Zeroizing::new(vec![0; n]);
+        crate::polynomial::automorphism(&mut moved, &self.row_key, g);
+        let mut messages = Zeroizing::new(Vec::with_capacity(gadget.levels as usize * n));
+        for level in 1..=gadget.levels {
+            let shift = 64 - gadget.base_log * level;
+            messages.extend(moved.iter().map(|&c| c << shift));
         }
-        self.key_rows(&messages, "reflect", 0)
+        self.key_rows(&messages, purpose, index)
     }
 
     /// The keys of batch lookups: see `batch`.

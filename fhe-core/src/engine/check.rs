@@ -50,6 +50,27 @@ pub(crate) fn list_gadgets(op: &'static str, params: &Params) -> Result<ListGadg
     params.lists.ok_or_else(|| no_lists(op, params))
 }
 
+/// Refuses a number of parts that no expansion has.
+pub(crate) fn expansion(params: &Params, parts: usize) -> Result<()> {
+    let op = "expand";
+    list_gadgets(op, params)?.expand.ok_or_else(|| no_lists(op, params))?;
+    let what = "parts (a power of two, N at most)";
+    let expected = parts.clamp(1, params.row_size).next_power_of_two();
+    if parts == expected { Ok(()) } else { Err(Error::Shape { op, what, got: parts, expected }) }
+}
+
+/// Refuses to add selectors of different gadgets.
+pub(crate) fn same_gadget(op: &'static str, got: Gadget, expected: Gadget) -> Result<()> {
+    let what = "bits of the gadget of its selectors";
+    let bits = |g: Gadget| (g.base_log * g.levels) as usize;
+    let (got_bits, expected_bits) = (bits(got), bits(expected));
+    if got == expected {
+        Ok(())
+    } else {
+        Err(Error::Shape { op, what, got: got_bits, expected: expected_bits })
+    }
+}
+
 /// Returns what a lookup into lists reads: the levels of the integers, then the tables.
 pub(crate) fn lookup_lists(
     params: &Params,
@@ -66,6 +87,23 @@ pub(crate) fn lookup_lists(
     slots("lookup", lists, values, params.row_size)?;
     let [function] = function;
     Ok(function)
+}
+
+/// Returns what a batch reads of all coefficients of rows: the integers, if they are wanted, then
+/// the tables; `None` if there is nothing to read.
+pub(crate) fn lookup_coefficients(
+    params: &Params,
+    integers: Option<&IntegerTable>,
+    tables: &[Table],
+) -> Result<Option<TestPolynomial>> {
+    if integers.is_none() && tables.is_empty() {
+        return Ok(None);
+    }
+    lookup_lists(params, 0, integers, tables, &[])?;
+    Ok(Some(match integers {
+        Some(integers) => integers.beside(tables)?,
+        None => TestPolynomial::interleaved(tables.to_vec())?,
+    }))
 }
 
 /// Returns the gadget of the selectors.

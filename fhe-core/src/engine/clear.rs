@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use lists::{add_product, dot, squared_norm};
 
 use crate::engine::path::{self, Group, Paths};
-use crate::engine::{Engine, Slot, Term, check, outputs};
+use crate::engine::{Coefficients, Engine, Slot, Term, check, outputs};
 use crate::noise::{BatchNoise, Noise, gaussian};
 use crate::params::BatchSpec;
 use crate::polynomial;
@@ -61,7 +61,7 @@ impl Clear {
         let n = self.params.row_size;
         rows.iter().try_for_each(|row| match row {
             Row::Full(x) => check::row_size(op, x.len(), n),
-            Row::Constant(_) => Ok(()),
+            Row::Constant(..) => Ok(()),
         })
     }
 
@@ -79,17 +79,18 @@ impl Clear {
         function: &TestPolynomial,
         lists: &[Vec<Slot>],
     ) -> Vec<Vec<u64>> {
-        self.read_batch(batch, x, function, lists, 0)
+        self.read_batch(batch, x, function, lists, (0, true))
     }
 
-    /// The same, but the first `exact` reads without the noise of the outputs.
+    /// The same, but the first `exact` reads without the noise of the outputs, and of what is
+    /// `packed` or in rows already.
     fn read_batch(
         &self,
         batch: &BatchSpec,
         x: &[u64],
         function: &TestPolynomial,
         lists: &[Vec<Slot>],
-        exact: usize,
+        (exact, packed): (usize, bool),
     ) -> Vec<Vec<u64>> {
         let half = function.is_within_half_torus();
         let entries = function.batch_entries(batch.slots);
@@ -103,7 +104,10 @@ impl Clear {
         let mut rows = Vec::with_capacity(lists.len() * entries.len());
         for list in lists {
             let mut held: Vec<u64> = list.iter().map(|slot| x[slot.value]).collect();
-            self.disturb(&mut held, |noise| noise.batch_reading(list.len(), half));
+            self.disturb(&mut held, |noise| match packed {
+                true => noise.batch_reading(list.len(), half),
+                false => noise.batch_input(half),
+            });
             for (entries, noise) in entries.iter().zip(&noise) {
                 let mut row = vec![0; self.params.row_size];
                 // Coefficients that no slot names are read where the table is calm.
@@ -120,6 +124,24 @@ impl Clear {
             }
         }
         rows
+    }
+
+    /// Selectors of integers that a batch gave, each as a 64-bit number, with the noise of the slots
+    /// that a function reads phases as.
+    fn looked_up_selectors(
+        &self,
+        of: &IntegerTable,
+        (function, phases): (&TestPolynomial, &[u64]),
+        rows: Vec<Vec<u64>>,
+    ) -> Selectors {
+        let slots = self.params.batch.map_or(1, |batch| batch.slots);
+        let kind = self.noise.batch_integers(of).and_then(|noise| {
+            let at = phases.iter().map(|&x| noise.at(function.batch_slot(x, slots)));
+            self.noise.batch_selectors_of(at.sum::<f64>() / phases.len().max(1) as f64)
+        });
+        let kind = kind.unwrap_or_else(|| self.noise.fresh_selectors());
+        let integers = |row: Vec<u64>| row.into_iter().map(|m| m as i64 as i32).collect();
+        Selectors { integers: rows.into_iter().map(integers).collect(), kind }
     }
 
     fn disturb(&self, x: &mut [u64], variance: impl Fn(&Noise) -> f64) {
@@ -168,14 +190,9 @@ impl Engine for Clear {
                     add_product(&mut out, &m[t.selector], &rows[t.row]);
                 }
                 let norms: f64 = terms.iter().map(|t| squared_norm(&m[t.selector])).sum();
-                // A constant row carries the packing's noise in the coefficients that it leaves
-                // out.
-                let constant = |t: &&Term| matches!(rows[t.row], Row::Constant(_));
-                let packed: f64 =
-                    terms.iter().filter(constant).map(|t| squared_norm(&m[t.selector])).sum();
-                self.disturb(&mut out, |noise| {
-                    noise.products(kind, terms.len(), norms) + packed * noise.pack_constant()
-                });
+                let idle: f64 =
+                    terms.iter().map(|t| squared_norm(&m[t.selector]) * rows[t.row].idle()).sum();
+                self.disturb(&mut out, |noise| noise.products(kind, terms.len(), norms) + idle);
                 Row::Full(out)
             })
             .collect())
@@ -206,14 +223,63 @@ impl Engine for Clear {
             .collect())
     }
 
+    fn expand(&self, rows: &Vec<Row>, parts: usize) -> Result<Vec<Row>> {
+        self.fits("expand", rows)?;
+        check::expansion(&self.params, parts)?;
+        let n = self.params.row_size;
+        let levels = parts.ilog2();
+        let variance = |c: usize| self.noise.expansion(levels, c.trailing_zeros());
+        let variances: Vec<f64> = (0..n).map(variance).collect();
+        // Of constants, the noise beside them is drawn in products.
+        let idle = match self.rng {
+            Some(_) => variances[1..].iter().sum::<f64>() / (n - 1) as f64,
+            None => 0.0,
+        };
+        let mut out = Vec::with_capacity(rows.len() * parts);
+        for row in rows {
+            let mut x = row.coefficients(n);
+            if parts == n {
+                self.disturb(&mut x, |noise| noise.expansion(levels, levels));
+                out.extend(x.into_iter().map(|x| Row::Constant(x, idle)));
+                continue;
+            }
+            for j in 0..parts {
+                let mut part = vec![0; n];
+                let kept = part.iter_mut().step_by(parts).zip(x[j..].iter().step_by(parts));
+                kept.for_each(|(part, x)| *part = *x);
+                if self.rng.is_some() {
+                    self.disturb_each(&mut part, &variances);
+                }
+                out.push(Row::Full(part));
+            }
+        }
+        Ok(out)
+    }
+
+    fn dot_products(&self, m: &Selectors, rows: &Vec<Row>, terms: &[Vec<Term>]) -> Result<Values> {
+        self.selectors_fit("products", m)?;
+        self.fits("products", rows)?;
+        check::terms(terms, m.integers.len(), rows.len())?;
+        let of_terms = |terms: &Vec<Term>| {
+            let dots = terms.iter().map(|t| dot(&m.integers[t.selector], &rows[t.row]));
+            let mut sum = [dots.fold(0u64, u64::wrapping_add)];
+            let norm = |t: &Term| squared_norm(&m.integers[t.selector]);
+            let norms: f64 = terms.iter().map(norm).sum();
+            let idle: f64 = terms.iter().map(|t| norm(t) * rows[t.row].idle()).sum();
+            self.disturb(&mut sum, |noise| noise.products(m.kind, terms.len(), norms) + idle);
+            sum[0]
+        };
+        Ok(terms.iter().map(of_terms).collect())
+    }
+
     fn extract(&self, rows: &Vec<Row>, positions: &[(usize, usize)]) -> Result<Values> {
         self.fits("extract", rows)?;
         check::positions(positions, rows.len(), self.params.row_size)?;
         Ok(positions
             .iter()
             .map(|&(row, c)| match &rows[row] {
-                Row::Constant(x) if c == 0 => *x,
-                Row::Constant(_) => 0,
+                Row::Constant(x, _) if c == 0 => *x,
+                Row::Constant(..) => 0,
                 Row::Full(x) => x[c],
             })
             .collect())
@@ -233,6 +299,43 @@ impl Engine for Clear {
         self.fits("gather_rows", rows)?;
         picks.iter().try_for_each(|&i| check::index("gather_rows", i, rows.len()))?;
         Ok(picks.iter().map(|&i| rows[i].clone()).collect())
+    }
+
+    fn join_rows(&self, lists: &[&Vec<Row>]) -> Result<Vec<Row>> {
+        lists.iter().try_for_each(|rows| self.fits("join_rows", rows))?;
+        Ok(lists.iter().flat_map(|rows| rows.iter().cloned()).collect())
+    }
+
+    fn gather_selectors(&self, x: &Selectors, picks: &[usize]) -> Result<Selectors> {
+        self.selectors_fit("gather_selectors", x)?;
+        picks.iter().try_for_each(|&i| check::index("gather_selectors", i, x.integers.len()))?;
+        let integers = picks.iter().map(|&i| x.integers[i].clone()).collect();
+        Ok(Selectors { integers, kind: x.kind })
+    }
+
+    fn add_selectors(&self, x: &mut Selectors, y: &Selectors) -> Result<()> {
+        self.selectors_fit("add_selectors", x)?;
+        self.selectors_fit("add_selectors", y)?;
+        check::same("add_selectors", y.integers.len(), x.integers.len())?;
+        check::same_gadget("add_selectors", y.kind.gadget, x.kind.gadget)?;
+        for (x, y) in x.integers.iter_mut().zip(&y.integers) {
+            x.iter_mut().zip(y).for_each(|(x, y)| *x = x.wrapping_add(*y));
+        }
+        x.kind.rows += y.kind.rows;
+        Ok(())
+    }
+
+    fn rotate_selectors(&self, x: &mut Selectors, degree: usize) -> Result<()> {
+        self.selectors_fit("rotate_selectors", x)?;
+        let n = self.params.row_size;
+        check::index("rotate_selectors", degree, 2 * n)?;
+        for m in &mut x.integers {
+            m.rotate_right(degree % n);
+            let (wrapped, rest) = m.split_at_mut(degree % n);
+            let negated = if degree < n { wrapped } else { rest };
+            negated.iter_mut().for_each(|m| *m = m.wrapping_neg());
+        }
+        Ok(())
     }
 
     fn gather(&self, lists: &[&Values], picks: &[(usize, usize)]) -> Result<Values> {
@@ -295,20 +398,47 @@ impl Engine for Clear {
             return outputs::selectors_by_moves(self, x, integers, tables, lists);
         };
         check::lookup_lists(&self.params, x.len(), Some(integers), tables, lists)?;
-        let kind = self.noise.batch_selectors(integers);
         let both = integers.beside(tables)?;
-        let mut rows = self.read_batch(&batch, x, &both, lists, 1);
-        let mut integers = Vec::with_capacity(lists.len());
-        let mut others = Vec::with_capacity(lists.len() * tables.len());
-        for (i, row) in rows.drain(..).enumerate() {
+        let rows = self.read_batch(&batch, x, &both, lists, (1, true));
+        let (mut integers_of, mut others) = (Vec::with_capacity(lists.len()), Vec::new());
+        for (i, row) in rows.into_iter().enumerate() {
             if i % (tables.len() + 1) == 0 {
-                integers.push(row.into_iter().map(|m| m as i64 as i32).collect());
+                integers_of.push(row);
             } else {
                 others.push(Row::Full(row));
             }
         }
-        let kind = kind.unwrap_or_else(|| self.noise.fresh_selectors());
-        Ok((Selectors { integers, kind }, others))
+        let phases: Vec<u64> = lists.iter().flatten().map(|slot| x[slot.value]).collect();
+        Ok((self.looked_up_selectors(integers, (&both, &phases), integers_of), others))
+    }
+
+    fn lookup_coefficients(
+        &self,
+        x: &Vec<Row>,
+        integers: Option<&IntegerTable>,
+        tables: &[Table],
+    ) -> Result<Coefficients<Self>> {
+        let Some(batch) = self.params.batch else {
+            return outputs::coefficients_by_moves(self, x, integers, tables);
+        };
+        self.fits("lookup", x)?;
+        let Some(function) = check::lookup_coefficients(&self.params, integers, tables)? else {
+            return Ok((None, Vec::new()));
+        };
+        let n = self.params.row_size;
+        let values: Vec<u64> = x.iter().flat_map(|row| row.coefficients(n)).collect();
+        let exact = usize::from(integers.is_some());
+        let lists = path::in_order(values.len(), n);
+        let rows = self.read_batch(&batch, &values, &function, &lists, (exact, false));
+        let mut reads: Vec<Vec<Vec<u64>>> = vec![Vec::new(); exact + tables.len()];
+        for (i, row) in rows.into_iter().enumerate() {
+            reads[i % (exact + tables.len())].push(row);
+        }
+        let mut reads = reads.into_iter();
+        let selectors = integers.and_then(|table| {
+            Some(self.looked_up_selectors(table, (&function, &values), reads.next()?))
+        });
+        Ok((selectors, reads.map(|rows| rows.into_iter().map(Row::Full).collect()).collect()))
     }
 
     fn pack(&self, x: &Values, lists: &[Vec<Slot>]) -> Result<Vec<Row>> {
@@ -357,7 +487,8 @@ impl Engine for Clear {
     fn pack_constants(&self, x: &Values) -> Result<Vec<Row>> {
         let mut x = x.clone();
         self.disturb(&mut x, |noise| noise.pack_constant() + noise.pack_rounding());
-        Ok(x.into_iter().map(Row::Constant).collect())
+        let idle = if self.rng.is_some() { self.noise.pack_constant() } else { 0.0 };
+        Ok(x.into_iter().map(|x| Row::Constant(x, idle)).collect())
     }
 
     fn weighted_sums(

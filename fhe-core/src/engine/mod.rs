@@ -86,6 +86,10 @@ impl<T: Send + Sync> List for Vec<T> {
     }
 }
 
+/// What a lookup of all coefficients of rows gives: selectors, if integers are wanted, and rows of
+/// each table.
+pub type Coefficients<E> = (Option<<E as Engine>::Selectors>, Vec<<E as Engine>::Rows>);
+
 /// Evaluates lists of hidden torus elements.
 ///
 /// # Noise
@@ -128,6 +132,23 @@ pub trait Engine: Send + Sync {
         terms: &[Vec<Term>],
     ) -> Result<Self::Rows>;
 
+    /// Returns coefficient 0 of each of the sums of [`Engine::products`].
+    ///
+    /// # Cost
+    /// One gadget product a term; no lookup.
+    ///
+    /// # Errors
+    /// Those of [`Engine::products`].
+    fn dot_products(
+        &self,
+        selectors: &Self::Selectors,
+        rows: &Self::Rows,
+        terms: &[Vec<Term>],
+    ) -> Result<Self::Values> {
+        let sums = self.products(selectors, rows, terms)?;
+        self.extract(&sums, &(0..terms.len()).map(|row| (row, 0)).collect::<Vec<_>>())
+    }
+
     /// Returns coefficient 0 of the product of every selector with every row: value
     /// `s * rows + r` is `(selectors[s] * rows[r])_0`.
     ///
@@ -146,6 +167,33 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// None for lists of this engine.
     fn reflect(&self, rows: &Self::Rows) -> Result<Self::Rows>;
+
+    /// Parts each row into `parts` rows, a power of two: row `r parts + j` is
+    /// `sum_i x_(j + i parts) X^(i parts)`, x being row r. With N parts each coefficient has a
+    /// constant row of its own.
+    ///
+    /// # Cost
+    /// An automorphism with its key switch a row that comes out.
+    ///
+    /// # Errors
+    /// [`Error::NoLists`] if the parameter set has no gadget for it, [`Error::Shape`] if `parts` is
+    /// no power of two, or more than N.
+    ///
+    /// # Examples
+    /// ```
+    /// use fhe_core::{Clear, Engine, Params};
+    ///
+    /// # fn main() -> fhe_core::Result<()> {
+    /// let engine = Clear::exact(&Params::secure128_deep_v4()?);
+    /// let row = engine.public_rows(&(0..2048).collect::<Vec<u64>>())?;
+    /// let parts = engine.expand(&row, 1024)?;
+    /// // Coefficients 3 and 1027 are in part 3.
+    /// let read = [(3, 0), (3, 1024), (3, 3)];
+    /// assert_eq!(engine.extract(&parts, &read)?, [3, 1027, 0]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    fn expand(&self, rows: &Self::Rows, parts: usize) -> Result<Self::Rows>;
 
     /// Returns single coefficients, `(row, coefficient)`. Free, and exact.
     ///
@@ -177,6 +225,70 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// [`Error::Index`] if a pick does not exist.
     fn gather_rows(&self, rows: &Self::Rows, picks: &[usize]) -> Result<Self::Rows>;
+
+    /// Returns the rows of several lists, one list after the other. Free, and exact.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if a list was made under a parameter set with another row size.
+    fn join_rows(&self, lists: &[&Self::Rows]) -> Result<Self::Rows>;
+
+    /// Returns selectors in any order, also repeatedly. Free, and exact.
+    ///
+    /// # Errors
+    /// [`Error::Index`] if a pick does not exist.
+    fn gather_selectors(&self, x: &Self::Selectors, picks: &[usize]) -> Result<Self::Selectors>;
+
+    /// Adds selector by selector: the integers of `x[i]` become those of `x[i]` and `y[i]` added.
+    /// Their noise is added, too.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the lists differ in length, or their selectors in their gadgets.
+    fn add_selectors(&self, x: &mut Self::Selectors, y: &Self::Selectors) -> Result<()>;
+
+    /// Multiplies each selector by the monomial `X^degree`, `0 <= degree < 2 N`.
+    ///
+    /// # Errors
+    /// [`Error::Index`] if the degree is out of range.
+    fn rotate_selectors(&self, x: &mut Self::Selectors, degree: usize) -> Result<()>;
+
+    /// Looks all coefficients of rows up, each where it stands: returns integers as a selector of
+    /// each row, if they are wanted, and for each table a list of rows.
+    ///
+    /// # Cost
+    /// One lookup a coefficient. In batches, one batch for every R rows, and neither packing nor
+    /// promotion.
+    ///
+    /// # Errors
+    /// Those of [`Engine::lookup_selectors`] and [`Engine::lookup_rows`].
+    ///
+    /// # Examples
+    /// ```
+    /// use fhe_core::{Clear, Engine, IntegerTable, Params, Table, from_torus, to_torus};
+    ///
+    /// # fn main() -> fhe_core::Result<()> {
+    /// let params = Params::secure128_deep_v4()?;
+    /// let engine = Clear::exact(&params);
+    /// let n = params.row_size;
+    /// let row = engine.public_rows(&vec![to_torus(0.1); n])?;
+    /// let integers = IntegerTable::new(n, |x| (40.0 * x).round() as i32)?;
+    /// let half = Table::new(n, |x| x / 2.0)?;
+    /// let (selectors, rows) = engine.lookup_coefficients(&row, Some(&integers), &[half])?;
+    /// assert_eq!(selectors.map(|m| m.integers[0][7]), Some(4));
+    /// assert!((from_torus(engine.extract(&rows[0], &[(0, 7)])?[0]) - 0.05).abs() < 1e-3);
+    /// # Ok(())
+    /// # }
+    /// ```
+    fn lookup_coefficients(
+        &self,
+        x: &Self::Rows,
+        integers: Option<&IntegerTable>,
+        tables: &[Table],
+    ) -> Result<Coefficients<Self>>
+    where
+        Self: Sized,
+    {
+        outputs::coefficients_by_moves(self, x, integers, tables)
+    }
 
     /// Applies a function of its own to each value, with fresh noise: output `i each + e` is what
     /// `functions[of[i]]` reads of value i in place e. All of them read equally often.

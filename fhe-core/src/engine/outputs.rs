@@ -197,6 +197,30 @@ pub(crate) fn selectors_by_moves<E: Engine>(
     Ok((selectors, pack(e, &y, count - tables.len()..count, count, lists)?))
 }
 
+/// All coefficients of rows, by lookups of values into lists.
+pub(crate) fn coefficients_by_moves<E: Engine>(
+    e: &E,
+    x: &E::Rows,
+    integers: Option<&IntegerTable>,
+    tables: &[Table],
+) -> Result<super::Coefficients<E>> {
+    let n = e.params().row_size;
+    let at: Vec<_> = (0..x.len()).flat_map(|row| (0..n).map(move |c| (row, c))).collect();
+    let (values, lists) = (e.extract(x, &at)?, path::in_order(at.len(), n));
+    let (selectors, rows) = match integers {
+        Some(integers) => {
+            let (selectors, rows) = e.lookup_selectors(&values, integers, tables, &lists)?;
+            (Some(selectors), rows)
+        }
+        None if tables.is_empty() => (None, e.zero_rows(0)),
+        None => (None, e.lookup_rows(&values, tables, &lists)?),
+    };
+    let of_table =
+        |t: usize| -> Vec<usize> { (0..x.len()).map(|l| l * tables.len() + t).collect() };
+    let rows = (0..tables.len()).map(|t| e.gather_rows(&rows, &of_table(t)));
+    Ok((selectors, rows.collect::<Result<_>>()?))
+}
+
 /// Packs some of the tables that each value has: for each list a row for each of them.
 fn pack<E: Engine>(
     e: &E,

@@ -190,9 +190,25 @@ impl Noise {
         self.batch_output(function).iter().map(BatchNoise::mean).fold(0.0, f64::max)
     }
 
-    /// Returns the noise of selectors that a batch gives of integers, read alone; None if the set
-    /// has no batches. The rows of m have [`Noise::batch_output`], V, and those of -S m
-    /// `N V / 2 + l N V_row (B^2+2)/12 + N (N^2/48) / (12 B^2l)`.
+    /// Returns the noise of selectors that a batch gives of integers that are read as all slots
+    /// equally often; None if the set has no batches. See [`Noise::batch_selectors_of`].
+    #[must_use]
+    pub fn batch_selectors(&self, integers: &IntegerTable) -> Option<SelectorKind> {
+        self.batch_selectors_of(self.batch_integers(integers)?.mean())
+    }
+
+    /// Returns the noise of integers in the first level of selectors; None if the set has no
+    /// batches.
+    #[must_use]
+    pub fn batch_integers(&self, integers: &IntegerTable) -> Option<BatchNoise> {
+        let (spec, gadget) = (self.params.batch?, self.params.lists?.selector);
+        let first = TestPolynomial::new(integers.times(2f64.powi(-(gadget.base_log as i32))));
+        Some(self.batch_table(&first.batch_entries(spec.slots).swap_remove(0)))
+    }
+
+    /// Returns the noise of selectors that a batch gives of integers whose first level has noise of
+    /// a variance; None if the set has no batches. The rows of m have [`Noise::batch_output`], V,
+    /// and those of -S m `N V / 2 + l N V_row (B^2+2)/12 + N (N^2/48) / (12 B^2l)`.
     ///
     /// The first term is -S times the noise of the row of m. The others are of the key of the
     /// square S^2, whose coefficients have a mean square of about `N^2 / 48`: coefficient k is a
@@ -200,18 +216,16 @@ impl Noise {
     ///
     /// A level's noise is that of the first times its size. It is the first that counts.
     #[must_use]
-    pub fn batch_selectors(&self, integers: &IntegerTable) -> Option<SelectorKind> {
+    pub fn batch_selectors_of(&self, first: f64) -> Option<SelectorKind> {
         let (spec, gadget) = (self.params.batch?, self.params.lists?.selector);
         let square = spec.square;
-        let first = TestPolynomial::new(integers.times(2f64.powi(-(gadget.base_log as i32))));
-        let entries = first.batch_entries(spec.slots).swap_remove(0);
         let n = self.size();
         let switch = f64::from(square.levels) * n * self.fresh() * digit(square)
             + rounding(square) * n * n * n / 48.0;
         // The others have the noise of no table at all.
         let levels = f64::from(gadget.levels);
-        let others = (levels - 1.0) * self.batch_table(&vec![0; entries.len()]).mean();
-        let output = (self.batch_table(&entries).mean() + others) / levels;
+        let others = (levels - 1.0) * self.batch_table(&vec![0; spec.slots]).mean();
+        let output = (first + others) / levels;
         Some(SelectorKind { gadget, rows: output * (1.0 + n / 2.0) + switch })
     }
 }

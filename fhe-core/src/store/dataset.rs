@@ -1,10 +1,10 @@
-//! Encrypted data sets: for each sample a selector and a few values.
+//! Encrypted data sets: selectors, and for each sample a few values.
 //!
 //! A record is the selector's mask seed (16 bytes), its bodies cut to their upper 48 bits (6 bytes
 //! a coefficient), the values' mask seed (16 bytes) and their bodies (8 bytes each). Cutting adds a
 //! rounding error of standard deviation 2^-49.8, against a noise of 2^-47.8. A chunk of the
-//! container is one mini-batch, so that training reads and checks whole chunks. Selectors that a
-//! mini-batch has beside those of its samples follow its records.
+//! container is one mini-batch, so that training reads and checks whole chunks. Where samples lie
+//! side by side, a record has values only, and the mini-batch's selectors follow its records.
 
 use std::path::Path;
 
@@ -26,18 +26,18 @@ const MAX_VALUES: usize = 1 << 20;
 /// What the header calls the random number of a data set that is not deterministic.
 const NONCE: &str = "nonce";
 
-/// Selectors that a mini-batch has beside those of its samples.
+/// Samples side by side: each selector holds one number of each of many samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Beside {
+pub struct Lanes {
     /// Samples of a part of a mini-batch. The last part has what is left.
     pub samples: usize,
     /// Selectors of each part, also of the last one.
     pub selectors: usize,
 }
 
-impl Beside {
-    /// Returns the number of selectors beside so many samples of a mini-batch.
+impl Lanes {
+    /// Returns the number of selectors of so many samples of a mini-batch.
     #[must_use]
     pub fn count(&self, samples: usize) -> usize {
         samples.div_ceil(self.samples.max(1)).saturating_mul(self.selectors)
@@ -66,9 +66,9 @@ pub struct DatasetShape {
     /// Copies have whole mini-batches.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub copies: usize,
-    /// Selectors beside those of the samples, if there are any.
+    /// How samples lie side by side; if they do not, each has a selector of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub beside: Option<Beside>,
+    pub lanes: Option<Lanes>,
 }
 
 fn one() -> usize {
@@ -105,21 +105,26 @@ impl DatasetShape {
         self.batch.min(self.samples.saturating_sub(index.saturating_mul(self.batch)))
     }
 
-    /// Returns the selectors beside so many samples of a mini-batch.
-    fn selectors_beside(&self, samples: usize) -> usize {
-        self.beside.map_or(0, |beside| beside.count(samples))
+    /// Returns the selectors of so many samples of a mini-batch that lie side by side.
+    fn selectors_in_lanes(&self, samples: usize) -> usize {
+        self.lanes.map_or(0, |lanes| lanes.count(samples))
     }
 
     /// Returns the bytes of a mini-batch of so many samples; `None` if they are too many.
     fn batch_bytes(&self, params: &Params, samples: usize) -> Option<u64> {
         let records = (self.record_bytes(params) as u64).checked_mul(samples as u64)?;
-        let beside = self.selectors_beside(samples) as u64;
-        let beside = beside.checked_mul(stored::selector_bytes(params) as u64)?;
-        records.checked_add(beside).filter(|&bytes| bytes <= MAX_CHUNK)
+        let in_lanes = self.selectors_in_lanes(samples) as u64;
+        let in_lanes = in_lanes.checked_mul(stored::selector_bytes(params) as u64)?;
+        records.checked_add(in_lanes).filter(|&bytes| bytes <= MAX_CHUNK)
     }
 
     fn record_bytes(&self, params: &Params) -> usize {
-        stored::selector_bytes(params) + stored::bytes(self.values, stored::WHOLE)
+        self.selector_bytes(params) + stored::bytes(self.values, stored::WHOLE)
+    }
+
+    /// Returns the bytes of a sample's own selector.
+    fn selector_bytes(&self, params: &Params) -> usize {
+        self.lanes.map_or_else(|| stored::selector_bytes(params), |_| 0)
     }
 
     /// Returns the header, or says which number is out of range. A nonce stands beside the shape.
@@ -134,7 +139,7 @@ impl DatasetShape {
         if self.values > MAX_VALUES {
             return fail("values a sample (2^20 at most)", self.values, MAX_VALUES);
         }
-        let record = self.record_bytes(params) as u64;
+        let record = self.record_bytes(params).max(1) as u64;
         let most = (MAX_CHUNK / record) as usize;
         if self.batch == 0 || self.batch > most {
             let expected = self.batch.clamp(1, most);
@@ -144,8 +149,8 @@ impl DatasetShape {
         let (Some(whole), Some(last)) =
             (bytes(self.batch), bytes(self.samples_of(self.batches() - 1)))
         else {
-            let what = "selectors beside a mini-batch (2^32 bytes at most, all in all)";
-            return fail(what, self.selectors_beside(self.batch), 0);
+            let what = "selectors of a mini-batch (2^32 bytes at most, all in all)";
+            return fail(what, self.selectors_in_lanes(self.batch), 0);
         };
         if !self.has_whole_copies() {
             let whole = self.batch.saturating_mul(self.copies.max(1));
@@ -192,7 +197,7 @@ impl DatasetShape {
 ///     inputs: key.digest(b"all that is encrypted"),
 ///     values_log2: -2,
 ///     copies: 1,
-///     beside: None,
+///     lanes: None,
 /// };
 /// let mut writer = DatasetWriter::create(&path, &key, &shape)?;
 /// while writer.next_sample() < shape.samples {
@@ -269,24 +274,63 @@ impl<'a> DatasetWriter<'a> {
     /// [`Error::Shape`] if a sample or the mini-batch has another shape, [`Error::Magnitude`] as
     /// for [`ClientKey::encrypt_query`], [`Error::Index`] if all samples are there, [`Error::Io`].
     pub fn write_batch(&mut self, samples: &[(Vec<i32>, Vec<u64>)]) -> Result<()> {
-        self.write_batch_beside(samples, &[])
+        let op = "encrypting a mini-batch";
+        if let Some(lanes) = self.shape.lanes {
+            let (what, got) = ("selectors of samples that lie side by side", samples.len());
+            return Err(Error::Shape { op, what, got, expected: lanes.count(samples.len()) });
+        }
+        let first = self.next_sample();
+        let n = self.key.params().row_size;
+        let values: Vec<&[u64]> = samples.iter().map(|(_, values)| &values[..]).collect();
+        self.check(&values)?;
+        samples.iter().try_for_each(|(m, _)| expect_coefficients(m, n))?;
+        let of_sample = |(i, (m, values)): (usize, &(Vec<i32>, Vec<u64>))| {
+            let index = (first + i) as u64;
+            let purpose = format!("data set {}", self.shape.name);
+            let mut record = self.selector(m, &purpose, index)?;
+            self.write_values(&mut record, values, index);
+            Ok(record)
+        };
+        let records = samples.par_iter().enumerate().map(of_sample);
+        let records: Vec<Vec<u8>> = records.collect::<Result<_>>()?;
+        self.writer.write(&records.concat())
     }
 
-    /// The same, with what the shape has beside the samples: N integers each, as many as
-    /// [`Beside::count`] says.
+    /// Encrypts the next mini-batch of samples that lie side by side: the torus elements of each,
+    /// and polynomials of N integers, as many as [`Lanes::count`] says.
     ///
     /// # Cost
-    /// That of [`DatasetWriter::write_batch`], each of them as a sample.
+    /// As for [`DatasetWriter::write_batch`], each polynomial as a sample.
     ///
     /// # Errors
-    /// Those of [`DatasetWriter::write_batch`]; [`Error::Shape`] if there are not as many.
-    pub fn write_batch_beside(
-        &mut self,
-        samples: &[(Vec<i32>, Vec<u64>)],
-        beside: &[Vec<i32>],
-    ) -> Result<()> {
+    /// Those of [`DatasetWriter::write_batch`].
+    pub fn write_lanes(&mut self, values: &[Vec<u64>], polynomials: &[Vec<i32>]) -> Result<()> {
         let first = self.next_sample();
-        let (got, left) = (samples.len(), self.shape.samples - first);
+        let n = self.key.params().row_size;
+        self.check(&values.iter().map(|values| &values[..]).collect::<Vec<_>>())?;
+        let expected = self.shape.selectors_in_lanes(values.len());
+        if polynomials.len() != expected {
+            let (op, what, got) = ("encrypting a mini-batch", "selectors", polynomials.len());
+            return Err(Error::Shape { op, what, got, expected });
+        }
+        polynomials.iter().try_for_each(|m| expect_coefficients(m, n))?;
+        let mut records = Vec::new();
+        for (i, values) in values.iter().enumerate() {
+            self.write_values(&mut records, values, (first + i) as u64);
+        }
+        let of_batch = self.shape.selectors_in_lanes(self.shape.batch);
+        let first = self.writer.next() as usize * of_batch;
+        let purpose = format!("lanes of data set {}", self.shape.name);
+        let selectors = polynomials.par_iter().enumerate();
+        let selectors = selectors.map(|(i, m)| self.selector(m, &purpose, (first + i) as u64));
+        let selectors: Vec<Vec<u8>> = selectors.collect::<Result<_>>()?;
+        records.extend(selectors.concat());
+        self.writer.write(&records)
+    }
+
+    /// Checks the number of samples, and of the values of each.
+    fn check(&self, values: &[&[u64]]) -> Result<()> {
+        let (got, left) = (values.len(), self.shape.samples - self.next_sample());
         if left == 0 {
             let (index, len) = (self.writer.next() as usize, self.shape.batches());
             return Err(Error::Index { op: "encrypting a mini-batch", index, len });
@@ -296,51 +340,26 @@ impl<'a> DatasetWriter<'a> {
             let (op, what) = ("encrypting a mini-batch", "samples");
             return Err(Error::Shape { op, what, got, expected });
         }
-        let n = self.key.params().row_size;
-        for (m, values) in samples {
-            let shape = |what, got, expected| {
-                let op = "encrypting a sample";
-                if got == expected { Ok(()) } else { Err(Error::Shape { op, what, got, expected }) }
-            };
-            shape("coefficients", m.len(), n)?;
-            shape("values", values.len(), self.shape.values)?;
+        let (op, what, expected) = ("encrypting a sample", "values", self.shape.values);
+        match values.iter().map(|values| values.len()).find(|&got| got != expected) {
+            Some(got) => Err(Error::Shape { op, what, got, expected }),
+            None => Ok(()),
         }
-        let (op, len) =
-            ("encrypting what is beside a mini-batch", self.shape.selectors_beside(got));
-        if beside.len() != len {
-            let (what, got) = ("selectors", beside.len());
-            return Err(Error::Shape { op, what, got, expected: len });
-        }
-        if let Some(other) = beside.iter().find(|m| m.len() != n) {
-            let (what, got) = ("coefficients", other.len());
-            return Err(Error::Shape { op, what, got, expected: n });
-        }
-        let records: Vec<Vec<u8>> = samples
-            .par_iter()
-            .enumerate()
-            .map(|(i, (m, values))| {
-                let index = (first + i) as u64;
-                let purpose = format!("data set {}", self.shape.name);
-                let mut record = Vec::new();
-                let selector = self.key.seeded_selector(m, self.of(&purpose, index))?;
-                stored::write(&mut record, &selector, stored::CUT);
-                let purpose = format!("values of data set {}", self.shape.name);
-                let values = self.key.seeded_values(values, self.of(&purpose, index));
-                stored::write(&mut record, &values, stored::WHOLE);
-                Ok(record)
-            })
-            .collect::<Result<_>>()?;
-        let of_batch = self.shape.selectors_beside(self.shape.batch);
-        let beside = beside.par_iter().enumerate().map(|(i, m)| {
-            let index = self.writer.next() as usize * of_batch + i;
-            let purpose = format!("beside data set {}", self.shape.name);
-            let mut record = Vec::new();
-            let selector = self.key.seeded_selector(m, self.of(&purpose, index as u64))?;
-            stored::write(&mut record, &selector, stored::CUT);
-            Ok(record)
-        });
-        let beside: Vec<Vec<u8>> = beside.collect::<Result<_>>()?;
-        self.writer.write(&[records.concat(), beside.concat()].concat())
+    }
+
+    /// Encrypts a polynomial.
+    fn selector(&self, m: &[i32], purpose: &str, index: u64) -> Result<Vec<u8>> {
+        let mut record = Vec::new();
+        let selector = self.key.seeded_selector(m, self.of(purpose, index))?;
+        stored::write(&mut record, &selector, stored::CUT);
+        Ok(record)
+    }
+
+    /// Encrypts the values of a sample.
+    fn write_values(&self, record: &mut Vec<u8>, values: &[u64], index: u64) {
+        let purpose = format!("values of data set {}", self.shape.name);
+        let values = self.key.seeded_values(values, self.of(&purpose, index));
+        stored::write(record, &values, stored::WHOLE);
     }
 
     fn of<'b>(&self, purpose: &'b str, index: u64) -> Use<'b> {
@@ -399,37 +418,29 @@ impl Dataset {
         self.reader.chunks() as usize
     }
 
-    /// Reads one mini-batch: a selector and `values` values for each sample.
+    /// Reads one mini-batch: its selectors, and `values` values for each sample.
     ///
     /// # Errors
     /// [`Error::Index`], [`Error::Io`], [`Error::Corrupt`] with the chunk.
     pub fn batch(&self, cpu: &Cpu, index: usize) -> Result<(Selectors, Values)> {
         let bytes = self.reader.read(index as u64)?;
-        let bytes = &bytes[..bytes.len().min(self.record * self.shape.samples_of(index))];
-        let split = self.record - stored::bytes(self.shape.values, stored::WHOLE);
-        let (selectors, values): (Vec<_>, Vec<_>) = bytes
-            .par_chunks_exact(self.record)
-            .map(|r| {
-                (stored::read(&r[..split], stored::CUT), stored::read(&r[split..], stored::WHOLE))
-            })
+        let records = self.record * self.shape.samples_of(index);
+        let (records, in_lanes) = bytes.split_at(bytes.len().min(records));
+        let own = self.shape.selector_bytes(cpu.params());
+        let read = |record: &[u8]| stored::read(record, stored::CUT);
+        let (selectors, values): (Vec<_>, Vec<_>) = records
+            .par_chunks_exact(self.record.max(1))
+            .map(|r| ((own > 0).then(|| read(&r[..own])), stored::read(&r[own..], stored::WHOLE)))
             .unzip();
+        let in_lanes = in_lanes.par_chunks_exact(stored::selector_bytes(cpu.params())).map(read);
+        let mut selectors: Vec<_> = selectors.into_iter().flatten().collect();
+        selectors.extend(in_lanes.collect::<Vec<_>>());
         Ok((cpu.open_selectors(&selectors)?, cpu.open_values(&values)))
     }
+}
 
-    /// Reads the selectors that a mini-batch has beside those of its samples: [`Beside::count`] of
-    /// them, and none if the shape has none.
-    ///
-    /// # Errors
-    /// [`Error::Index`], [`Error::Io`], [`Error::Corrupt`] with the chunk.
-    pub fn beside(&self, cpu: &Cpu, index: usize) -> Result<Selectors> {
-        let bytes = self.reader.read(index as u64)?;
-        let samples = self.record * self.shape.samples_of(index);
-        let stored: Vec<_> = bytes
-            .get(samples..)
-            .unwrap_or_default()
-            .par_chunks_exact(stored::selector_bytes(cpu.params()))
-            .map(|record| stored::read(record, stored::CUT))
-            .collect();
-        cpu.open_selectors(&stored)
-    }
+/// Refuses a polynomial of another size.
+fn expect_coefficients(m: &[i32], n: usize) -> Result<()> {
+    let (op, what, got) = ("encrypting a sample", "coefficients", m.len());
+    if got == n { Ok(()) } else { Err(Error::Shape { op, what, got, expected: n }) }
 }

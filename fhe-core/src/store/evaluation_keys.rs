@@ -15,6 +15,8 @@ struct Parts {
     groups: usize,
     /// Parts of the packing key, and of each of the two keys of lists.
     chunks: usize,
+    /// Parts of the keys of expansions.
+    expand: usize,
     /// Parts of the keys of batch lookups.
     batch: usize,
 }
@@ -33,10 +35,13 @@ impl Parts {
         if let Some(lists) = params.lists {
             lengths.extend(vec![chunk * levels(lists.pack) * n; 2 * chunks]);
         }
+        let expand = params.lists.and_then(|lists| lists.expand);
+        let of_expand = expand.map_or_else(Vec::new, |g| vec![levels(g) * n; n.ilog2() as usize]);
         let of_batch = params.batch.map_or_else(Vec::new, |spec| BatchKeys::lengths(params, &spec));
-        let batch = of_batch.len();
+        let (expand, batch) = (of_expand.len(), of_batch.len());
+        lengths.extend(of_expand);
         lengths.extend(of_batch);
-        Self { lengths, groups, chunks, batch }
+        Self { lengths, groups, chunks, expand, batch }
     }
 
     fn bytes(&self) -> usize {
@@ -51,6 +56,7 @@ impl EvaluationKeys {
             .chain(&self.blind_rotation)
             .chain(&self.pack)
             .chain(self.lists.iter().flatten())
+            .chain(&self.expand)
             .chain(self.batch.iter().flat_map(BatchKeys::parts))
     }
 }
@@ -132,9 +138,11 @@ impl Message for EvaluationKeys {
         };
         let blind_rotation = parts.by_ref().take(of.groups).collect();
         let pack = parts.by_ref().take(of.chunks).collect();
-        let lists = [parts.by_ref().take(of.chunks).collect(), parts.collect()];
+        let list = if params.lists.is_some() { of.chunks } else { 0 };
+        let lists = [parts.by_ref().take(list).collect(), parts.by_ref().take(list).collect()];
+        let expand = parts.take(of.expand).collect();
         let key_id = from.header().key_id.clone();
-        Ok(Self { params, key_id, key_switch, blind_rotation, pack, reflect, lists, batch })
+        Ok(Self { params, key_id, key_switch, blind_rotation, pack, reflect, lists, expand, batch })
     }
 }
 

@@ -16,7 +16,7 @@ mod whole;
 #[doc(hidden)]
 pub use ::serde;
 pub use container::{ChunkReader, ChunkWriter, Header, read_file, read_from, write_file, write_to};
-pub use dataset::{Beside, Dataset, DatasetShape, DatasetWriter};
+pub use dataset::{Dataset, DatasetShape, DatasetWriter, Lanes};
 pub use lock::Lock;
 pub use message::{Message, Opened, deserialize, serialize};
 pub use pieces::{Incoming, Pieces};

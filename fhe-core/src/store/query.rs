@@ -32,6 +32,8 @@ pub struct EncryptedQuery {
     /// Bodies rounded to what is stored of them, so that a query is the same before and after its
     /// way.
     samples: Vec<SeededRows>,
+    /// Samples that lie side by side, if they do.
+    side_by_side: Option<usize>,
 }
 
 impl EncryptedQuery {
@@ -39,22 +41,34 @@ impl EncryptedQuery {
         for body in samples.iter_mut().flat_map(|sample| &mut sample.bodies) {
             *body = stored::round(*body, stored::CUT);
         }
-        Self { params: params.clone(), key_id: key_id.into(), samples }
+        Self { params: params.clone(), key_id: key_id.into(), samples, side_by_side: None }
+    }
+
+    /// Says that the selectors hold so many samples side by side.
+    #[must_use]
+    pub fn side_by_side(self, samples: usize) -> Self {
+        Self { side_by_side: Some(samples), ..self }
+    }
+
+    /// Returns the number of selectors.
+    #[must_use]
+    pub fn selectors(&self) -> usize {
+        self.samples.len()
     }
 
     /// Returns the number of samples.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.samples.len()
+        self.side_by_side.unwrap_or(self.samples.len())
     }
 
     /// Returns whether there is no sample, which no query says of itself.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.samples.is_empty()
+        self.len() == 0
     }
 
-    /// Opens the samples for an engine, in their order.
+    /// Opens the selectors for an engine, in their order.
     ///
     /// # Errors
     /// [`crate::Error::Mismatch`] if they were made under another key or parameter set than the
@@ -86,6 +100,10 @@ impl Message for EncryptedQuery {
         &self.key_id
     }
 
+    fn meta(&self) -> serde_json::Value {
+        serde_json::json!(self.side_by_side)
+    }
+
     fn payload(&self) -> Vec<u8> {
         let mut payload = Vec::new();
         for sample in &self.samples {
@@ -104,9 +122,16 @@ impl Message for EncryptedQuery {
         if from.payload.is_empty() || !from.payload.len().is_multiple_of(record) {
             return Err(from.corrupt("payload", "it is no whole number of samples"));
         }
+        let side_by_side: Option<usize> = serde_json::from_value(from.header.meta.clone())
+            .map_err(|_| from.corrupt("meta", "it is no number of samples"))?;
+        // A lane for each coefficient at most.
+        let lanes = from.payload.len() / record * from.params.row_size;
+        if side_by_side.is_some_and(|samples| samples == 0 || samples > lanes) {
+            return Err(from.corrupt("meta", "the samples do not fit the payload"));
+        }
         let samples =
             from.payload.par_chunks_exact(record).map(|r| stored::read(r, stored::CUT)).collect();
-        Ok(Self { params: from.params, key_id: from.header.key_id, samples })
+        Ok(Self { params: from.params, key_id: from.header.key_id, samples, side_by_side })
     }
 }
 

@@ -5,6 +5,7 @@ use fhe_core::engine::meter::Metered;
 use fhe_core::noise::BatchNoise;
 
 use super::*;
+use fhe_core::noise::SelectorKind;
 
 fn params() -> Params {
     Params::toy_insecure_batch().unwrap()
@@ -96,7 +97,7 @@ fn outputs_are_the_same_in_place_and_by_moves() {
     let (in_place, by_moves) = (run(&dense, &sparse), run(&sparse, &dense));
     let (price, moves) = (in_place.3, by_moves.3);
     assert_eq!((price.batches, price.batched, price.promoted_levels), (1, 300, 0));
-    assert_eq!((moves.batches, moves.batched, moves.promoted_levels), (1, 300, 900));
+    assert_eq!((moves.batches, moves.batched, moves.promoted_levels), (1, 300, 1500));
     assert_eq!((price.packed_lists, moves.packed_lists), (300, 301));
     assert_eq!(in_place.2, by_moves.2);
     let integer = |i: usize| (32.0 * (from_torus(x[i]) * 256.0).round() / 256.0).round() as i32;
@@ -162,6 +163,11 @@ fn noise_of(b: &Bench, table: &Table) -> BatchNoise {
 /// The same of a table without steps.
 fn calm(b: &Bench) -> f64 {
     noise_of(b, &Table::new(b.n(), |_| 0.0).unwrap()).mean()
+}
+
+/// The noise of selectors of integers that are read far from jumps.
+fn calm_selectors(b: &Bench) -> SelectorKind {
+    b.noise.batch_selectors(&IntegerTable::new(b.n(), |_| 0).unwrap()).unwrap()
 }
 
 /// Values whose encryption is quick: coefficients of rows.
@@ -271,8 +277,8 @@ pub(super) fn batch_selectors(b: &mut Case) {
         (0..4).map(|i| vec![Term { selector: i / 2, row: i % 2 }]).collect();
     let got = b.decrypt_rows(&b.cpu.products(&selectors, &rows, &terms).unwrap());
     let want = b.flat(&b.clear.products(&clear, &clear_rows, &terms).unwrap());
-    let kind = b.noise.batch_selectors(&integers).unwrap();
     let norm = squared_norm(&clear.integers[0]).max(squared_norm(&clear.integers[1]));
+    let kind = calm_selectors(b);
     near("products", &got, &want, b.noise.products(kind, 1, norm) + norm * b.noise.fresh());
 }
 
@@ -328,4 +334,41 @@ fn outputs_without_batches_are_those_of_the_moves() {
     let terms = [vec![Term { selector: 0, row: 0 }]];
     let product = |m| b.cpu.products(m, &packed, &terms).unwrap();
     assert_eq!(product(&got).elements(), product(&want).elements());
+}
+
+/// All coefficients of rows at once: integers, and a smooth table that shows the reading's noise.
+pub(super) fn lookup_coefficients(b: &mut Case) {
+    let (n, spec) = (b.n(), b.key.params().batch.unwrap());
+    let count = spec.rows + 1;
+    let (of, phases) = middles(b, count * n, 4);
+    let x = b.cpu_rows(&phases);
+    let clear_x = b.clear_rows(&phases);
+    let integers = |x: f64| 10 * ((x + 0.25) * 8.0).floor() as i32 - 15;
+    let integers = IntegerTable::new(n, integers).unwrap().within_half_torus();
+    let ramp = Table::new(n, |x| x / 2.0).unwrap().within_half_torus();
+    let tables = [integers.times(1.0 / 128.0), ramp];
+    let (m, rows) = b.cpu.lookup_coefficients(&x, Some(&integers), &tables).unwrap();
+    let (clear, want) = b.clear.lookup_coefficients(&clear_x, Some(&integers), &tables).unwrap();
+    let (m, clear) = (m.unwrap(), clear.unwrap());
+    assert_eq!((m.len(), rows.len(), rows[1].len()), (count, 2, count));
+    assert_eq!(clear.integers[1][3], 10 * of[n + 3] - 15);
+    let noise = noise_of(b, &tables[0]);
+    within("integers", &b.decrypt_rows(&rows[0]), &b.flat(&want[0]), noise.most());
+    let half: Vec<u64> = phases.iter().map(|&x| to_torus(from_torus(x) / 2.0)).collect();
+    let slot = 0.5 / spec.slots as f64;
+    let read = b.noise.batch_input(true) + slot * slot / 12.0;
+    near("reading", &b.decrypt_rows(&rows[1]), &half, read / 4.0);
+
+    let (factors, clear_factors) = b.rows(1);
+    let terms: Vec<Vec<Term>> =
+        [0, count - 1].map(|selector| vec![Term { selector, row: 0 }]).to_vec();
+    let got = b.decrypt_rows(&b.cpu.products(&m, &factors, &terms).unwrap());
+    let want = b.flat(&b.clear.products(&clear, &clear_factors, &terms).unwrap());
+    let norm = clear.integers.iter().map(|m| squared_norm(m)).fold(0.0, f64::max);
+    let kind = calm_selectors(b);
+    near("products", &got, &want, b.noise.products(kind, 1, norm) + norm * b.noise.fresh());
+
+    let (none, rows) = b.cpu.lookup_coefficients(&x, None, &tables[..1]).unwrap();
+    assert!(none.is_none() && rows.len() == 1);
+    assert!(b.cpu.lookup_coefficients(&x, None, &[]).unwrap().1.is_empty());
 }

@@ -174,8 +174,9 @@ conformance! {
         pack_constants, pack, promote, lookup, lookup_at_offsets, lookup_input,
         lookup_rows, lookup_selectors;
     toy_batch: Params::toy_insecure_batch() => pack, batch_values, batch_output, batch_selectors,
-        batch_lengths;
+        batch_lengths, expand, selectors, lookup_coefficients;
     secure128_deep_v3: Params::secure128_deep_v3() => batch_output, batch_selectors;
+    secure128_deep_v4: Params::secure128_deep_v4() => expand, batch_selectors, lookup_coefficients;
     secure128: Params::secure128() => fresh_rows, products, dots, reflect, extract_and_gather,
         pack_constants, lookup, lookup_at_offsets, lookup_input;
     secure128_deep: Params::secure128_deep() => fresh_rows, products, dots, reflect,

@@ -1,6 +1,8 @@
 //! The moves, each on ciphertexts and in the clear.
 
-pub(super) use super::batches::{batch_lengths, batch_output, batch_selectors, batch_values};
+pub(super) use super::batches::{
+    batch_lengths, batch_output, batch_selectors, batch_values, lookup_coefficients,
+};
 use super::*;
 
 pub(super) fn fresh_rows(b: &mut Case) {
@@ -238,4 +240,60 @@ pub(super) fn lookup_rows(b: &mut Case) {
     assert_eq!(want[(3 + 2) * n + 7 * 3], to_torus(1.0 / 64.0));
     let packed = b.noise.pack_list(32) + b.noise.pack_list_rounding() + b.noise.lookup();
     within("rows of tables", &got, &want, packed);
+}
+
+/// Coefficients go to the parts that their remainders name, with the noise of as many automorphisms
+/// as there are levels; what is dropped leaves less behind.
+pub(super) fn expand(b: &mut Case) {
+    let n = b.n();
+    let (rows, clear_rows) = b.rows(2);
+    for parts in [1, 2, 8, n] {
+        let got = b.decrypt_rows(&b.cpu.expand(&rows, parts).unwrap());
+        let want = b.flat(&b.clear.expand(&clear_rows, parts).unwrap());
+        assert_eq!(want.len(), 2 * parts * n);
+        // Part parts - 1 of row 1.
+        let last = (2 * parts - 1) * n;
+        assert_eq!(want[last], clear_rows[1].coefficients(n)[parts - 1]);
+        let levels = parts.ilog2();
+        let of = |x: &[u64], divided: u32| -> Vec<u64> {
+            let at = |i: usize| ((i % n) as u32 | n as u32).trailing_zeros().min(levels) == divided;
+            x.iter().enumerate().filter(|(i, _)| at(*i)).map(|(_, x)| *x).collect()
+        };
+        let added = b.noise.expansion(levels, levels);
+        near("kept", &of(&got, levels), &of(&want, levels), added + b.noise.fresh());
+        for divided in 0..levels {
+            let added = b.noise.expansion(levels, divided);
+            near("dropped", &of(&got, divided), &of(&want, divided), added);
+        }
+    }
+}
+
+/// Selectors in another order, and sums of them, multiply as their integers do.
+pub(super) fn selectors(b: &mut Case) {
+    let (rows, clear_rows) = b.rows(1);
+    let m = b.integers(3, 3);
+    let (cipher, clear) = (b.selectors(&m), b.clear.selectors(m));
+    let mut sum = b.cpu.gather_selectors(&cipher, &[2, 0]).unwrap();
+    b.cpu.add_selectors(&mut sum, &b.cpu.gather_selectors(&cipher, &[1, 1]).unwrap()).unwrap();
+    let mut want = b.clear.gather_selectors(&clear, &[2, 0]).unwrap();
+    let twice = b.clear.gather_selectors(&clear, &[1, 1]).unwrap();
+    b.clear.add_selectors(&mut want, &twice).unwrap();
+    assert_eq!(want.integers[0][5], clear.integers[2][5] + clear.integers[1][5]);
+    let degree = b.n() + 3;
+    b.cpu.rotate_selectors(&mut sum, degree).unwrap();
+    let before = want.integers[0][5];
+    b.clear.rotate_selectors(&mut want, degree).unwrap();
+    assert_eq!(want.integers[0][8], -before);
+    let terms = [0, 1].map(|selector| vec![Term { selector, row: 0 }]);
+    let got = b.decrypt_rows(&b.cpu.products(&sum, &rows, &terms).unwrap());
+    let products = b.flat(&b.clear.products(&want, &clear_rows, &terms).unwrap());
+    let norm = want.integers.iter().map(|m| squared_norm(m)).fold(0.0, f64::max);
+    assert_eq!(want.kind().rows, 2.0 * b.noise.fresh_selectors().rows);
+    let predicted = b.noise.products(want.kind(), 1, norm) + norm * b.noise.fresh();
+    near("products", &got, &products, predicted);
+
+    let (got, other) = (b.cpu.join_rows(&[&rows, &rows]).unwrap(), b.cpu.zero_rows(0));
+    let want = b.clear.join_rows(&[&clear_rows, &clear_rows]).unwrap();
+    assert_eq!((got.len(), want.len(), b.cpu.join_rows(&[&other]).unwrap().len()), (2, 2, 0));
+    within("join_rows", &b.decrypt_rows(&got), &b.flat(&want), b.noise.fresh());
 }

@@ -149,5 +149,5 @@ fn lists_of_another_size_are_refused() {
     assert_eq!(refused(b.clear.rotate_rows(&mut short, 0).err()), expected("rotate_rows"));
     let sum = b.clear.add_scaled_rows(&mut short, &whole, 1);
     assert_eq!(refused(sum.err()), expected("add_scaled_rows"));
-    assert!(Row::Constant(1).coefficients(0).is_empty());
+    assert!(Row::Constant(1, 0.0).coefficients(0).is_empty());
 }

@@ -4,10 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, SIDE_PIXELS};
 
-/// Coefficients of an encoded image: one polynomial's worth.
+/// Coefficients of an encoded image, at least: one polynomial's worth.
 pub const WIDTH: usize = 2048;
 /// Learned coefficients at most; the last one is the constant.
 pub const MAX_COMPONENTS: usize = WIDTH - 1;
+/// Learned coefficients of a map of channels at most.
+const MAX_COEFFICIENTS: usize = 65_536;
 /// Coefficients lie in `-LIMIT..=LIMIT`, so that they fit 4 bits.
 pub const LIMIT: i8 = 7;
 
@@ -112,7 +114,7 @@ impl EncoderConfig {
         }
     }
 
-    /// The preset for a convolutional network on natural images: a 6x6 map of 56 channels, from
+    /// The preset for a convolutional network on natural images: a 6x6 map of 112 channels, from
     /// the `2 * dictionary` features of each pool.
     ///
     /// Mirror images are not averaged in: encode [`crate::ImageSet::mirrored`] beside the images
@@ -124,11 +126,11 @@ impl EncoderConfig {
             pool_window: 6,
             mirror: false,
             components_over: ComponentsOver::Channels,
-            components: 56,
+            components: 112,
             // A hundredth of the features' total variance: components far below it would be mostly
             // noise if they were brought to the size of the first.
             damping: 0.02 * dictionary as f32,
-            // A mean square of 2.3^2 for the 2016 coefficients.
+            // A mean square of 1.6^2 for the 4032 coefficients.
             mean_square_norm: 10_665.0,
             bias: 0,
             fit_images: 2_000,
@@ -156,6 +158,13 @@ impl EncoderConfig {
     #[must_use]
     pub fn coefficients(&self) -> usize {
         self.map_shape().iter().fold(1, |product, &axis| product.saturating_mul(axis))
+    }
+
+    /// Returns the numbers of an encoded image: the learned coefficients, zeros and the bias in one
+    /// polynomial's worth; or the learned coefficients alone, if they are more.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        if self.coefficients() < WIDTH { WIDTH } else { self.coefficients() }
     }
 
     /// Returns the positions of a patch along one side of the image.
@@ -223,8 +232,8 @@ impl EncoderConfig {
             if self.components > 2 * self.dictionary {
                 return too_many("at most 2 * dictionary");
             }
-            if self.coefficients() > MAX_COMPONENTS {
-                return too_many("at most 2047 / pool_grid^2");
+            if self.coefficients() > MAX_COEFFICIENTS {
+                return too_many("at most 65536 / pool_grid^2");
             }
         }
         if self.components > self.features() {

@@ -36,7 +36,7 @@ const KIND: &str = "fhe-data encoder";
 /// A fitted encoder.
 ///
 /// # Shapes
-/// `[n, 3, 32, 32] -> [n, 2048]`
+/// `[n, 3, 32, 32] -> [n, 2048]`, or [`EncoderConfig::width`]
 ///
 /// # Values
 /// Input `0..=255`; output `-7..=7`. Learned coefficients come first, in the order of
@@ -100,7 +100,8 @@ impl Encoder {
         }
         let (kept, features) = (self.config.components, self.config.sample_features());
         let samples = self.config.samples();
-        let mut values = Vec::with_capacity(count * WIDTH);
+        let width = self.config.width();
+        let mut values = Vec::with_capacity(count * width);
         for block in images.chunks(block_bytes(&self.config)) {
             let pooled = feature::features(&self.config, &self.filters, block);
             let map = columns(&self.components.map, kept);
@@ -112,13 +113,15 @@ impl Encoder {
                     let places = image.iter().skip(channel).step_by(kept);
                     values.extend(places.map(|y| round(y - offset)));
                 }
-                values.resize(start + WIDTH - 1, 0);
-                values.push(self.config.bias);
+                if self.config.coefficients() < width {
+                    values.resize(start + width - 1, 0);
+                    values.push(self.config.bias);
+                }
             }
-            let done = (values.len() / WIDTH) as u64;
+            let done = (values.len() / width) as u64;
             progress(Progress { stage: "encoding", done, total: count as u64 });
         }
-        Encoded::new(WIDTH, values)
+        Encoded::new(width, values)
     }
 
     /// Writes the encoder to a file that only its owner can read.

@@ -29,6 +29,18 @@ pub(super) fn network(config: &NetworkConfig, n: usize) -> Result<()> {
     if !(1.0..=1024.0).contains(&config.z_range) {
         return setting("network", "z_range", config.z_range, "1 to 1024");
     }
+    let side = config.cells.side;
+    if side == 0 || side > n || !(side * side).is_power_of_two() || side * side > n {
+        return setting(
+            "network",
+            "cells.side",
+            side,
+            "a power of two, whose square N has room for",
+        );
+    }
+    if config.cells.stride == 0 || config.cells.stride > n {
+        return setting("network", "cells.stride", config.cells.stride, format!("1 to {n}"));
+    }
     let Shape { channels, height, width } = config.input;
     if channels > n || height > n || width > n {
         return setting("network", "input", config.input, format!("at most {n} of each"));

@@ -19,14 +19,12 @@ pub(super) struct Layer {
     /// In the order output, channel, row, column of the window.
     pub(super) weights: Vec<f32>,
     pub(super) bias: Vec<f32>,
-    /// Variance of the noise in the coefficients of a row that hold no weight.
-    pub(super) idle: f64,
 }
 
 impl Layer {
     pub(super) fn new(geometry: Geometry, initial: &InitialLayer) -> Self {
         let floats = |x: &[f64]| x.iter().map(|&x| x as f32).collect();
-        Self { geometry, weights: floats(&initial.weights), bias: floats(&initial.bias), idle: 0.0 }
+        Self { geometry, weights: floats(&initial.weights), bias: floats(&initial.bias) }
     }
 
     /// Returns the positions of an output channel.

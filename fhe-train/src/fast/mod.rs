@@ -16,9 +16,8 @@ mod pool;
 mod reading;
 mod run;
 mod tables;
-mod update;
 
-use fhe_core::{Params, Table};
+use fhe_core::Params;
 use fhe_nn::argmax;
 use rayon::prelude::*;
 
@@ -33,7 +32,6 @@ use layer::Layer;
 use normal::{Normal, disturb};
 use reading::Reading;
 use tables::Tables;
-use update::{InFloats, Numbers};
 
 /// Samples that one thread takes at a time; fixed, so that sums do not depend on the number of
 /// threads.
@@ -55,19 +53,19 @@ pub struct Wraps {
 ///
 /// # Examples
 /// ```
-/// use fhe_core::{Params, Table};
+/// use fhe_core::Params;
 /// use fhe_train::{DeepRecipe, FastTwin, MiniBatches};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let recipe: DeepRecipe = serde_json::from_value(serde_json::json!({
-///     "passes": 1, "seed": 1, "first_batch": 2, "least_rate": 0.0,
+///     "passes": 1, "seed": 1, "least_rate": 0.0,
 ///     "network": {
 ///         "input": {"channels": 8, "height": 1, "width": 1}, "z_range": 8.0,
 ///         "layers": [{"name": "scores", "outputs": 2}]
 ///     },
-///     "training": [{"init": 0.01, "rate": 1e-3, "bias_rate": 1e-3}]
+///     "training": [{"init": 0.01, "rate": 1e-3}]
 /// }))?;
 /// let data = MiniBatches { batches: 1, batch: 2 };
-/// let mut twin = FastTwin::new(&Params::secure128_deep()?, &recipe, data, Some(1))?;
+/// let mut twin = FastTwin::new(&Params::secure128_deep_v4()?, &recipe, data, Some(1))?;
 /// let (a, b) = ([3i8; 8], [-3i8; 8]);
 /// let work = twin.train_step(&[&a, &b], &[0, 1])?;
 /// assert_eq!(work.lookups, 4);
@@ -121,14 +119,16 @@ impl FastTwin {
             let got = format!("{} of {} samples", data.batches, data.batch);
             return Err(Error::Recipe { field: "mini-batches", got, rule: "expected at least 1" });
         }
-        let (geometries, hidden) = (plan.network().geometries(), plan.network().hidden());
-        let layers: Vec<_> = geometries
-            .iter()
+        let hidden = plan.network().hidden();
+        let layers: Vec<_> = plan
+            .network()
+            .weighted()
             .zip(initial_layers(&plan))
             .map(|(geometry, initial)| Layer::new(geometry.clone(), &initial))
             .collect();
-        let wraps = Wraps { pre_activations: vec![0; layers.len()], errors: vec![0; hidden.len()] };
-        let full = plan.recipe().sub_batch.min(data.batch);
+        let wraps =
+            Wraps { pre_activations: vec![0; plan.layers()], errors: vec![0; hidden.len()] };
+        let full = plan.network().lanes().min(data.batch);
         Ok(Self {
             parts: vec![PartSize::new(&plan, params, full)?],
             residual_scales: plan.residual_scales(),
@@ -176,29 +176,29 @@ impl FastTwin {
         let (parts, rules): (Vec<_>, _) =
             ((0..step.parts()).map(|i| step.part(i)).collect(), step.rules());
         let used = self.used(Moves::Noisy)?;
-        let transposed = self.transposed(used.as_deref());
         let mut sums: Vec<Sum> = self.layers.iter().map(|_| Sum::default()).collect();
         for (i, part) in parts.iter().enumerate() {
             self.prepare(part.samples.len())?;
-            let outcomes = self.pass(samples, labels, part, used.as_deref(), &transposed);
-            self.update_biases(&outcomes, part);
+            let outcomes = self.pass(samples, labels, part, used.as_deref());
+            for (i, sum) in sums.iter_mut().enumerate() {
+                let square = outcomes.iter().map(|outcome| outcome.squares[i]).sum::<f64>();
+                let square = square / outcomes.len().max(1) as f64;
+                let kind = outcomes.first().and_then(|outcome| outcome.kinds[i]);
+                sum.variance += self.full().noises[i].gradient(square, kind);
+                outcomes.iter().for_each(|outcome| sum.add(&outcome.gradients[i]));
+            }
             for outcome in outcomes {
-                for (i, sum) in sums.iter_mut().enumerate() {
-                    sum.add(&outcome.gradients[i], &outcome.norms[i]);
-                }
                 add(&mut self.wraps.pre_activations, &outcome.wraps);
                 add(&mut self.wraps.errors, &outcome.lost);
             }
             let of_first = std::mem::take(&mut sums[0]);
-            self.subtract_from_first(of_first, i, part.samples.len());
+            self.subtract_from_first(of_first, i);
         }
-        let mut lookups = samples.len() * self.lookups_a_sample();
-        lookups += (0..self.layers.len()).map(|i| self.plan.update_lookups(i)).sum::<usize>();
         for (i, (sum, rule)) in sums.into_iter().skip(1).zip(&rules).enumerate() {
-            self.update(i + 1, sum, samples.len(), rule)?;
+            self.update(i + 1, sum, rule)?;
         }
         self.step += 1;
-        Ok(Work { samples: samples.len(), lookups })
+        Ok(Work { samples: samples.len(), lookups: self.lookups(samples.len(), parts.len()) })
     }
 
     /// Returns the classes of samples, as the decrypted model sees them: without the noise of
@@ -209,7 +209,8 @@ impl FastTwin {
     pub fn classify(&self, samples: &[&[i8]]) -> Result<Vec<u32>> {
         self.check(samples)?;
         let used = self.used(Moves::Exact)?;
-        let view = self.view(self.full(), used.as_deref(), &[], &[]);
+        let layers = used.as_deref().unwrap_or(&self.layers);
+        let view = self.view(self.full(), [layers, layers], &[]);
         let chunks: Vec<Vec<u32>> = samples
             .par_chunks(CHUNK)
             .enumerate()
@@ -242,17 +243,15 @@ impl FastTwin {
     }
 
     fn check(&self, samples: &[&[i8]]) -> Result<()> {
-        let g = &self.layers[0].geometry;
-        let input = g.input;
-        let (_, last) = g.input_at(input.channels - 1, input.height - 1, input.width - 1);
-        let fits = |len: usize| (last + 1..=self.params.row_size).contains(&len);
-        let beyond = |x: &[i8]| x.iter().skip(last + 1).any(|&x| x != 0);
+        let input = self.plan.network().config().map().len();
+        let most = self.params.row_size.max(input);
+        let beyond = |x: &[i8]| x.iter().skip(input).any(|&x| x != 0);
         if samples.iter().any(|x| beyond(x)) {
-            let got = format!("of {} numbers, and a sample has more", input.len());
-            let rule = "expected those of the samples: their layout holds zeros beyond the input";
+            let got = format!("of {input} numbers, and a sample has more");
+            let rule = "expected those of the samples, or zeros beyond the input";
             return Err(Error::Recipe { field: "input", got, rule });
         }
-        match samples.iter().find(|x| !fits(x.len())) {
+        match samples.iter().find(|x| !(input..=most).contains(&x.len())) {
             None => Ok(()),
             Some(x) => {
                 let got = format!("for samples of {} integers", x.len());
@@ -271,9 +270,14 @@ impl FastTwin {
         Err(Error::Recipe { field: "labels", got, rule: "expected a class for each sample" })
     }
 
-    fn lookups_a_sample(&self) -> usize {
-        let values = self.layers.iter().map(|layer| layer.geometry.output.len());
-        2 * values.sum::<usize>() - self.plan.recipe().classes()
+    /// Returns the lookups of a step: those of a part's hidden values are the same with fewer
+    /// samples.
+    fn lookups(&self, samples: usize, parts: usize) -> usize {
+        let (network, n) = (self.plan.network(), self.params.row_size);
+        let hidden = network.geometries().iter().zip(network.hidden());
+        let hidden: usize = hidden.map(|(g, _)| g.output.len()).sum();
+        let updates: usize = (0..self.plan.weighted()).map(|i| self.plan.update_lookups(i)).sum();
+        2 * parts * n * hidden + samples * self.plan.recipe().classes() + updates
     }
 
     /// A stream of noise, if there is noise.
@@ -290,78 +294,63 @@ impl FastTwin {
         }
         let mut layers = self.layers.clone();
         for (i, layer) in layers.iter_mut().enumerate() {
-            let Some(lookup) = self.plan.signs(i) else { continue };
+            let Some(signs) = self.plan.signs(i) else { continue };
             let mut noise = match moves {
                 Moves::Noisy => self.stream(i, Purpose::Signs),
                 Moves::Exact => None,
             };
-            let noises = &self.full().noises[i];
-            let window = layer.geometry.window();
-            let mut outputs = vec![0.0; layer.geometry.output.channels];
-            layer.weights.iter_mut().for_each(|w| *w *= lookup.scale as f32);
-            for (range, way) in noises.updates(window) {
-                let signs = Reading::new(way.grid(), |x| lookup.at(x));
-                let weights = &mut layer.weights[range.clone()];
-                disturb(&mut noise, weights, || way.reading());
-                weights.iter_mut().for_each(|w| *w = signs.at(*w));
-                if noise.is_some() {
-                    let table = Table::new(self.params.row_size, |x| lookup.at(x))?;
-                    outputs[range.start / window..range.end / window].fill(way.output(table));
-                }
-            }
-            let mut weights = std::mem::take(&mut layer.weights);
-            self.by_channel(i, &mut weights, |output, channel, w| {
-                disturb(&mut noise, w, || {
-                    outputs[output] + noises.packing(output, channel) + noises.packing_rounding()
-                });
-            });
-            layer.weights = weights;
-            layer.idle = noise.map_or(0.0, |_| noises.packing(0, 0));
+            layer.weights.iter_mut().for_each(|w| *w *= signs.scale as f32);
+            self.look_up(i, &mut layer.weights, &mut noise, |x| signs.at(x))?;
         }
         Ok(Some(layers))
+    }
+
+    /// Looks numbers of a layer's weights up.
+    fn look_up(
+        &self,
+        layer: usize,
+        x: &mut [f32],
+        noise: &mut Option<Normal>,
+        f: impl Fn(f64) -> f64,
+    ) -> Result<()> {
+        let noises = &self.full().noises[layer];
+        let lookup = noises.update();
+        let reading = Reading::new(lookup.grid(), &f);
+        disturb(noise, x, || lookup.reading());
+        x.iter_mut().for_each(|x| *x = reading.at(*x));
+        if noise.is_some() {
+            let output = lookup.output(noises.table(&f)?);
+            disturb(noise, x, || output);
+        }
+        Ok(())
     }
 
     fn view<'a>(
         &'a self,
         part: &'a PartSize,
-        used: Option<&'a [Layer]>,
-        transposed: &'a [Vec<f32>],
+        [layers, layers_back]: [&'a [Layer]; 2],
         amplitudes: &'a [f64],
     ) -> View<'a> {
         View {
-            layers: used.unwrap_or(&self.layers),
+            layers,
+            layers_back,
             noises: &part.noises,
             tables: &part.tables,
+            cells: self.plan.network().cells(),
             hidden: self.plan.network().hidden(),
             residual_scales: &self.residual_scales,
-            transposed,
             amplitudes,
         }
     }
 
-    /// Returns the weights for the way back, which are packed anew for each mini-batch.
-    fn transposed(&self, used: Option<&[Layer]>) -> Vec<Vec<f32>> {
-        let layers = used.unwrap_or(&self.layers);
-        let of_layer = |i: usize| {
-            if i == 0 {
-                return Vec::new();
-            }
-            let mut weights = layers[i].weights.clone();
-            let mut noise = self.stream(i, Purpose::Transposed);
-            self.by_channel(i, &mut weights, |output, channel, w| {
-                disturb(&mut noise, w, || self.full().noises[i].transposed(output, channel));
-            });
-            weights
-        };
-        (0..self.layers.len()).map(of_layer).collect()
-    }
-
-    /// Calls `f` with output, channel and the window of some numbers of a layer's weights.
-    fn by_channel(&self, layer: usize, x: &mut [f32], mut f: impl FnMut(usize, usize, &mut [f32])) {
-        let g = &self.layers[layer].geometry;
-        for (i, x) in x.chunks_exact_mut(g.kernel * g.kernel).enumerate() {
-            f(i / g.input.channels, i % g.input.channels, x);
+    /// Returns layers as their weights are once they are expanded.
+    fn expanded(&self, layers: &[Layer], index: usize, purpose: Purpose) -> Vec<Layer> {
+        let mut layers = layers.to_vec();
+        let mut noise = self.stream(index, purpose);
+        for (layer, noises) in layers.iter_mut().zip(&self.full().noises) {
+            disturb(&mut noise, &mut layer.weights, || noises.expanded());
         }
+        layers
     }
 
     /// Takes the samples of a part forward and backward.
@@ -371,97 +360,43 @@ impl FastTwin {
         labels: &[u32],
         part: &PartPlan,
         used: Option<&[Layer]>,
-        transposed: &[Vec<f32>],
     ) -> Vec<Outcome> {
         let range = part.samples.clone();
-        let view = self.view(self.part(range.len()), used, transposed, &part.amplitudes);
-        samples[range.clone()]
-            .par_chunks(CHUNK)
-            .zip(labels[range.clone()].par_chunks(CHUNK))
+        let layers = used.unwrap_or(&self.layers);
+        let forward = self.expanded(layers, part.index, Purpose::Forward);
+        let back = self.expanded(layers, part.index, Purpose::Back);
+        let view = self.view(self.part(range.len()), [&forward, &back], &part.amplitudes);
+        let chunks = samples[range.clone()].par_chunks(CHUNK).zip(labels[range].par_chunks(CHUNK));
+        chunks
             .enumerate()
-            .map(|(i, (x, y))| {
-                let mut noise = self.stream(range.start + i * CHUNK, Purpose::Samples);
-                let forward = view.forward(x, &mut noise, Moves::Noisy);
-                view.backward(&forward, y, &mut noise)
+            .map(|(i, (samples, labels))| {
+                let mut noise = self.stream(part.index << 16 | i, Purpose::Samples);
+                let forward = view.forward(samples, &mut noise, Moves::Noisy);
+                view.backward(&forward, labels, &mut noise)
             })
             .collect()
     }
 
-    fn update_biases(&mut self, outcomes: &[Outcome], part: &PartPlan) {
-        let finest = self.plan.finest_unit();
-        let mut noise = self.stream(part.samples.start, Purpose::Biases);
-        let noises: Vec<f64> =
-            self.part(part.samples.len()).noises.iter().map(|n| n.bias_error(finest)).collect();
-        for (i, layer) in self.layers.iter_mut().enumerate() {
-            let k = part.bias_steps[i] as f64;
-            let mut sums = vec![0.0; layer.bias.len()];
-            for outcome in outcomes {
-                sums.iter_mut().zip(&outcome.errors[i]).for_each(|(sum, e)| *sum += e);
-            }
-            let count = (part.samples.len() * layer.area()) as f64;
-            sums.iter_mut().for_each(|sum| *sum *= finest as f32);
-            disturb(&mut noise, &mut sums, || count * noises[i]);
-            layer.bias.iter_mut().zip(sums).for_each(|(b, sum)| *b -= k as f32 * sum);
-        }
-    }
-
     /// Subtracts the gradient of the first layer, of part `index`.
-    fn subtract_from_first(&mut self, sum: Sum, index: usize, samples: usize) {
-        let Sum { mut gradient, norms } = sum;
+    fn subtract_from_first(&mut self, sum: Sum, index: usize) {
+        let Sum { mut gradient, variance } = sum;
         let mut noise = self.stream(index, Purpose::First);
-        let noises = &self.full().noises[0];
-        // The product's noise and the packing's, one after the other, are one.
-        self.by_channel(0, &mut gradient, |output, channel, x| {
-            disturb(&mut noise, x, || {
-                noises.gradient(output, samples, norms[noises.gradient_input_of(channel)])
-                    + noises.packing(output, channel)
-                    + noises.packing_rounding()
-            });
-        });
+        disturb(&mut noise, &mut gradient, || variance);
         let weights = &mut self.layers[0].weights;
         weights.iter_mut().zip(gradient).for_each(|(w, x)| *w -= x);
-        self.disturb_idle(0);
     }
 
     /// Updates the weights of another layer by a rule.
-    fn update(&mut self, layer: usize, sum: Sum, samples: usize, rule: &Sgd) -> Result<()> {
+    fn update(&mut self, layer: usize, sum: Sum, rule: &Sgd) -> Result<()> {
         let mut noise = self.stream(layer, Purpose::Others);
-        let (noises, g) = (&self.full().noises[layer], &self.layers[layer].geometry);
-        let (channels, run) = (g.input.channels, g.kernel * g.kernel);
-        let variance = |i| {
-            let (output, channel) = (i / channels, i % channels);
-            noises.gradient(output, samples, sum.norms[noises.gradient_input_of(channel)])
-        };
-        let gradient = Numbers {
-            variances: match noise {
-                Some(_) => (0..g.output.channels * channels).map(variance).collect(),
-                None => Vec::new(),
-            },
-            values: sum.gradient,
-            run,
-        };
-        let mut numbers = InFloats {
-            weights: &self.layers[layer].weights,
-            noises,
-            noise: &mut noise,
-            row_size: self.params.row_size,
-            geometry: g,
-        };
-        let mut update = rule.update(&mut numbers, gradient)?.values;
-        self.by_channel(layer, &mut update, |output, channel, x| {
-            disturb(&mut noise, x, || noises.packing(output, channel) + noises.packing_rounding());
-        });
+        let Sum { gradient: mut update, variance } = sum;
+        disturb(&mut noise, &mut update, || variance);
+        let weights = &self.layers[layer].weights;
+        update.iter_mut().zip(weights).for_each(|(u, w)| *u += rule.decay as f32 * w);
+        self.look_up(layer, &mut update, &mut noise, |u| rule.at(u))?;
         let weights = &mut self.layers[layer].weights;
         weights.iter_mut().zip(update).for_each(|(w, x)| *w += x);
-        self.disturb_idle(layer);
         Ok(())
-    }
-
-    /// Adds the packing's noise to the coefficients without weights.
-    fn disturb_idle(&mut self, layer: usize) {
-        if self.seed.is_some() {
-            self.layers[layer].idle += self.full().noises[layer].packing(0, 0);
-        }
     }
 }
 
@@ -469,28 +404,27 @@ impl FastTwin {
 #[derive(Clone, Copy, Debug)]
 enum Purpose {
     Samples,
-    Transposed,
-    Biases,
+    Forward,
+    Back,
     First,
     Others,
     Classes,
     Signs,
 }
 
-/// A gradient, and the squared norms that its noise depends on.
+/// A gradient, and the variance of its noise that was not drawn yet.
 #[derive(Debug, Default)]
 struct Sum {
     gradient: Vec<f32>,
-    norms: Vec<f64>,
+    variance: f64,
 }
 
 impl Sum {
-    fn add(&mut self, gradient: &[f32], norms: &[f64]) {
+    fn add(&mut self, gradient: &[f32]) {
         if self.gradient.is_empty() {
-            (self.gradient, self.norms) = (gradient.to_vec(), norms.to_vec());
+            self.gradient = gradient.to_vec();
         } else {
             self.gradient.iter_mut().zip(gradient).for_each(|(sum, x)| *sum += x);
-            self.norms.iter_mut().zip(norms).for_each(|(sum, x)| *sum += x);
         }
     }
 }

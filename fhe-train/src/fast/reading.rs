@@ -11,6 +11,8 @@ use crate::list_lookup::Grid;
 pub(super) struct Reading {
     /// From -1/4 upwards: the half torus, then the other half.
     entries: Vec<f32>,
+    /// Whether the half torus is read again and again outside.
+    periodic: bool,
 }
 
 impl Reading {
@@ -23,7 +25,7 @@ impl Reading {
         if !grid.periodic {
             entries[slots..].iter_mut().for_each(|x| *x = -*x);
         }
-        Self { entries }
+        Self { entries, periodic: grid.periodic }
     }
 
     /// Returns the slot of a phase.
@@ -37,6 +39,18 @@ impl Reading {
     /// Returns the value of a slot.
     pub(super) fn value(&self, slot: usize) -> f32 {
         self.entries[slot]
+    }
+
+    /// Returns the number of slots of a batch that reads the table.
+    pub(super) fn slots(&self) -> usize {
+        if self.periodic { self.entries.len() / 2 } else { self.entries.len() }
+    }
+
+    /// Returns the slot of a batch, which counts from phase 0 on.
+    pub(super) fn batch_slot(&self, slot: usize) -> usize {
+        let slots = self.slots();
+        // From -1/4 to 0 it is a quarter of the torus, half of what a promise leaves.
+        (slot % slots + slots - self.entries.len() / 4) % slots
     }
 
     /// Returns whether a slot lies outside the half torus.

@@ -20,9 +20,6 @@ pub(super) fn recipe(recipe: &DeepRecipe) -> Result<()> {
     if !(1..=1000).contains(&recipe.passes) {
         return fail("passes", recipe.passes, "expected 1 to 1000");
     }
-    if !(1..=4096).contains(&recipe.sub_batch) {
-        return fail("first_batch", recipe.sub_batch, "expected 1 to 4096");
-    }
     if !squared_norm::RANGE.contains(&recipe.squared_norm) {
         return fail("squared_norm", recipe.squared_norm, squared_norm::RULE);
     }
@@ -30,8 +27,9 @@ pub(super) fn recipe(recipe: &DeepRecipe) -> Result<()> {
         return fail("least_rate", recipe.least_rate, "expected 0 to 1");
     }
     let got = recipe.training.len();
-    if got != recipe.network.layers.len() {
-        return fail("training", format!("{got} long"), "expected an entry a layer");
+    if got != recipe.network.layers.len() + usize::from(recipe.network.shortcut) {
+        let rule = "expected an entry a layer, and one for the shortcut, if there is one";
+        return fail("training", format!("{got} long"), rule);
     }
     if recipe.mirrored && recipe.passes < 2 {
         let rule = "only the second pass takes mirror images: expected 2 passes or more";
@@ -51,7 +49,7 @@ pub(super) fn network(network: &NetworkPlan) -> Result<()> {
     if last.is_some_and(|g| g.output.area() != 1) {
         return fail("network", "a map of scores", "expected one score a class");
     }
-    let classes = last.map_or(0, |g| g.output.channels);
+    let classes = network.classes();
     if !(2..=MOST_CLASSES).contains(&classes) {
         return fail("classes", classes, "expected 2 to 1000");
     }
@@ -64,15 +62,10 @@ pub(super) fn layer(plan: &TrainingPlan, layer: usize) -> Result<()> {
     rates(training, plan.recipe.network.z_range)?;
     if layer == 0 {
         without_lookup(training)?;
-    } else if !is_positive(training.clip) {
-        return fail("clip", training.clip, "expected more than 0");
+    } else if !is_positive(plan.clip(layer)) {
+        return fail("clip", plan.clip(layer), "expected more than 0");
     }
     decay(plan, layer)?;
-    if training.centred && plan.centring(layer).is_none() {
-        let rule =
-            "a filter's updates add up to more than the range: expected a smaller rate or clip";
-        return fail("centred", true, rule);
-    }
     training.binary.map_or(Ok(()), |settings| binary(plan, layer, settings))?;
     if layer + 1 < plan.layers() { error_gain(plan, layer) } else { Ok(()) }
 }
@@ -84,9 +77,6 @@ fn rates(training: &LayerTraining, z_range: f64) -> Result<()> {
     if !is_positive(training.rate) || training.rate > 1e3 {
         return fail("rate", training.rate, "expected more than 0, to 1000");
     }
-    if !(0.0..=1e3).contains(&training.bias_rate) {
-        return fail("bias_rate", training.bias_rate, "expected 0 to 1000");
-    }
     if training.bias.abs() > z_range || !training.bias.is_finite() {
         return fail("bias", training.bias, "expected at most z_range");
     }
@@ -96,9 +86,6 @@ fn rates(training: &LayerTraining, z_range: f64) -> Result<()> {
 /// Checks that the first layer asks for nothing that takes a lookup.
 fn without_lookup(training: &LayerTraining) -> Result<()> {
     let rule = "the first layer is updated without a lookup: leave it out";
-    if training.centred {
-        return fail("centred", true, rule);
-    }
     if training.decay != 0.0 {
         return fail("decay", training.decay, rule);
     }

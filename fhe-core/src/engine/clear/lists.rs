@@ -6,22 +6,31 @@ use crate::noise::SelectorKind;
 /// Single values in the clear: their phases.
 pub type Values = Vec<u64>;
 
-/// A polynomial of phases; packed constants are kept as such, which makes their products quick.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A polynomial of phases; constants are kept as such, which makes their products quick.
+#[derive(Clone, Debug, PartialEq)]
 pub enum Row {
-    /// Only coefficient 0 differs from zero.
-    Constant(u64),
+    /// Only coefficient 0 differs from zero, or from noise of a variance, which is drawn where the
+    /// row is multiplied.
+    Constant(u64, f64),
     /// All N coefficients.
     Full(Vec<u64>),
 }
 
 impl Row {
+    /// Returns the variance of the noise of a constant row's other coefficients.
+    pub(super) fn idle(&self) -> f64 {
+        match self {
+            Self::Full(_) => 0.0,
+            Self::Constant(_, idle) => *idle,
+        }
+    }
+
     /// Returns all coefficients.
     #[must_use]
     pub fn coefficients(&self, n: usize) -> Vec<u64> {
         match self {
             Self::Full(x) => x.clone(),
-            Self::Constant(c) => {
+            Self::Constant(c, _) => {
                 let mut x = vec![0; n];
                 x.iter_mut().take(1).for_each(|x| *x = *c);
                 x
@@ -55,7 +64,7 @@ impl Selectors {
 /// Adds `m * x` modulo X^N + 1.
 pub(super) fn add_product(out: &mut [u64], m: &[i32], x: &Row) {
     match x {
-        Row::Constant(c) => {
+        Row::Constant(c, _) => {
             for (o, &m) in out.iter_mut().zip(m) {
                 *o = o.wrapping_add(c.wrapping_mul(i64::from(m) as u64));
             }
@@ -80,7 +89,7 @@ pub(super) fn add_product(out: &mut [u64], m: &[i32], x: &Row) {
 pub(super) fn dot(m: &[i32], x: &Row) -> u64 {
     let times = |m: i32, x: u64| x.wrapping_mul(i64::from(m) as u64);
     match x {
-        Row::Constant(c) => times(m[0], *c),
+        Row::Constant(c, _) => times(m[0], *c),
         Row::Full(x) => m[1..]
             .iter()
             .zip(x.iter().rev())

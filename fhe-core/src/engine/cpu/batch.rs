@@ -92,7 +92,32 @@ impl Batches<'_> {
         function: &TestPolynomial,
         lists: &[Vec<Slot>],
     ) -> (Selectors, Rows) {
-        let levels = self.selector.levels as usize;
+        let functions = self.functions_after_integers(function);
+        let rows = self.looked_up(x, &functions, function.is_within_half_torus(), lists, &[]);
+        let (of_integers, others) = rows.split_at(self.selector.levels as usize);
+        (self.promoted(of_integers, lists.len()), self.by_list(others, lists.len()))
+    }
+
+    /// What a function reads of all coefficients of rows: selectors of the integers that it reads
+    /// first, if it does, and the rows of each of its other reads.
+    pub(super) fn coefficients(
+        &self,
+        x: &Rows,
+        function: &TestPolynomial,
+        integers: bool,
+    ) -> (Option<Selectors>, Vec<Rows>) {
+        let (functions, levels) = match integers {
+            true => (self.functions_after_integers(function), self.selector.levels as usize),
+            false => (self.functions(function), 0),
+        };
+        let mut rows = self.batch.lookup(&x.data, function.is_within_half_torus(), &functions);
+        let others = rows.split_off(levels).into_iter();
+        let selectors = integers.then(|| self.promoted(&rows, x.len()));
+        (selectors, others.map(|rows| Rows::of(x.n, rows)).collect())
+    }
+
+    /// The functions that a test polynomial reads, of which the first gives integers.
+    fn functions_after_integers(&self, function: &TestPolynomial) -> Vec<Function> {
         let half = 2f64.powi(self.selector.base_log as i32 - 1);
         let integers =
             |entries: &Vec<u64>| entries.iter().map(|&m| m as i64 as f64 / half).collect();
@@ -100,11 +125,10 @@ impl Batches<'_> {
         if let (Some(first), Some(entries)) =
             (functions.first_mut(), function.batch_entries(self.slots).first())
         {
+            let levels = self.selector.levels as usize;
             *first = Function { values: integers(entries), levels };
         }
-        let rows = self.looked_up(x, &functions, function.is_within_half_torus(), lists, &[]);
-        let (of_integers, others) = rows.split_at(levels);
-        (self.promoted(of_integers, lists.len()), self.by_list(others, lists.len()))
+        functions
     }
 
     /// Puts rows list after list.

@@ -87,6 +87,10 @@ impl Cpu {
                 seconds(windows.len() * terms * filters, &run)?
             },
             reflection: seconds(rows.len(), &|| self.reflect(&rows).map(drop))?,
+            expansion: lists.and_then(|lists| lists.expand).map_or(Ok(0.0), |_| {
+                let (rows, parts) = (Rows::new(n, threads), n.min(64));
+                seconds(threads * parts, &|| self.expand(&rows, parts).map(drop))
+            })?,
         })
     }
 }

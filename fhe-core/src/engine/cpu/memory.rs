@@ -19,7 +19,9 @@ pub(crate) fn bytes(params: &Params) -> u64 {
     let lists = params.lists.map_or(0, |lists| n * levels(lists.pack) * 4 * n);
     let batch = params.batch.map_or(0, |batch| n * levels(batch.pack) * 2 * n);
     let reflect = 2 * levels(params.reflect) * n;
-    (WORD * (key_switch + blind_rotation + constants + lists + batch + reflect)) as u64
+    let expand = params.lists.and_then(|lists| lists.expand);
+    let expand = expand.map_or(0, |g| n.ilog2() as usize * 2 * levels(g) * n);
+    (WORD * (key_switch + blind_rotation + constants + lists + batch + reflect + expand)) as u64
 }
 
 #[cfg(test)]
@@ -40,7 +42,8 @@ mod tests {
                 + engine.constants.len()
                 + lists
                 + packing
-                + 2 * engine.reflect.len();
+                + engine.reflect.len()
+                + engine.expand.iter().map(|key| key.len()).sum::<usize>();
             assert_eq!(bytes(&params), 8 * numbers as u64);
         }
     }

@@ -1,5 +1,6 @@
 //! The engine on ciphertexts: tfhe's key material and transforms, our products and packing.
 
+mod automorphism;
 mod batch;
 mod batch_stages;
 mod blind_rotation;
@@ -17,14 +18,13 @@ mod weighted_sums;
 
 use rayon::prelude::*;
 use tfhe::core_crypto::commons::math::random::Seed as Seed128;
-use tfhe::core_crypto::fft_impl::fft64::c64;
 use tfhe::core_crypto::prelude::*;
 
 use crate::batch::Batch;
 use crate::engine::path::{self, Paths};
-use crate::engine::{Engine, List, Slot, Term, check, outputs};
+use crate::engine::{Coefficients, Engine, List, Slot, Term, check, outputs};
 use crate::server::{EvaluationKeys, SeededRows};
-use crate::{Error, IntegerTable, Params, Result, Table, TestPolynomial};
+use crate::{Error, IntegerTable, Params, Result, Table, TestPolynomial, polynomial};
 use fourier::Transform;
 
 pub use batch_stages::{BatchStage, BatchStages};
@@ -57,7 +57,9 @@ pub struct Cpu {
     lists: Option<list_packing::ListKey>,
     /// Of batch lookups, with the key that packs their inputs.
     batch: Option<(Batch, list_packing::ListKey)>,
-    reflect: Vec<c64>,
+    reflect: automorphism::AutomorphismKey,
+    /// Of each level of an expansion.
+    expand: Vec<automorphism::AutomorphismKey>,
 }
 
 impl std::fmt::Debug for Cpu {
@@ -99,12 +101,16 @@ impl Cpu {
         let blind_rotation =
             blind_rotation::BlindRotationKey::new(&params, &transform, &keys.blind_rotation);
 
-        let mut scratch = transform.scratch();
-        let rows = keys.reflect.expand_rows(n);
-        let mut reflect = vec![c64::new(0.0, 0.0); rows.len() / 2];
-        for (out, x) in reflect.chunks_exact_mut(n / 2).zip(rows.chunks_exact(n)) {
-            transform.forward_torus(out, x, &mut scratch);
-        }
+        let automorphism = |gadget, exponent, stored| {
+            automorphism::AutomorphismKey::new(&transform, gadget, exponent, stored)
+        };
+        let reflect = automorphism(params.reflect, 2 * n - 1, &keys.reflect);
+        let of_levels = params.lists.and_then(|lists| lists.expand).zip(Some(&keys.expand));
+        let expand = of_levels.map_or_else(Vec::new, |(gadget, keys)| {
+            let levels = (0u32..).zip(keys);
+            let of = |(level, key)| automorphism(gadget, polynomial::expansion(n, level), key);
+            levels.map(of).collect()
+        });
         let constants = constant_packing::ConstantsKey::new(&params, &keys.pack);
         let lists = params.lists.map(|lists| {
             let [values, times_key] = &keys.lists;
@@ -125,6 +131,7 @@ impl Cpu {
             lists,
             batch,
             reflect,
+            expand,
         }
     }
 
@@ -185,6 +192,18 @@ impl Engine for Cpu {
         Ok(product::sums(self, selectors, rows, terms))
     }
 
+    fn dot_products(
+        &self,
+        selectors: &Selectors,
+        rows: &Rows,
+        terms: &[Vec<Term>],
+    ) -> Result<Values> {
+        self.fits("products", selectors.size())?;
+        self.fits("products", rows.n)?;
+        check::terms(terms, selectors.len(), rows.len())?;
+        Ok(product::dot_products(self, selectors, rows, terms))
+    }
+
     fn dots(&self, selectors: &Selectors, rows: &Rows) -> Result<Values> {
         self.fits("dots", selectors.size())?;
         self.fits("dots", rows.n)?;
@@ -193,7 +212,13 @@ impl Engine for Cpu {
 
     fn reflect(&self, rows: &Rows) -> Result<Rows> {
         self.fits("reflect", rows.n)?;
-        Ok(product::reflect(self, rows))
+        Ok(automorphism::reflect(self, rows))
+    }
+
+    fn expand(&self, rows: &Rows, parts: usize) -> Result<Rows> {
+        self.fits("expand", rows.n)?;
+        check::expansion(&self.params, parts)?;
+        Ok(automorphism::expand(self, rows, parts))
     }
 
     fn extract(&self, rows: &Rows, positions: &[(usize, usize)]) -> Result<Values> {
@@ -235,6 +260,41 @@ impl Engine for Cpu {
             out.copy_from_slice(&rows.data[2 * rows.n * i..][..2 * rows.n]);
         }
         Ok(out)
+    }
+
+    fn join_rows(&self, lists: &[&Rows]) -> Result<Rows> {
+        Rows::concat(self.params.row_size, lists)
+    }
+
+    fn gather_selectors(&self, x: &Selectors, picks: &[usize]) -> Result<Selectors> {
+        self.fits("gather_selectors", x.size())?;
+        picks.iter().try_for_each(|&i| check::index("gather_selectors", i, x.len()))?;
+        let mut out = Selectors::new(x.gadget, self.transform.points(), picks.len());
+        let picked = out.data.par_chunks_exact_mut(x.stride).zip(picks);
+        picked.for_each(|(out, &i)| out.copy_from_slice(&x.data[x.stride * i..][..x.stride]));
+        Ok(out)
+    }
+
+    fn add_selectors(&self, x: &mut Selectors, y: &Selectors) -> Result<()> {
+        self.fits("add_selectors", x.size())?;
+        self.fits("add_selectors", y.size())?;
+        check::same("add_selectors", y.len(), x.len())?;
+        check::same_gadget("add_selectors", y.gadget, x.gadget)?;
+        x.data.par_iter_mut().zip(&y.data).for_each(|(x, y)| *x += y);
+        Ok(())
+    }
+
+    fn rotate_selectors(&self, x: &mut Selectors, degree: usize) -> Result<()> {
+        self.fits("rotate_selectors", x.size())?;
+        check::index("rotate_selectors", degree, 2 * x.size())?;
+        let (n, points) = (x.size(), self.transform.points());
+        let mut monomial = vec![0; n];
+        monomial[degree % n] = if degree < n { 1 } else { u64::MAX };
+        let mut factor = fourier::zeros(points);
+        self.transform.forward_integer(&mut factor, &monomial, &mut self.transform.scratch());
+        let polynomials = x.data.par_chunks_exact_mut(points);
+        polynomials.for_each(|x| x.iter_mut().zip(&*factor).for_each(|(x, w)| *x *= w));
+        Ok(())
     }
 
     fn gather(&self, lists: &[&Values], picks: &[(usize, usize)]) -> Result<Values> {
@@ -306,6 +366,22 @@ impl Engine for Cpu {
         Ok(batches.selectors(x, &function, lists))
     }
 
+    fn lookup_coefficients(
+        &self,
+        x: &Rows,
+        integers: Option<&IntegerTable>,
+        tables: &[Table],
+    ) -> Result<Coefficients<Self>> {
+        self.fits("lookup", x.n)?;
+        let Some(batches) = self.batches() else {
+            return outputs::coefficients_by_moves(self, x, integers, tables);
+        };
+        let Some(function) = check::lookup_coefficients(&self.params, integers, tables)? else {
+            return Ok((None, Vec::new()));
+        };
+        Ok(batches.coefficients(x, &function, integers.is_some()))
+    }
+
     fn pack(&self, x: &Values, lists: &[Vec<Slot>]) -> Result<Rows> {
         self.fits("pack", x.n)?;
         check::slots("pack", lists, x.len(), self.params.row_size)?;
@@ -361,8 +437,8 @@ impl Engine for Cpu {
     fn rotate_rows(&self, x: &mut Rows, degree: usize) -> Result<()> {
         self.fits("rotate_rows", x.n)?;
         check::index("rotate_rows", degree, 2 * x.n)?;
-        for polynomial in x.data.chunks_exact_mut(x.n) {
-            crate::polynomial::rotate(polynomial, degree);
+        for part in x.data.chunks_exact_mut(x.n) {
+            polynomial::rotate(part, degree);
         }
         Ok(())
     }

@@ -8,7 +8,6 @@ use super::fourier::{Scratch, decompose, multiply_add};
 use super::{Cpu, Rows, Selectors, Values};
 use crate::engine::Term;
 use crate::params::Gadget;
-use crate::polynomial;
 use crate::server::SeededRows;
 
 const ZERO: c64 = c64::new(0.0, 0.0);
@@ -63,7 +62,7 @@ fn add_product(sum: &mut [c64], digits: &[c64], selector: &[c64], points: usize)
     }
 }
 
-fn to_row(cpu: &Cpu, out: &mut [u64], sum: &[c64], scratch: &mut Scratch) {
+pub(super) fn to_row(cpu: &Cpu, out: &mut [u64], sum: &[c64], scratch: &mut Scratch) {
     let halves = out.chunks_exact_mut(cpu.params.row_size);
     for (out, sum) in halves.zip(sum.chunks_exact(cpu.transform.points())) {
         cpu.transform.backward(out, sum, scratch);
@@ -73,21 +72,53 @@ fn to_row(cpu: &Cpu, out: &mut [u64], sum: &[c64], scratch: &mut Scratch) {
 pub(super) fn sums(cpu: &Cpu, selectors: &Selectors, rows: &Rows, terms: &[Vec<Term>]) -> Rows {
     let points = cpu.transform.points();
     let digits = transform_digits(cpu, rows, selectors.gadget);
-    let stride = 2 * selectors.gadget.levels as usize * points;
     let mut out = Rows::new(rows.n, terms.len());
     out.data.par_chunks_exact_mut(2 * rows.n).zip(terms).for_each_init(
         || (cpu.transform.scratch(), vec![ZERO; 2 * points]),
         |(scratch, sum), (out, terms)| {
-            sum.fill(ZERO);
-            for t in terms {
-                let digits = &digits[t.row * stride..][..stride];
-                let selector = &selectors.data[t.selector * selectors.stride..][..selectors.stride];
-                add_product(sum, digits, selector, points);
-            }
+            add_terms(sum, &digits, selectors, terms, points);
             to_row(cpu, out, sum, scratch);
         },
     );
     out
+}
+
+/// Coefficient 0 of each of these sums.
+pub(super) fn dot_products(
+    cpu: &Cpu,
+    selectors: &Selectors,
+    rows: &Rows,
+    terms: &[Vec<Term>],
+) -> Values {
+    let (n, points) = (rows.n, cpu.transform.points());
+    let digits = transform_digits(cpu, rows, selectors.gadget);
+    let mut out = Values::new(n, terms.len());
+    out.data.par_chunks_exact_mut(n + 1).zip(terms).for_each_init(
+        || (cpu.transform.scratch(), vec![ZERO; 2 * points], vec![0u64; 2 * n]),
+        |(scratch, sum, row), (out, terms)| {
+            add_terms(sum, &digits, selectors, terms, points);
+            to_row(cpu, row, sum, scratch);
+            extract_one(out, row, 0);
+        },
+    );
+    out
+}
+
+/// Writes a sum of products.
+fn add_terms(
+    sum: &mut [c64],
+    digits: &[c64],
+    selectors: &Selectors,
+    terms: &[Term],
+    points: usize,
+) {
+    let stride = 2 * selectors.gadget.levels as usize * points;
+    sum.fill(ZERO);
+    for t in terms {
+        let digits = &digits[t.row * stride..][..stride];
+        let selector = &selectors.data[t.selector * selectors.stride..][..selectors.stride];
+        add_product(sum, digits, selector, points);
+    }
 }
 
 pub(super) fn dots(cpu: &Cpu, selectors: &Selectors, rows: &Rows) -> Values {
@@ -126,39 +157,4 @@ pub(super) fn extract_one(value: &mut [u64], row: &[u64], c: usize) {
         *v = if i <= c { mask[c - i] } else { mask[n + c - i].wrapping_neg() };
     }
     value[n] = body[c];
-}
-
-/// `r(1/X)`: of both polynomials, then a key switch from S(1/X) back to S.
-pub(super) fn reflect(cpu: &Cpu, rows: &Rows) -> Rows {
-    let n = rows.n;
-    let points = cpu.transform.points();
-    let gadget: Gadget = cpu.params.reflect;
-    let mut out = Rows::new(n, rows.len());
-    out.data.par_chunks_exact_mut(2 * n).zip(rows.data.par_chunks_exact(2 * n)).for_each_init(
-        || {
-            let digits = vec![0u64; gadget.levels as usize * n];
-            (cpu.transform.scratch(), digits, vec![ZERO; 2 * points], vec![ZERO; points])
-        },
-        |(scratch, digits, sum, fourier), (out, row)| {
-            let mut flipped = row.to_vec();
-            flipped.chunks_exact_mut(n).for_each(polynomial::reflect);
-            let (mask, body) = flipped.split_at(n);
-            decompose(digits, mask, gadget);
-            sum.fill(ZERO);
-            for (digits, key) in digits.chunks_exact(n).zip(cpu.reflect.chunks_exact(2 * points)) {
-                cpu.transform.forward_integer(fourier, digits, scratch);
-                let (mask, body) = sum.split_at_mut(points);
-                multiply_add(mask, fourier, &key[..points]);
-                multiply_add(body, fourier, &key[points..]);
-            }
-            to_row(cpu, out, sum, scratch);
-            for x in out.iter_mut() {
-                *x = x.wrapping_neg();
-            }
-            for (out, b) in out[n..].iter_mut().zip(body) {
-                *out = out.wrapping_add(*b);
-            }
-        },
-    );
-    out
 }

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub use price::{Price, PriceList, Reading, UnitCosts};
 
 use crate::engine::path::{self, Group, Paths};
-use crate::engine::{Engine, List, Slot, Term, check, outputs};
+use crate::engine::{Coefficients, Engine, List, Slot, Term, check, outputs};
 use crate::noise::{Noise, SelectorKind};
 use crate::params::BatchSpec;
 use crate::{IntegerTable, Params, Result, Table, TestPolynomial};
@@ -229,6 +229,19 @@ impl Engine for Meter {
         Ok(self.rows("reflect", rows.len, rows.variance + self.noise.reflect()))
     }
 
+    /// The variance noted is the mean of all coefficients.
+    fn expand(&self, rows: &Metered, parts: usize) -> Result<Metered> {
+        check::expansion(&self.params, parts)?;
+        let len = rows.len.saturating_mul(parts);
+        self.note_count(|price| &mut price.expansions, len);
+        let levels = parts.ilog2();
+        // Of a part's coefficients, only each `parts`th is one of what was there.
+        let kept = (rows.variance + self.noise.expansion(levels, levels)) / parts as f64;
+        let of_level = |j: u32| self.noise.expansion(levels, j) / 2f64.powi(j as i32 + 1);
+        let dropped: f64 = (0..levels).map(of_level).sum();
+        Ok(self.rows("expand", len, kept + dropped))
+    }
+
     fn extract(&self, rows: &Metered, positions: &[(usize, usize)]) -> Result<Metered> {
         check::positions(positions, rows.len, self.params.row_size)?;
         Ok(Metered { len: positions.len(), ..*rows })
@@ -246,6 +259,28 @@ impl Engine for Meter {
     fn gather_rows(&self, rows: &Metered, picks: &[usize]) -> Result<Metered> {
         picks.iter().try_for_each(|&i| check::index("gather_rows", i, rows.len))?;
         Ok(Metered { len: picks.len(), ..*rows })
+    }
+
+    fn join_rows(&self, lists: &[&Metered]) -> Result<Metered> {
+        let len = lists.iter().map(|x| x.len).sum();
+        Ok(Metered { len, variance: lists.iter().map(|x| x.variance).fold(0.0, f64::max) })
+    }
+
+    fn gather_selectors(&self, x: &MeteredSelectors, picks: &[usize]) -> Result<MeteredSelectors> {
+        picks.iter().try_for_each(|&i| check::index("gather_selectors", i, x.len))?;
+        Ok(MeteredSelectors { len: picks.len(), ..*x })
+    }
+
+    fn add_selectors(&self, x: &mut MeteredSelectors, y: &MeteredSelectors) -> Result<()> {
+        check::same("add_selectors", y.len, x.len)?;
+        check::same_gadget("add_selectors", y.kind.gadget, x.kind.gadget)?;
+        x.kind.rows += y.kind.rows;
+        x.squared_norm += y.squared_norm;
+        Ok(())
+    }
+
+    fn rotate_selectors(&self, _x: &mut MeteredSelectors, degree: usize) -> Result<()> {
+        check::index("rotate_selectors", degree, 2 * self.params.row_size)
     }
 
     fn gather(&self, lists: &[&Metered], picks: &[(usize, usize)]) -> Result<Metered> {
@@ -305,6 +340,29 @@ impl Engine for Meter {
         let variance = self.noise.batch_variance(&function);
         let rows = self.rows("lookup", lists.len() * tables.len(), variance);
         Ok((self.selectors("lookup_selectors", lists.len(), longest, kind), rows))
+    }
+
+    fn lookup_coefficients(
+        &self,
+        x: &Metered,
+        integers: Option<&IntegerTable>,
+        tables: &[Table],
+    ) -> Result<Coefficients<Self>> {
+        let Some(batch) = self.params.batch else {
+            return outputs::coefficients_by_moves(self, x, integers, tables);
+        };
+        let Some(function) = check::lookup_coefficients(&self.params, integers, tables)? else {
+            return Ok((None, Vec::new()));
+        };
+        let n = self.params.row_size;
+        self.note_batches(&batch, (x.len, 0, x.len.saturating_mul(n)), x.variance, &function);
+        let kind = integers.and_then(|integers| self.noise.batch_selectors(integers));
+        let selectors = kind.map(|kind| self.selectors("lookup_selectors", x.len, n, kind));
+        let of_table = |table: &Table| {
+            let function = TestPolynomial::new(table.clone());
+            self.rows("lookup", x.len, self.noise.batch_variance(&function))
+        };
+        Ok((selectors, tables.iter().map(of_table).collect()))
     }
 
     fn pack(&self, x: &Metered, lists: &[Vec<Slot>]) -> Result<Metered> {

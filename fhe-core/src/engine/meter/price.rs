@@ -30,6 +30,9 @@ pub struct Price {
     pub weighted: u64,
     /// Reflections.
     pub reflections: u64,
+    /// Rows that came out of expansions.
+    #[serde(default)]
+    pub expansions: u64,
     /// Bytes of the ciphertexts that moves wrote.
     pub bytes: u64,
 }
@@ -55,6 +58,9 @@ pub struct UnitCosts {
     pub weighted: f64,
     /// A reflection.
     pub reflection: f64,
+    /// A row out of an expansion, among others.
+    #[serde(default)]
+    pub expansion: f64,
 }
 
 impl Price {
@@ -74,7 +80,8 @@ impl Price {
             + self.packed_lists as f64 * costs.packed_list
             + self.promoted_levels as f64 * costs.promoted_level
             + self.weighted as f64 * costs.weighted
-            + self.reflections as f64 * costs.reflection;
+            + self.reflections as f64 * costs.reflection
+            + self.expansions as f64 * costs.expansion;
         core / threads.max(1) as f64
     }
 }
@@ -162,6 +169,9 @@ impl fmt::Display for PriceList {
         writeln!(f, "  promoted levels    {:>14}", p.promoted_levels)?;
         writeln!(f, "  weighted terms     {:>14}", p.weighted)?;
         writeln!(f, "  reflections        {:>14}", p.reflections)?;
+        if p.expansions > 0 {
+            writeln!(f, "  expanded rows      {:>14}", p.expansions)?;
+        }
         writeln!(f, "  ciphertexts, GB    {:>14.1}", p.bytes as f64 / 1e9)?;
         for (name, std) in &self.noise {
             writeln!(f, "  noise, {name:<14} {:>9}", format!("2^{:.1}", std.log2()))?;

@@ -116,6 +116,11 @@ fn products(c: &mut Criterion) {
     group.bench_function("dots of 16 selectors and 10 rows", |b| {
         b.iter(|| cpu.dots(black_box(&selectors), &rows).unwrap());
     });
+    let terms: Vec<Vec<Term>> =
+        (0..160).map(|i| vec![Term { selector: i % 16, row: i / 16 }]).collect();
+    group.bench_function("160 dot products", |b| {
+        b.iter(|| cpu.dot_products(black_box(&selectors), &rows, &terms).unwrap());
+    });
     group.throughput(Throughput::Elements(10));
     group.bench_function("reflect 10 rows", |b| {
         b.iter(|| cpu.reflect(black_box(&rows)).unwrap());

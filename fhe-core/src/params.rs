@@ -247,8 +247,8 @@ impl Params {
         })
     }
 
-    /// The set for deep networks whose samples lie side by side in polynomials: finer selectors than
-    /// [`Params::secure128_deep_v3`] has, and a gadget for expansion.
+    /// The set for deep networks, whose samples lie side by side in polynomials. It has finer
+    /// selectors than [`Params::secure128_deep_v3`], and a gadget for expansion.
     ///
     /// # Errors
     /// None in practice, as for [`Params::secure128`].

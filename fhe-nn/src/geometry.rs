@@ -35,7 +35,7 @@ impl Shape {
     /// Returns the number of values.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.channels * self.area()
+        self.channels.saturating_mul(self.area())
     }
 
     /// Returns whether there are none.
@@ -47,7 +47,7 @@ impl Shape {
     /// Returns the number of positions.
     #[must_use]
     pub fn area(&self) -> usize {
-        self.height * self.width
+        self.height.saturating_mul(self.width)
     }
 }
 
@@ -105,13 +105,14 @@ impl Cells {
     /// Returns the number of cells of a sample.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.side * self.side
+        self.side.saturating_mul(self.side)
     }
 
     /// Returns the shape of a sample's map, from that of a cell.
     #[must_use]
     pub fn map(&self, cell: Shape) -> Shape {
-        let all = |side: usize| side + self.side.saturating_sub(1) * self.stride;
+        let beyond = self.side.saturating_sub(1).saturating_mul(self.stride);
+        let all = |side: usize| side.saturating_add(beyond);
         Shape { height: all(cell.height), width: all(cell.width), ..cell }
     }
 

@@ -88,8 +88,8 @@ impl DeepRecipe {
         self.network.layers.last().map_or(0, |layer| layer.outputs)
     }
 
-    /// Returns what rates are multiplied by at one of `steps` parts of mini-batches, from 0 on, and after
-    /// them: half a cosine from 1 down to the least rate.
+    /// Returns what rates are multiplied by at one of `steps` parts of mini-batches, from 0 on, and
+    /// after them: half a cosine from 1 down to the least rate.
     #[must_use]
     pub fn schedule(&self, step: usize, steps: usize) -> f64 {
         let t = (step as f64 / steps.max(1) as f64).min(1.0);

@@ -121,8 +121,8 @@ impl LayerNoise {
         self.noise.expansion(levels, levels)
     }
 
-    /// Returns the noise of the selectors of activations that are read as slots of these counts; and
-    /// of those of errors. None of the last layer.
+    /// Returns the noise of the selectors of activations, and of those of errors, that are read as
+    /// slots of these counts. None of the last layer.
     pub(crate) fn selectors(&self, slots: [&[u64]; 2]) -> [Option<SelectorKind>; 2] {
         let of = |which: usize| {
             let (noise, counts) = (&self.lookups.levels.as_ref()?[which], slots[which]);

@@ -46,7 +46,8 @@ impl<E: Engine> Model<E> {
         })
     }
 
-    /// Returns lists of rows: the weights, and inside a step what else has to be saved of it. See [`NetworkTraining::parts`].
+    /// Returns lists of rows: the weights, and inside a step what else has to be saved of it. See
+    /// [`NetworkTraining::parts`].
     #[must_use]
     pub fn parts(&self) -> Vec<&E::Rows> {
         match self {

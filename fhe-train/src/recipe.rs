@@ -131,8 +131,8 @@ impl Recipe {
         })
     }
 
-    /// Returns the parameter set for it: `secure128` for a linear classifier, `secure128_deep_v4` for
-    /// a network.
+    /// Returns the parameter set for it: `secure128` for a linear classifier, and for a network
+    /// `secure128_deep_v4`.
     ///
     /// # Errors
     /// [`Error::Recipe`], [`Error::Network`] if the recipe does not pass its check.
@@ -231,8 +231,8 @@ impl Recipe {
     /// Checks that a data set was encrypted for a recipe like this.
     ///
     /// # Errors
-    /// [`Error::Recipe`] names the field that differs; [`Error::Data`] if the data set does not have
-    /// the channels that the recipe wants for a parameter set; those of [`Recipe::check`].
+    /// [`Error::Recipe`] names the field that differs; [`Error::Data`] if the samples do not lie as
+    /// the recipe wants them for a parameter set; those of [`Recipe::check`].
     pub fn fits(&self, shape: &DatasetShape, params: &Params) -> Result<()> {
         let fail = |field, got: String, rule| Err(Error::Recipe { field, got, rule });
         if shape.values != self.classes() {

@@ -117,8 +117,8 @@ impl DeepRecipe {
             None => 0,
         };
         let bound = (1 << (network.gadget().base_log - 1)) - 1;
-        // Selectors of all activations, and as many rows of gates, stay until the way back; expanded
-        // weights and their digits come and go.
+        // Selectors of all activations, and as many rows of gates, stay until the way back. What is
+        // expanded and their digits come and go.
         let selector = 32 * (params.row_size * network.gadget().levels as usize) as u64;
         let row = 16 * params.row_size as u64;
         let hidden: usize =

@@ -129,8 +129,8 @@ fn network(folder: &Path, stop_at: Option<usize>) -> Checkpoint {
     let train = (x.view().slice_move(s![..12, ..]), &labels[..12]);
     client.encrypt(train.0, train.1, &recipe, 6, &at("data")).unwrap();
     let quote = server.price(&server.dataset(&at("data")).unwrap(), &recipe).unwrap();
-    // Of each of two mini-batches all lanes of five hidden units, forward and backward, and a row of
-    // weights of the second layer, in batches; three scores of each sample one at a time.
+    // Of each of two mini-batches all lanes of five hidden units, forward and backward, and a row
+    // of weights of the second layer, in batches. Three scores of each sample one at a time.
     assert_eq!(quote.list.price.batched, 2 * 2048 * (2 * 5 + 1));
     assert_eq!(quote.list.price.lookups, 12 * 3);
     let watch = |event: Event| match stop_at {

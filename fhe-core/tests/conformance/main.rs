@@ -170,13 +170,14 @@ macro_rules! conformance {
 }
 
 conformance! {
-    toy: Params::toy_insecure() => fresh_rows, products, dots, reflect, extract_and_gather,
-        pack_constants, pack, promote, lookup, lookup_at_offsets, lookup_input,
+    toy: Params::toy_insecure() => fresh_rows, products, dots, dot_products, reflect,
+        extract_and_gather, pack_constants, pack, promote, lookup, lookup_at_offsets, lookup_input,
         lookup_rows, lookup_selectors;
     toy_batch: Params::toy_insecure_batch() => pack, batch_values, batch_output, batch_selectors,
         batch_lengths, expand, selectors, lookup_coefficients;
     secure128_deep_v3: Params::secure128_deep_v3() => batch_output, batch_selectors;
-    secure128_deep_v4: Params::secure128_deep_v4() => expand, batch_selectors, lookup_coefficients;
+    secure128_deep_v4: Params::secure128_deep_v4() => dot_products, expand, selectors,
+        batch_selectors, lookup_coefficients;
     secure128: Params::secure128() => fresh_rows, products, dots, reflect, extract_and_gather,
         pack_constants, lookup, lookup_at_offsets, lookup_input;
     secure128_deep: Params::secure128_deep() => fresh_rows, products, dots, reflect,
@@ -349,18 +350,34 @@ fn empty_lists_go_through_every_move() {
         assert!(out.selectors().is_err() && out.rows().is_err() && out.values().is_err());
         assert!(e.pack(&none, &[]).unwrap().is_empty());
         assert_eq!(e.pack(&none, &[Vec::new()]).unwrap().len(), 1);
-        assert!(e.promote(&none, 3, &[]).unwrap().is_empty());
+        let levels = e.params().lists.unwrap().selector.levels as usize;
+        assert!(e.promote(&none, levels, &[]).unwrap().is_empty());
         assert!(e.pack_constants(&none).unwrap().is_empty());
         assert!(e.weighted_sums(&none, &[], &[]).unwrap().is_empty());
         assert!(e.weighted_sums(&none, &[], &[vec![1]]).unwrap().is_empty());
         assert!(e.gather(&[], &[]).unwrap().is_empty());
+        assert!(e.join_rows(&[]).unwrap().is_empty() && e.join_rows(&[&rows]).unwrap().is_empty());
+        assert!(e.dot_products(&m, &rows, &[]).unwrap().is_empty());
+        let mut none = e.gather_selectors(&m, &[]).unwrap();
+        let other = e.gather_selectors(&m, &[]).unwrap();
+        e.add_selectors(&mut none, &other).unwrap();
+        e.rotate_selectors(&mut none, 1).unwrap();
+        assert!(none.is_empty());
+        let (m, of_tables) = e.lookup_coefficients(&rows, None, &table).unwrap();
+        assert!(m.is_none() && of_tables.len() == 1 && of_tables[0].is_empty());
+        if e.params().lists.unwrap().expand.is_some() {
+            assert!(e.expand(&rows, n).unwrap().is_empty());
+        }
     }
-    let mut b = Case::new(&Params::toy_insecure().unwrap());
-    let m = b.integers(1, 1);
-    run(&b.cpu, &b.selectors(&m));
-    let none = b.cpu.promote(&b.cpu.public_values(&[]), 3, &[]).unwrap();
-    run(&b.cpu, &none);
-    run(&b.clear, &b.clear.selectors(m));
-    let meter = Meter::new(b.key.params());
-    run(&meter, &meter.fresh_selectors(1, 1.0));
+    for params in [Params::toy_insecure().unwrap(), Params::toy_insecure_batch().unwrap()] {
+        let mut b = Case::new(&params);
+        let m = b.integers(1, 1);
+        run(&b.cpu, &b.selectors(&m));
+        let levels = params.lists.unwrap().selector.levels as usize;
+        let none = b.cpu.promote(&b.cpu.public_values(&[]), levels, &[]).unwrap();
+        run(&b.cpu, &none);
+        run(&b.clear, &b.clear.selectors(m));
+        let meter = Meter::new(&params);
+        run(&meter, &meter.fresh_selectors(1, 1.0));
+    }
 }

@@ -40,6 +40,24 @@ pub(super) fn dots(b: &mut Case) {
     within("dots", &got, &want, added + norm * b.noise.fresh());
 }
 
+/// Coefficient 0 of sums of products.
+pub(super) fn dot_products(b: &mut Case) {
+    let (rows, clear_rows) = b.rows(3);
+    let m = b.integers(4, 3);
+    let terms: Vec<Vec<Term>> = (0..64)
+        .map(|i| [0, 1].map(|j| Term { selector: (i + j) % 4, row: (i / 4 + j) % 3 }).to_vec())
+        .collect();
+    let norm: f64 = 2.0 * m.iter().map(|m| squared_norm(m)).fold(0.0, f64::max);
+    let got = b.decrypt(&b.cpu.dot_products(&b.selectors(&m), &rows, &terms).unwrap());
+    let m = b.clear.selectors(m);
+    let want = b.clear.dot_products(&m, &clear_rows, &terms).unwrap();
+    let products = b.clear.products(&m, &clear_rows, &terms).unwrap();
+    let at: Vec<_> = (0..terms.len()).map(|row| (row, 0)).collect();
+    assert_eq!(want, b.clear.extract(&products, &at).unwrap());
+    let added = b.noise.products(b.noise.fresh_selectors(), 2, norm);
+    near("dot products", &got, &want, added + norm * b.noise.fresh());
+}
+
 pub(super) fn reflect(b: &mut Case) {
     let (rows, clear_rows) = b.rows(3);
     let got = b.decrypt_rows(&b.cpu.reflect(&rows).unwrap());

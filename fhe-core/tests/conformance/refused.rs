@@ -16,6 +16,7 @@ impl<E: Engine> Lists<E> {
     fn mistakes(mut self) -> Vec<(&'static str, String)> {
         let (e, n) = (&self.engine, self.engine.params().row_size);
         let (x, rows) = (&mut self.values, &mut self.rows);
+        let short = [Table::new(n / 2, |x| x).unwrap()];
         let mut found = Vec::new();
         let mut note = |what, refused: Option<Error>| {
             let text = refused.map_or_else(|| "not refused".into(), |error| error.to_string());
@@ -52,8 +53,8 @@ impl<E: Engine> Lists<E> {
         note("looked up value", in_rows(&[sign(n)], vec![slot(2, 0)]));
         note("looked up coefficient", in_rows(&[sign(n)], vec![slot(0, n)]));
         note("looked up twice", in_rows(&[sign(n)], vec![slot(0, 1), slot(1, 1)]));
-        let short = IntegerTable::new(n / 8, |_| 1).unwrap();
-        note("short integers", e.lookup_selectors(x, &short, &[], &[vec![slot(0, 0)]]).err());
+        let few = IntegerTable::new(n / 8, |_| 1).unwrap();
+        note("short integers", e.lookup_selectors(x, &few, &[], &[vec![slot(0, 0)]]).err());
         let beside = e.lookup_selectors(x, &integers, &[sign(n / 8)], &[vec![slot(0, 0)]]);
         note("a short table beside integers", beside.err());
         let outside =
@@ -72,6 +73,19 @@ impl<E: Engine> Lists<E> {
         note("other values", e.add_scaled_values(x, &e.public_values(&[0]), 1).err());
         note("other rows", e.add_scaled_rows(rows, &e.zero_rows(2), 1).err());
         note("degree", e.rotate_rows(rows, 2 * n).err());
+        note("dot product of a row", e.dot_products(&self.selectors, rows, &term(0, 1)).err());
+        note("gathered selector", e.gather_selectors(&self.selectors, &[1]).err());
+        let mut two = e.gather_selectors(&self.selectors, &[0, 0]).unwrap();
+        note("other selectors", e.add_selectors(&mut two, &self.selectors).err());
+        note("degree of selectors", e.rotate_selectors(&mut two, 2 * n).err());
+        let levels = e.params().lists.unwrap().selector.levels as usize;
+        let of_values = e.promote(&e.public_values(&vec![0; levels]), levels, &[vec![slot(0, 0)]]);
+        let of_another_gadget = e.add_selectors(&mut of_values.unwrap(), &self.selectors);
+        note("selectors of another gadget", of_another_gadget.err());
+        for (what, parts) in [("no parts", 0), ("three parts", 3), ("too many parts", 2 * n)] {
+            note(what, e.expand(rows, parts).err());
+        }
+        note("a short table of coefficients", e.lookup_coefficients(rows, None, &short).err());
         found
     }
 }
@@ -110,6 +124,20 @@ fn engines_refuse_the_same_programs() {
     assert_eq!(text("a short table"), "lookup: got 256 slots a table, expected 512");
     assert_eq!(text("packed twice"), "pack: coefficient 1 is filled twice");
     assert_eq!(text("other values"), "add_scaled_values: got 1 elements, expected 2");
+}
+
+#[test]
+fn an_expansion_has_a_power_of_two_of_parts() {
+    let b = Case::new(&Params::toy_insecure_batch().unwrap());
+    let (n, meter) = (b.n(), Meter::new(b.key.params()));
+    for (parts, expected) in [(0, 1), (3, 4), (2 * n, n)] {
+        let text =
+            format!("expand: got {parts} parts (a power of two, N at most), expected {expected}");
+        let cpu = b.cpu.expand(&b.cpu.zero_rows(1), parts).unwrap_err().to_string();
+        let clear = b.clear.expand(&b.clear.zero_rows(1), parts).unwrap_err().to_string();
+        let metered = meter.expand(&meter.fresh(1), parts).unwrap_err().to_string();
+        assert_eq!([cpu, clear, metered], [(); 3].map(|()| text.clone()));
+    }
 }
 
 /// Lists that another parameter set made are refused by name, not computed with.

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use clap::{Parser, value_parser};
 use fhe_core::Params;
+use fhe_data::Split;
 use fhe_examples::client::{self, Labelled};
 use fhe_examples::fast::{self, Data, FastResults};
 use fhe_examples::preset::{self, Preset};
@@ -27,7 +28,9 @@ Examples:
   twin --preset mnist-deep --fast --noisy 3    three twins with noise, in floating point
   twin --preset mnist-deep --fast --params secure128-deep-v3
                                                the same with another parameter set
-  twin --recipe mine.toml                      a recipe of your own, before it is paid for"
+  twin --recipe mine.toml                      a recipe of your own, before it is paid for
+  twin --preset cifar10-deep --fast --recipe mine.toml --held-out 5000
+                                               the same, to choose: no test image is looked at"
 )]
 struct Args {
     /// Data set, encoder, parameter set and recipe.
@@ -40,6 +43,10 @@ struct Args {
     /// Number of training images; default: the preset's.
     #[arg(long, value_parser = value_parser!(u64).range(2..=1_000_000))]
     count: Option<u64>,
+    /// Hold back so many of the last training images, and test on these in place of the test images:
+    /// to choose a recipe.
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=1_000_000))]
+    held_out: Option<u64>,
     /// Seed of built-in images.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -68,7 +75,7 @@ struct Args {
     #[arg(long, default_value_t = 12)]
     tests: usize,
     /// A folder of encoded images, to try recipes without encoding each time.
-    #[arg(long, hide = true, requires = "fast", conflicts_with = "count")]
+    #[arg(long, hide = true, requires = "fast", conflicts_with_all = ["count", "held_out"])]
     encoded: Option<PathBuf>,
     #[command(flatten)]
     common: Common,
@@ -101,8 +108,7 @@ fn seeds(args: &Args) -> impl Iterator<Item = Option<u64>> {
 }
 
 fn run_clear(args: &Args) -> Result<()> {
-    let count = args.count.map(|count| count as usize);
-    let images = args.preset.images(args.data.as_deref(), args.seed, count)?;
+    let images = images(args)?;
     let encoder = args.preset.encoder(None).fit(&images.train, &progress::stages(""))?;
     let (params, recipe) = (params(args)?, recipe(args)?);
     let train = Labelled::for_training(&encoder, &images.train, Some(&recipe))?;
@@ -114,7 +120,7 @@ fn run_clear(args: &Args) -> Result<()> {
         let accuracy = fhe_train::accuracy(&client::confusion(&twin, &test)?);
         let name = noise.map_or_else(|| "exact".into(), |seed| format!("noise {seed}"));
         let tests = test.labels.len();
-        let text = format!("{name}: {accuracy:.4} on {tests} test images, {trained:.1} s");
+        let text = format!("{name}: {accuracy:.4}, tested on {tests} images, {trained:.1} s");
         let data = json!({ "seed": noise, "accuracy": accuracy, "seconds": trained });
         output::result("twin", text, &data)?;
     }
@@ -150,14 +156,31 @@ fn run_fast(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Reads and encodes the preset's images.
-fn encode(args: &Args, recipe: &Recipe) -> Result<(Data, String)> {
+/// Reads the preset's images.
+fn images(args: &Args) -> Result<Split> {
     let count = args.count.map(|count| count as usize);
     let images = args.preset.images(args.data.as_deref(), args.seed, count)?;
+    let Some(held_out) = args.held_out.map(|held_out| held_out as usize) else {
+        return Ok(images);
+    };
+    let all = images.train.len();
+    ensure!(held_out < all, "--held-out {held_out}: there are {all} training images");
+    let (train, test) = (images.train.head(all - held_out), images.train.tail(held_out));
+    Ok(Split { train, test, ..images })
+}
+
+/// Reads and encodes the preset's images.
+fn encode(args: &Args, recipe: &Recipe) -> Result<(Data, String)> {
+    let images = images(args)?;
     let encoder = args.preset.encoder(None).fit(&images.train, &progress::stages(""))?;
     let data = Data {
         train: Labelled::for_training(&encoder, &images.train, Some(recipe))?,
         test: Labelled::encode(&encoder, &images.test)?,
     };
-    Ok((data, images.train.name().to_owned()))
+    let name = images.train.name();
+    let dataset = match args.held_out {
+        Some(held_out) => format!("{name}, tested on {held_out} training images held out"),
+        None => name.to_owned(),
+    };
+    Ok((data, dataset))
 }

@@ -127,7 +127,7 @@ impl Preset {
             Self::Builtin | Self::Cifar10 => 16,
             Self::BuiltinDeep => 32,
             Self::MnistDeep => 64,
-            Self::Cifar10Deep => 625,
+            Self::Cifar10Deep => 500,
         }
     }
 }

@@ -187,6 +187,18 @@ impl ImageSet {
         }
     }
 
+    /// Returns the last `n` images, or all if there are fewer.
+    #[must_use]
+    pub fn tail(&self, n: usize) -> Self {
+        let first = self.len().saturating_sub(n);
+        Self {
+            name: self.name.clone(),
+            shape: self.shape,
+            images: self.images[first * self.shape.bytes()..].to_vec(),
+            labels: self.labels[first..].to_vec(),
+        }
+    }
+
     /// Returns the mirror images, left and right exchanged, with the same labels.
     #[must_use]
     pub fn mirrored(&self) -> Self {

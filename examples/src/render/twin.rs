@@ -53,12 +53,12 @@ impl FastResults {
 
 /// One line about a run.
 #[must_use]
-pub fn line(seed: Option<u64>, run: &Outcome, test_images: usize) -> String {
+pub fn line(seed: Option<u64>, run: &Outcome, tested: usize) -> String {
     let mut line = seed.map_or_else(|| "exact".into(), |seed| format!("noise {seed}"));
     // Writing to a string cannot fail.
     let _ = write!(
         line,
-        ": {:.4} on {test_images} test images, {} images, {} lookups, {:.1} s; \
+        ": {:.4}, tested on {tested} images; trained on {}, {} lookups, {:.1} s; \
          wraps {:?}, lost errors {:?}",
         run.accuracy,
         run.images,

@@ -26,7 +26,7 @@ use serde_json::json;
 Examples:
   twin --preset builtin                        seconds
   twin --preset mnist-deep --fast --noisy 3    three twins with noise, in floating point
-  twin --preset mnist-deep --fast --params secure128-deep-v3
+  twin --preset mnist-deep --fast --params secure128-deep-v4
                                                the same with another parameter set
   twin --recipe mine.toml                      a recipe of your own, before it is paid for
   twin --preset cifar10-deep --fast --recipe mine.toml --held-out 5000
@@ -43,8 +43,8 @@ struct Args {
     /// Number of training images; default: the preset's.
     #[arg(long, value_parser = value_parser!(u64).range(2..=1_000_000))]
     count: Option<u64>,
-    /// Hold back so many of the last training images, and test on these in place of the test images:
-    /// to choose a recipe.
+    /// Hold back so many of the last training images, and test on these in place of the test
+    /// images: to choose a recipe.
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=1_000_000))]
     held_out: Option<u64>,
     /// Seed of built-in images.

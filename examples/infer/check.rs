@@ -7,13 +7,13 @@ use anyhow::{Context, Result};
 use fhe_core::store::{EncryptedQuery, Message, Secrecy};
 use fhe_examples::client::ClientFolder;
 use fhe_examples::program;
-use fhe_examples::results::{Inference, Results};
+use fhe_examples::results::{Inference, Results, Together};
 use fhe_examples::server::ServerFolder;
 use fhe_examples::signals::Stop;
 use fhe_examples::{file, output, progress};
 use fhe_nn::argmax;
 use fhe_train::{Checkpoint, Client, EncryptedScores, Server};
-use ndarray::ArrayView2;
+use ndarray::{ArrayView2, s};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -29,10 +29,14 @@ struct Checked {
     images: usize,
     /// Of these, how many got the class of the decrypted model.
     same_class: usize,
-    /// Seconds of the server's part, all images.
-    seconds: f64,
-    /// Seconds of the slowest image.
+    /// Images that had a query of their own.
+    alone: usize,
+    /// Seconds of the server's part for these.
+    alone_seconds: f64,
+    /// Seconds of the slowest of these.
     slowest: f64,
+    /// Seconds of the server's part for the others, several in a query.
+    together_seconds: f64,
 }
 
 impl Checked {
@@ -69,14 +73,17 @@ pub(crate) fn run(
     let mut checked = Checked::read(&state, blake3::hash(&bytes).to_hex().as_str())?;
     let (first, stop) = (checked.images.min(images) as u64, Stop::listen()?);
     let bar = progress::bar_from("encrypted inference", first, images as u64, "images");
+    // A network computes as much for one image as for those that lie side by side.
+    let lanes = saved.state.recipe.lanes(owner.params())?;
+    let together = lanes.map_or(1, |lanes| lanes.samples());
     while checked.images < images && !stop.requested() {
-        let i = checked.images;
-        let sample = test.sample(i).context("no such test sample")?;
-        let (seconds, class) = check_one(&owner, &engine, &saved, sample)?;
-        checked.seconds += seconds;
-        checked.slowest = checked.slowest.max(seconds);
-        checked.same_class += usize::from(class == classes[i] as usize);
-        checked.images += 1;
+        let first = checked.images;
+        let several = if first == 0 { 1 } else { together.min(images - first) };
+        let samples = test.features.view().slice_move(s![first..first + several, ..]);
+        let (seconds, found) = classify(&owner, &engine, &saved, samples)?;
+        let expected = classes.iter().skip(first).map(|&class| class as usize);
+        let same = found.into_iter().zip(expected).filter(|(x, y)| x == y);
+        checked.add(several, same.count(), seconds);
         bar.set_position(checked.images as u64);
     }
     bar.finish();
@@ -98,41 +105,50 @@ pub(crate) fn run(
     if state.exists() {
         std::fs::remove_file(&state).with_context(|| format!("removing {}", state.display()))?;
     }
-    let text = format!(
-        "{} of {} encrypted inferences agree with the decrypted model (predicted share \
-         {predicted_share:.4}); server {:.1} ms each, slowest {:.1} ms",
-        found.same_class,
-        found.images,
-        found.server_seconds * 1e3,
-        found.slowest_server_seconds * 1e3
-    );
-    Ok(output::result("checked", text, &found)?)
+    Ok(output::result("checked", found.to_string(), &found)?)
 }
 
 impl Checked {
+    /// Counts the images of a query.
+    fn add(&mut self, images: usize, same: usize, seconds: f64) {
+        self.images += images;
+        self.same_class += same;
+        if images == 1 {
+            self.alone += 1;
+            self.alone_seconds += seconds;
+            self.slowest = self.slowest.max(seconds);
+        } else {
+            self.together_seconds += seconds;
+        }
+    }
+
     fn found(&self, predicted_share: f64) -> Inference {
+        let together = self.images - self.alone;
+        let seconds = self.together_seconds;
         Inference {
             images: self.images,
             same_class: self.same_class,
             predicted_share: Some(predicted_share),
-            server_seconds: self.seconds / self.images.max(1) as f64,
+            server_seconds: self.alone_seconds / self.alone.max(1) as f64,
             slowest_server_seconds: self.slowest,
+            together: (together > 0).then_some(Together { images: together, seconds }),
         }
     }
 }
 
-/// Classifies one sample encrypted: seconds of the server's part, and the class. What is sent and
-/// answered goes through bytes, as it does between two machines.
-fn check_one(
+/// Classifies the samples of a query encrypted: seconds of the server's part, and the classes. What
+/// is sent and answered goes through bytes, as it does between two machines.
+fn classify(
     owner: &Client,
     server: &Server,
     model: &Checkpoint,
-    sample: ArrayView2<'_, i8>,
-) -> Result<(f64, usize)> {
-    let query = EncryptedQuery::from_bytes(&owner.query(sample, &model.state.recipe)?.to_bytes()?)?;
+    samples: ArrayView2<'_, i8>,
+) -> Result<(f64, Vec<usize>)> {
+    let query = owner.query(samples, &model.state.recipe)?.to_bytes()?;
+    let query = EncryptedQuery::from_bytes(&query)?;
     let start = Instant::now();
     let scores = server.score(model, &query)?;
     let seconds = start.elapsed().as_secs_f64();
-    let scores = EncryptedScores::from_bytes(&scores.to_bytes()?)?;
-    Ok((seconds, argmax(owner.read(&scores)?)))
+    let scores = owner.read(&EncryptedScores::from_bytes(&scores.to_bytes()?)?)?;
+    Ok((seconds, scores.outer_iter().map(argmax).collect()))
 }

@@ -120,7 +120,8 @@ enum Command {
     },
     /// Both: encrypted inference of many test samples against the decrypted model.
     ///
-    /// Ctrl-C stops it after the sample in progress; the same command goes on.
+    /// The first sample has a query of its own. A network takes the others together, as many as lie
+    /// side by side. Ctrl-C stops it after the query in progress; the same command goes on.
     Check {
         /// Number of samples.
         #[arg(long, default_value_t = 100)]

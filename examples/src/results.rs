@@ -1,5 +1,7 @@
 //! The results of a run as a file.
 
+use std::fmt;
+
 use anyhow::{Context, Result};
 use fhe_train::{Report, Stretch};
 use serde::{Deserialize, Serialize};
@@ -68,10 +70,54 @@ pub struct Inference {
     /// predicted noise of an encrypted inference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predicted_share: Option<f64>,
-    /// Mean seconds of the server's part.
+    /// Mean seconds of the server's part for an image that has a query of its own.
     pub server_seconds: f64,
-    /// Longest.
+    /// Longest of these.
     pub slowest_server_seconds: f64,
+    /// The images that had no query of their own, if there were any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub together: Option<Together>,
+}
+
+/// Encrypted inferences of many images at once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Together {
+    /// Number of images.
+    pub images: usize,
+    /// Seconds of the server's part for all of them.
+    pub seconds: f64,
+}
+
+impl fmt::Display for Inference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { images, same_class, .. } = self;
+        write!(
+            f,
+            "{same_class} of {images} encrypted inferences agree with the decrypted model{}; {}",
+            self.predicted_share.map_or_else(String::new, |x| format!(" (predicted share {x:.4})")),
+            self.times()
+        )
+    }
+}
+
+impl Inference {
+    /// Says what the server's part takes.
+    #[must_use]
+    pub fn times(&self) -> String {
+        let mut text = format!(
+            "an image by itself {:.1} ms, slowest {:.1} ms",
+            self.server_seconds * 1e3,
+            self.slowest_server_seconds * 1e3
+        );
+        if let Some(Together { images, seconds }) = &self.together {
+            text.push_str(&format!(
+                "; {images} together {seconds:.1} s, {:.1} ms an image",
+                seconds / *images as f64 * 1e3
+            ));
+        }
+        text
+    }
 }
 
 impl Results {

@@ -57,12 +57,7 @@ impl Results {
             if let Some(share) = i.predicted_share {
                 rows.push(("the same, predicted", format!("{share:.4}")));
             }
-            let seconds = format!(
-                "{:.1} ms, slowest {:.1} ms",
-                i.server_seconds * 1e3,
-                i.slowest_server_seconds * 1e3
-            );
-            rows.push(("server's part of an encrypted inference", seconds));
+            rows.push(("server's part of an encrypted inference", i.times()));
         }
         let mut text = facts(name, &rows);
         // Writing to a string cannot fail.

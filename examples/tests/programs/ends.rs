@@ -209,8 +209,9 @@ fn a_check_that_is_asked_to_stop_goes_on() {
     assert!(text.contains("of 32 encrypted inferences agree"), "{text}");
     assert!(!state.exists());
     // What another model's check left is of no use.
-    fs::write(&state, r#"{"model":"","images":31,"same_class":0,"seconds":1,"slowest":1}"#)
-        .unwrap();
+    let left = r#"{"model":"","images":31,"same_class":0,"alone":31,"alone_seconds":1,"slowest":1,
+        "together_seconds":0}"#;
+    fs::write(&state, left).unwrap();
     let text = run("infer", copy.path(), &["check", "--count", "2"]).succeeds();
     assert!(text.contains("of 2 encrypted"), "{text}");
 }

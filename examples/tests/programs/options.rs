@@ -163,7 +163,7 @@ fn a_recipe_of_your_own() {
     };
     let good = include_str!("../../recipes/builtin-deep.toml");
     let setup = |recipe: &str, arguments: &[&str]| {
-        let tiny = ["--preset", "builtin-deep", "--count", "8", "--dictionary", "32"];
+        let tiny = ["--preset", "builtin-deep", "--count", "8", "--dictionary", "64"];
         let own = ["--batch", "4", "--encrypt", "4", "--recipe", recipe];
         run("setup", &folder.path().join("run"), &[&tiny[..], &own[..], arguments].concat())
     };
@@ -181,7 +181,7 @@ fn a_recipe_of_your_own() {
     let folder_of_head = empty();
     let arguments = ["--preset", "builtin", "--recipe", &write("deep.toml", good)];
     run("setup", folder_of_head.path(), &arguments).fails(&["secure128-head-v2", "lists"]);
-    let wide = write("wide.toml", &good.replace("levels = 7", "levels = 70"));
+    let wide = write("wide.toml", &good.replace("levels = 21", "levels = 70"));
     setup(&wide, &[]).fails(&["layer", "its output has integers", "expected -31 to 31"]);
 
     let fine = write("fine.toml", good);

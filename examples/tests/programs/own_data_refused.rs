@@ -154,7 +154,7 @@ fn recipes_and_numbers_of_samples_that_do_not_fit() {
         .fails(&["the recipe has 2 classes, and the data 3"]);
     let deep = include_str!("../../recipes/builtin-deep.toml");
     with(&["--recipe", write(here, "deep.toml", deep)])
-        .fails(&["the recipe takes samples of 2048 integers, and these have 5"]);
+        .fails(&["the recipe takes samples of 2880 integers, and these have 5"]);
 }
 
 #[test]

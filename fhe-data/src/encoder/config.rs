@@ -144,6 +144,14 @@ impl EncoderConfig {
         Self { fit_patches: 40_000, ..Self::convnet(128) }
     }
 
+    /// Keeps another number of components, with the mean square of each coefficient as it is.
+    #[must_use]
+    pub fn with_channels(mut self, components: usize) -> Self {
+        self.mean_square_norm *= components as f32 / self.components as f32;
+        self.components = components;
+        self
+    }
+
     /// Returns channels, rows and columns of the learned coefficients: coefficient
     /// `(c * rows + y) * columns + x` is channel `c` at row `y` and column `x`.
     #[must_use]

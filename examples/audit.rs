@@ -16,8 +16,8 @@ use fhe_examples::step::{self, AuditSource, LayerUpdate, StepResults, Update};
 use fhe_examples::{file, folders, output, progress};
 use fhe_train::{ClearSource, DeepRecipe, NetworkTraining, Provenance, Recipe, ShapeSource};
 
-/// Makes the first training step of a network, decrypts what every move gives, and compares noise
-/// and updates with their predictions.
+/// Makes a training step of a network, decrypts what every move gives, and compares noise and
+/// updates with their predictions.
 ///
 /// Needs both sides of a run, RUN/client and RUN/server, and writes nothing into them: it is a
 /// client's measurement of its own data. The step cannot be gone on with; `train` is for trainings.
@@ -36,6 +36,13 @@ struct Args {
     /// Folder of the run.
     #[arg(long, default_value = "runs/builtin-deep")]
     run: PathBuf,
+    /// Steps before the one that is looked at. The first weights are public, and a product with a
+    /// public weight has hardly any noise: from the second step on, weights are ciphertexts.
+    #[arg(
+        long, value_name = "STEPS", default_value_t = 1,
+        value_parser = value_parser!(u64).range(0..=100)
+    )]
+    before: u64,
     /// Number of twins with noise from which updates are predicted.
     #[arg(long, default_value_t = 3, value_parser = value_parser!(u64).range(1..=100))]
     twins: u64,
@@ -74,11 +81,11 @@ fn audit(args: &Args) -> Result<()> {
     let before = engine.raw_seconds(16);
     let clear = ClearSource::new(&params, &whole, train.data(), shape.batch)?;
     let source = AuditSource { dataset: &dataset, clear: &clear };
-    let (work, encrypted) = step::audited(&audit, recipe, &source)?;
+    let (work, encrypted) = step::audited(&audit, recipe, &source, args.before as usize)?;
     let raw_seconds = (before + engine.raw_seconds(16)) / 2.0;
     bar.finish();
 
-    let layers = compare(&params, recipe, &clear, &encrypted, args.twins)?;
+    let layers = compare(&params, recipe, &clear, &encrypted, args)?;
     let findings = audit.findings();
     here.measure_memory();
     let wall_seconds: f64 = findings.seconds.values().sum();
@@ -140,14 +147,15 @@ fn compare(
     recipe: &DeepRecipe,
     source: &ClearSource,
     encrypted: &Update,
-    twins: u64,
+    args: &Args,
 ) -> Result<Vec<LayerUpdate>> {
-    let bar = progress::bar("twins", twins + 1, "twins");
-    let exact = step::twin(params, recipe, source, None)?;
+    let before = args.before as usize;
+    let bar = progress::bar("twins", args.twins + 1, "twins");
+    let exact = step::twin(params, recipe, source, None, before)?;
     bar.inc(1);
     let mut noisy = Vec::new();
-    for seed in 1..=twins {
-        noisy.push(step::twin(params, recipe, source, Some(seed))?);
+    for seed in 1..=args.twins {
+        noisy.push(step::twin(params, recipe, source, Some(seed), before)?);
         bar.inc(1);
     }
     bar.finish();

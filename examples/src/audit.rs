@@ -155,6 +155,11 @@ impl<'a> Audit<'a> {
         found
     }
 
+    /// Forgets what was found so far.
+    pub fn forget(&self) {
+        *self.lock() = Findings::default();
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Findings> {
         // A poisoned lock only means that another thread stopped between two additions.
         self.found.lock().unwrap_or_else(std::sync::PoisonError::into_inner)

@@ -72,7 +72,8 @@ fn minus(x: Vec<Vec<f64>>, y: &[Vec<f64>]) -> Update {
         .collect()
 }
 
-/// Makes the first step on ciphertexts, and returns what it did to the weights.
+/// Makes `before` steps on ciphertexts and then one that is looked at; returns what that one did to
+/// the weights.
 ///
 /// # Errors
 /// Those of the data and the engine.
@@ -80,14 +81,20 @@ pub fn audited(
     engine: &Audit<'_>,
     recipe: &DeepRecipe,
     source: &AuditSource<'_>,
+    before: usize,
 ) -> Result<(Work, Update)> {
     let mut deep = NetworkTraining::new(engine, recipe)?;
+    for _ in 0..before {
+        deep.train_step(engine, source)?;
+    }
+    engine.forget();
     let before = weights(engine, &deep, |x| x.plain())?;
     let work = deep.train_step(engine, source)?;
     Ok((work, minus(weights(engine, &deep, |x| x.plain())?, &before)))
 }
 
-/// Makes the first step in the clear; exact, or with noise from a seed.
+/// Makes `before` steps in the clear and then one more; exact, or with noise from a seed. Returns
+/// what that one did to the weights.
 ///
 /// # Errors
 /// Those of the data.
@@ -96,9 +103,13 @@ pub fn twin(
     recipe: &DeepRecipe,
     source: &ClearSource,
     noise: Option<u64>,
+    before: usize,
 ) -> Result<Update> {
     let engine = noise.map_or_else(|| Clear::exact(params), |seed| Clear::noisy(params, seed));
     let mut deep = NetworkTraining::new(&engine, recipe)?;
+    for _ in 0..before {
+        deep.train_step(&engine, source)?;
+    }
     let before = weights(&engine, &deep, |x| x)?;
     deep.train_step(&engine, source)?;
     Ok(minus(weights(&engine, &deep, |x| x)?, &before))

@@ -21,7 +21,8 @@ pub use batch::BatchNoise;
 pub struct SelectorKind {
     /// Gadget of the selectors.
     pub gadget: Gadget,
-    /// Variance of a coefficient of the rows of -S m and of those of m, added.
+    /// Variance of a coefficient of the rows that multiply the mask's digits and of those that
+    /// multiply the body's, added.
     pub rows: f64,
 }
 
@@ -79,16 +80,16 @@ impl Noise {
     }
 
     /// Returns the noise of selectors promoted from `len` values each, of variance V, or None if
-    /// the set cannot promote: `2 V_list + (len/N + len/2) (V + V_rounding)`.
+    /// the set cannot promote: `3 V_list + (2 len/N + len/2) (V + V_rounding)`.
     ///
-    /// Both rows have the noise of packing. The rounding and the values' own noise e is in `len`
-    /// coefficients of the row of m; the other row has -S e, a sum of len/2 of them in each
-    /// coefficient.
+    /// Both rows have the noise of packing, the one of -S m times 1 - X. The rounding and the
+    /// values' own noise e is in `len` coefficients of the row of m. The other row has
+    /// -(1 - X) S e, a sum of 1 + N/2 coefficients of e in each.
     #[must_use]
     pub fn promoted_selectors(&self, len: usize, variance: f64) -> Option<SelectorKind> {
         let gadget = self.params.lists?.selector;
         let values = len as f64 * (variance + self.pack_list_rounding());
-        let rows = 2.0 * self.pack_list(len) + values * (1.0 / self.size() + 0.5);
+        let rows = 3.0 * self.pack_list(len) + values * (2.0 / self.size() + 0.5);
         Some(SelectorKind { gadget, rows })
     }
 
@@ -97,12 +98,17 @@ impl Noise {
     /// `terms l N V_rows (B^2+2)/12 + squared_norms (1 + N/2) / (12 B^2l)`.
     ///
     /// The noise of the rows themselves is multiplied by the selector, which is not counted here.
-    /// The transform's own rounding is in [`Noise::transform`].
+    /// The transform's own rounding is [`Noise::transform`], and that of sums in the Fourier
+    /// domain: of p polynomials, the k-th addition rounds a sum of k, with a mean square of a third
+    /// of a unit's. So it grows as p^2 / 6.
     #[must_use]
     pub fn products(&self, selectors: SelectorKind, terms: usize, squared_norms: f64) -> f64 {
         let g = selectors.gadget;
         let gadget = f64::from(g.levels) * self.size() * selectors.rows * digit(g);
-        terms as f64 * (gadget + self.transform(g, 2.0 * f64::from(g.levels)))
+        let polynomials = 2.0 * f64::from(g.levels) * terms as f64;
+        let additions = 1.0 + polynomials / (6.0 * self.size().log2());
+        terms as f64 * gadget
+            + self.transform(g, polynomials) * additions
             + squared_norms * rounding(g) * (1.0 + self.size() / 2.0)
     }
 

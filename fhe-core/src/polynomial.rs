@@ -11,6 +11,29 @@ pub(crate) fn rotate(x: &mut [u64], degree: usize) {
     }
 }
 
+/// Multiplies a polynomial by 1 - X modulo X^N + 1.
+pub(crate) fn times_one_less_x(x: &mut [u64]) {
+    let mut before = x.last().map_or(0, |last| last.wrapping_neg());
+    for c in x {
+        (*c, before) = (c.wrapping_sub(before), *c);
+    }
+}
+
+/// Divides a polynomial by 1 - X modulo X^N + 1; the constant coefficient may be off by 2^-64.
+///
+/// The quotient's coefficients are the sums of those up to each one, less those beyond, halved:
+/// `1 / (1 - X) = (1 + X + ... + X^(N-1)) / 2`.
+pub(crate) fn divide_by_one_less_x(x: &mut [u64]) {
+    let mut sum = 0u64;
+    for c in x.iter_mut() {
+        sum = sum.wrapping_add(*c);
+        *c = sum;
+    }
+    for c in x {
+        *c = c.wrapping_sub(sum >> 1);
+    }
+}
+
 /// Substitutes X^g for X in `x`, with an odd g below 2 N.
 pub(crate) fn automorphism(out: &mut [u64], x: &[u64], g: usize) {
     let n = x.len();

@@ -208,11 +208,13 @@ impl Noise {
 
     /// Returns the noise of selectors that a batch gives of integers whose first level has noise of
     /// a variance; None if the set has no batches. The rows of m have [`Noise::batch_output`], V,
-    /// and those of -S m `N V / 2 + l N V_row (B^2+2)/12 + N (N^2/48) / (12 B^2l)`.
+    /// and those of -S m, which are times 1 - X, `(1 + N/2) V + 2 l N V_row (B^2+2)/12 +
+    /// N (N + 5)/4 / (12 B^2l)`.
     ///
-    /// The first term is -S times the noise of the row of m. The others are of the key of the
-    /// square S^2, whose coefficients have a mean square of about `N^2 / 48`: coefficient k is a
-    /// sum of k + 1 products of two bits less N - 1 - k others, each product being 1/4 in the mean.
+    /// The first term is -(1 - X) S times the noise of the row of m. The others are of the key of
+    /// the square S^2. With S = (J + S')/2 and (1 - X) J = 2, (1 - X) S^2 is
+    /// (2 J + 4 S' + (1 - X) S'^2) / 4, whose coefficients have a mean square of
+    /// 1/4 + 1 + 4 N / 16: a coefficient of S'^2 is the sum of N/2 products of two signs, doubled.
     ///
     /// A level's noise is that of the first times its size. It is the first that counts.
     #[must_use]
@@ -220,12 +222,12 @@ impl Noise {
         let (spec, gadget) = (self.params.batch?, self.params.lists?.selector);
         let square = spec.square;
         let n = self.size();
-        let switch = f64::from(square.levels) * n * self.fresh() * digit(square)
-            + rounding(square) * n * n * n / 48.0;
+        let switch = 2.0 * f64::from(square.levels) * n * self.fresh() * digit(square)
+            + rounding(square) * n * (n + 5.0) / 4.0;
         // The others have the noise of no table at all.
         let levels = f64::from(gadget.levels);
         let others = (levels - 1.0) * self.batch_table(&vec![0; spec.slots]).mean();
         let output = (first + others) / levels;
-        Some(SelectorKind { gadget, rows: output * (1.0 + n / 2.0) + switch })
+        Some(SelectorKind { gadget, rows: output * (2.0 + n / 2.0) + switch })
     }
 }

@@ -12,6 +12,7 @@ use crate::batch::{Batch, Function};
 use crate::engine::Slot;
 use crate::engine::path::{Entry, Group};
 use crate::params::Gadget;
+use crate::polynomial;
 use crate::{TestPolynomial, from_torus, to_torus};
 
 /// What batches need of an engine.
@@ -146,9 +147,10 @@ impl Batches<'_> {
     fn promoted(&self, rows: &[Vec<u64>], lists: usize) -> Selectors {
         let transform: &Transform = &self.cpu.transform;
         let (n, points) = (self.cpu.params.row_size, transform.points());
-        let mut out = Selectors::new(self.selector, points, lists);
+        let mut out = Selectors::divided(self.selector, points, lists);
         for (level, rows) in rows.iter().enumerate() {
-            let times_key = self.batch.times_key(rows);
+            let mut times_key = self.batch.times_key(rows);
+            times_key.par_chunks_exact_mut(n).for_each(polynomial::times_one_less_x);
             let of_lists = times_key.par_chunks_exact(2 * n).zip(rows.par_chunks_exact(2 * n));
             let stride = out.stride;
             out.data.par_chunks_exact_mut(stride).zip(of_lists).for_each_init(

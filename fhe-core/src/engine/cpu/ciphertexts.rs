@@ -165,15 +165,24 @@ impl<K: Kind> List for Ciphertexts<K> {
 /// A list of GGSW ciphertexts in the Fourier domain.
 pub struct Selectors {
     pub(super) gadget: Gadget,
+    /// Whether the rows of -S m are times 1 - X: see [`super::product`].
+    pub(super) divided: bool,
     pub(super) data: Vec<c64>,
     /// Complex numbers of one selector.
     pub(super) stride: usize,
 }
 
 impl Selectors {
+    /// Selectors that multiply whole masks: those that the client encrypts.
     pub(super) fn new(gadget: Gadget, points: usize, count: usize) -> Self {
         let stride = 4 * gadget.levels as usize * points;
-        Self { gadget, data: vec![c64::new(0.0, 0.0); stride * count], stride }
+        let data = vec![c64::new(0.0, 0.0); stride * count];
+        Self { gadget, divided: false, data, stride }
+    }
+
+    /// Selectors that multiply divided masks: those that are made of encrypted values.
+    pub(super) fn divided(gadget: Gadget, points: usize, count: usize) -> Self {
+        Self { divided: true, ..Self::new(gadget, points, count) }
     }
 
     /// Returns the row size N.

@@ -55,6 +55,13 @@ impl Transform {
         self.plan.fft_size()
     }
 
+    /// Transforms one polynomial of small integers.
+    pub(crate) fn integer(&self, x: &[u64]) -> AVec<c64> {
+        let mut out = zeros(self.points());
+        self.forward_integer(&mut out, x, &mut self.scratch());
+        out
+    }
+
     pub(crate) fn scratch(&self) -> Scratch {
         let mut buffers = ComputationBuffers::new();
         buffers.resize(self.plan.fft_scratch().unaligned_bytes_required());
@@ -212,6 +219,11 @@ impl Digits {
             digit.wrapping_sub(carry << b)
         })
     }
+}
+
+/// Multiplies pointwise: `x[i] *= y[i]`.
+pub(crate) fn multiply(x: &mut [c64], y: &[c64]) {
+    x.iter_mut().zip(y).for_each(|(x, y)| *x *= y);
 }
 
 /// Adds the pointwise product: `acc[i] += x[i] * y[i]`.

@@ -22,6 +22,7 @@ use super::huge_pages::Pages;
 use super::{Cpu, Rows, Selectors, Values};
 use crate::engine::Slot;
 use crate::params::Gadget;
+use crate::polynomial;
 use crate::server::{KEY_CHUNK, SeededRows};
 
 /// Mask elements whose digits are worked on together.
@@ -120,7 +121,7 @@ pub(super) fn promote(
     };
     let by_level: Vec<Vec<Slot>> =
         lists.iter().flat_map(|list| (0..levels).map(move |j| of_level(list, j))).collect();
-    let mut out = Selectors::new(selector, points, lists.len());
+    let mut out = Selectors::divided(selector, points, lists.len());
     // A level is the row of -S m, then that of m, each mask and body.
     let batches = out.data.chunks_mut(4 * points * BATCH).zip(by_level.chunks(BATCH));
     for (out, lists) in batches {
@@ -140,6 +141,7 @@ pub(super) fn promote(
                     let c = &mut times_key[slot.coefficient];
                     *c = c.wrapping_add(b);
                 }
+                times_key.chunks_exact_mut(n).for_each(polynomial::times_one_less_x);
                 for (out, x) in out.chunks_exact_mut(points).zip(rows.chunks_exact(n)) {
                     cpu.transform.forward_torus(out, x, scratch);
                 }

@@ -25,7 +25,7 @@ use crate::engine::path::{self, Paths};
 use crate::engine::{Coefficients, Engine, List, Slot, Term, check, outputs};
 use crate::server::{EvaluationKeys, SeededRows};
 use crate::{Error, IntegerTable, Params, Result, Table, TestPolynomial, polynomial};
-use fourier::Transform;
+use fourier::{Transform, multiply};
 
 pub use batch_stages::{BatchStage, BatchStages};
 pub use ciphertexts::{Ciphertexts, Glwe, Lwe, Rows, Selectors, Values};
@@ -270,6 +270,7 @@ impl Engine for Cpu {
         self.fits("gather_selectors", x.size())?;
         picks.iter().try_for_each(|&i| check::index("gather_selectors", i, x.len()))?;
         let mut out = Selectors::new(x.gadget, self.transform.points(), picks.len());
+        out.divided = x.divided;
         let picked = out.data.par_chunks_exact_mut(x.stride).zip(picks);
         picked.for_each(|(out, &i)| out.copy_from_slice(&x.data[x.stride * i..][..x.stride]));
         Ok(out)
@@ -280,6 +281,17 @@ impl Engine for Cpu {
         self.fits("add_selectors", y.size())?;
         check::same("add_selectors", y.len(), x.len())?;
         check::same_gadget("add_selectors", y.gadget, x.gadget)?;
+        let mut other = None;
+        match (x.divided, y.divided) {
+            (false, true) => product::divide(self, x),
+            (true, false) => {
+                let mut copy = self.gather_selectors(y, &(0..y.len()).collect::<Vec<_>>())?;
+                product::divide(self, &mut copy);
+                other = Some(copy);
+            }
+            _ => {}
+        }
+        let y = other.as_ref().unwrap_or(y);
         x.data.par_iter_mut().zip(&y.data).for_each(|(x, y)| *x += y);
         Ok(())
     }
@@ -287,13 +299,11 @@ impl Engine for Cpu {
     fn rotate_selectors(&self, x: &mut Selectors, degree: usize) -> Result<()> {
         self.fits("rotate_selectors", x.size())?;
         check::index("rotate_selectors", degree, 2 * x.size())?;
-        let (n, points) = (x.size(), self.transform.points());
-        let mut monomial = vec![0; n];
-        monomial[degree % n] = if degree < n { 1 } else { u64::MAX };
-        let mut factor = fourier::zeros(points);
-        self.transform.forward_integer(&mut factor, &monomial, &mut self.transform.scratch());
-        let polynomials = x.data.par_chunks_exact_mut(points);
-        polynomials.for_each(|x| x.iter_mut().zip(&*factor).for_each(|(x, w)| *x *= w));
+        let mut monomial = vec![0; x.size()];
+        monomial[degree % x.size()] = if degree < x.size() { 1 } else { u64::MAX };
+        let polynomials = x.data.par_chunks_exact_mut(self.transform.points());
+        let factor = self.transform.integer(&monomial);
+        polynomials.for_each(|x| multiply(x, &factor));
         Ok(())
     }
 

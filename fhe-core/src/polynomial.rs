@@ -61,3 +61,22 @@ pub(crate) fn reflect(x: &mut [u64]) {
         *c = c.wrapping_neg();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quotient_times_its_divisor_is_the_dividend() {
+        let x: Vec<u64> = (1..9u64).map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
+        let mut y = x.clone();
+        divide_by_one_less_x(&mut y);
+        times_one_less_x(&mut y);
+        assert_eq!(y[1..], x[1..]);
+        assert!(y[0].wrapping_sub(x[0]) <= 1);
+        // (1 - X) (1 + X + X^2 + X^3) = 1 - X^4 = 2.
+        let mut ones = [1; 4];
+        times_one_less_x(&mut ones);
+        assert_eq!(ones, [2, 0, 0, 0]);
+    }
+}

@@ -153,8 +153,9 @@ impl<E: Engine> Conv2d<E> {
         Ok(z)
     }
 
-    /// Returns `dL/da`, a row for each input, from the errors as selectors: those of an output are
-    /// the map `errors_of(output)`, and there is nothing of one that has none.
+    /// Returns `dL/da`, a row for each input, from the errors as selectors. With `cells` of 1 there
+    /// is an error for each output. With more, filter o is that of cell p = o mod `cells`: its
+    /// errors are those of filter o / `cells`, p lanes on.
     ///
     /// # Cost
     /// No lookup; an expanded row a weight, and a product a weight and position.
@@ -165,27 +166,30 @@ impl<E: Engine> Conv2d<E> {
         &self,
         engine: &E,
         errors: &E::Selectors,
-        errors_of: impl Fn(usize) -> Option<usize>,
+        cells: usize,
     ) -> Result<E::Rows> {
         let (g, windows) = (&self.geometry, self.geometry.windows());
+        let (cells, all) = (cells.max(1), (0..errors.len()).collect::<Vec<_>>());
         let mut sum = engine.zero_rows(g.input.len());
         for block in 0..g.blocks() {
-            let mut terms = vec![Vec::new(); g.input.len()];
-            let outputs = g.outputs_of(block);
-            let of_outputs = outputs.clone().filter_map(|o| Some((o, errors_of(o)?)));
-            for (o, map) in of_outputs {
-                for (p, window) in windows.iter().enumerate() {
-                    let selector = map * windows.len() + p;
-                    for &(j, input) in window {
-                        let row = (o - outputs.start) * g.window() + j;
-                        terms[input].push(Term { selector, row });
-                    }
+            let weights = self.expanded(engine, block)?;
+            let mut moved = engine.gather_selectors(errors, &all)?;
+            for cell in 0..cells {
+                if cell > 0 {
+                    engine.rotate_selectors(&mut moved, 1)?;
                 }
-            }
-            if terms.iter().any(|terms| !terms.is_empty()) {
-                let weights = self.expanded(engine, block)?;
-                let of_block = engine.products(errors, &weights, &terms)?;
-                engine.add_scaled_rows(&mut sum, &of_block, 1)?;
+                let (mut rows, mut terms) = (Vec::new(), vec![Vec::new(); g.input.len()]);
+                for (i, o) in g.outputs_of(block).enumerate().filter(|(_, o)| o % cells == cell) {
+                    for (p, window) in windows.iter().enumerate() {
+                        let selector = o / cells * windows.len() + p;
+                        for &(j, input) in window {
+                            terms[input].push(Term { selector, row: rows.len() + j });
+                        }
+                    }
+                    rows.extend(i * g.window()..(i + 1) * g.window());
+                }
+                let back = engine.products(&moved, &engine.gather_rows(&weights, &rows)?, &terms)?;
+                engine.add_scaled_rows(&mut sum, &back, 1)?;
             }
         }
         Ok(sum)

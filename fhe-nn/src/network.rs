@@ -217,10 +217,9 @@ impl<E: Engine> Network<E> {
         // What residual connections bring back to each layer's output.
         let mut added: Vec<Option<E::Rows>> = self.layers().iter().map(|_| None).collect();
         for (i, hidden) in self.plan.hidden().iter().enumerate().rev() {
-            let mut back = match i + 1 == last {
-                true => self.scores_gradient(engine, &mut selectors)?,
-                false => self.layers()[i + 1].input_gradient(engine, &selectors, Some)?,
-            };
+            // The last layer has filters for each cell, and errors that wait in its first lane.
+            let cells = if i + 1 == last { self.plan.cells().count() } else { 1 };
+            let mut back = self.layers()[i + 1].input_gradient(engine, &selectors, cells)?;
             if let Some(more) = added[i].take() {
                 engine.add_scaled_rows(&mut back, &more, 1)?;
             }
@@ -251,20 +250,6 @@ impl<E: Engine> Network<E> {
         }
         all.reverse();
         Ok(all)
-    }
-
-    /// Returns `dL/da` of the last layer's inputs: cell after cell, as errors are moved from lane
-    /// to lane.
-    fn scores_gradient(&self, engine: &E, errors: &mut E::Selectors) -> Result<E::Rows> {
-        let (layer, cells) = (&self.layers()[self.layers().len() - 1], self.plan.cells().count());
-        let mut sum = engine.zero_rows(layer.geometry().input.len());
-        for cell in 0..cells {
-            let of_cell = |filter: usize| (filter % cells == cell).then_some(filter / cells);
-            let back = layer.input_gradient(engine, errors, of_cell)?;
-            engine.add_scaled_rows(&mut sum, &back, 1)?;
-            engine.rotate_selectors(errors, 1)?;
-        }
-        Ok(sum)
     }
 
     /// Returns the gradient of the weights of `weighted()[index]`, from the errors of

@@ -368,6 +368,14 @@ pub(super) fn lookup_coefficients(b: &mut Case) {
     let kind = calm_selectors(b);
     near("products", &got, &want, b.noise.products(kind, 1, norm) + norm * b.noise.fresh());
 
+    let (factors, clear_factors) = b.rows(64);
+    let terms: Vec<Vec<Term>> = (0..64).map(|row| vec![Term { selector: 0, row }]).collect();
+    let got = b.decrypt_rows(&b.cpu.products(&m, &factors, &terms).unwrap());
+    let want = b.flat(&b.clear.products(&clear, &clear_factors, &terms).unwrap());
+    let added = b.noise.products(kind, 1, norm) + norm * b.noise.fresh();
+    near("64 products", &got, &want, added);
+    uneven("64 products", &got, &want, added, n);
+
     let (none, rows) = b.cpu.lookup_coefficients(&x, None, &tables[..1]).unwrap();
     assert!(none.is_none() && rows.len() == 1);
     assert!(b.cpu.lookup_coefficients(&x, None, &[]).unwrap().1.is_empty());

@@ -152,6 +152,20 @@ fn near(what: &str, got: &[u64], want: &[u64], variance: f64) {
     assert!((0.5..=2.0).contains(&ratio), "{what}: measured std is {ratio:.2} of the predicted");
 }
 
+/// Checks that the noise of rows is not alike in coefficients near each other: the mean of N of them
+/// is that of independent ones at most. With 64 rows the false-alarm rate is below 1e-12.
+fn uneven(what: &str, got: &[u64], want: &[u64], variance: f64, n: usize) {
+    let rows = got.chunks_exact(n).zip(want.chunks_exact(n));
+    let of_row = |(got, want): (&[u64], &[u64])| -> f64 {
+        let error = |(g, w): (&u64, &u64)| from_torus(g.wrapping_sub(*w));
+        (got.iter().zip(want).map(error).sum::<f64>() / n as f64).powi(2)
+    };
+    let squares: Vec<f64> = rows.map(of_row).collect();
+    assert!(squares.len() >= 64, "{what}: too few rows to tell");
+    let ratio = squares.iter().sum::<f64>() / squares.len() as f64 / (variance / n as f64);
+    assert!(ratio < 2.5, "{what}: the variance of means is {ratio:.1} of that of independent noise");
+}
+
 fn squared_norm(m: &[i32]) -> f64 {
     m.iter().map(|m| f64::from(m * m)).sum::<f64>()
 }

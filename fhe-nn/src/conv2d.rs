@@ -188,7 +188,8 @@ impl<E: Engine> Conv2d<E> {
                     }
                     rows.extend(i * g.window()..(i + 1) * g.window());
                 }
-                let back = engine.products(&moved, &engine.gather_rows(&weights, &rows)?, &terms)?;
+                let back =
+                    engine.products(&moved, &engine.gather_rows(&weights, &rows)?, &terms)?;
                 engine.add_scaled_rows(&mut sum, &back, 1)?;
             }
         }

@@ -20,13 +20,13 @@ const USE: u64 = 1 << 40;
 pub struct Levels {
     /// For each level, the rows of m of all selectors, one after another.
     pub integers: Vec<Vec<u64>>,
-    /// For each level, those of -S m.
+    /// For each level, those of -S m, which are times 1 - X.
     pub times_key: Vec<Vec<u64>>,
 }
 
 impl Levels {
-    /// Reads the rows of every level of selectors. They are the products with the constant rows
-    /// that have one digit, of the body or of the mask.
+    /// Reads the rows of every level of selectors that are made of values. They are the products
+    /// with rows that have one digit: of the body, or of the mask divided by 1 - X.
     ///
     /// # Errors
     /// None in practice: the lists fit together.
@@ -35,6 +35,9 @@ impl Levels {
         let read = |offset: usize, unit: f64| -> Result<Vec<u64>> {
             let mut row = vec![0; 2 * n];
             row[offset] = to_torus(unit);
+            if offset == 0 {
+                row[1] = to_torus(-unit);
+            }
             let terms: Vec<_> =
                 (0..m.len()).map(|selector| vec![Term { selector, row: 0 }]).collect();
             decrypt(key, &cpu.products(m, &rows(cpu, row), &terms)?)
@@ -73,8 +76,13 @@ fn rows_noise(
         let scaled = |m: &Vec<i32>| m.iter().map(|&m| to_torus(f64::from(m) * unit)).collect();
         let scaled: Vec<Vec<u64>> = integers.iter().map(scaled).collect();
         of_m.add_all(m, &scaled.concat());
-        // The phase of a row whose mask is m, and whose body is 0, is -S m.
-        let masks = scaled.iter().flat_map(|m| [&m[..], &zeros]).flatten().copied().collect();
+        // The phase of a row whose mask is (1 - X) m, and whose body is 0, is -(1 - X) S m.
+        let less = |m: &Vec<u64>| -> Vec<u64> {
+            let before =
+                m.last().map(|last| last.wrapping_neg()).into_iter().chain(m.iter().copied());
+            m.iter().zip(before).map(|(x, before)| x.wrapping_sub(before)).collect()
+        };
+        let masks = scaled.iter().flat_map(|m| [less(m), zeros.clone()]).flatten().collect();
         of_times_key.add_all(times_key, &decrypt(key, &rows(cpu, masks))?);
     }
     Ok((of_m.numbers + of_times_key.numbers, of_m.variance() + of_times_key.variance()))
@@ -137,7 +145,8 @@ impl SelectorNoise {
             product_noise(key, cpu, m, integers, &fresh)?,
             noise.products(kind, 1, norm),
         );
-        let kept = u64::MAX << (64 - kind.gadget.base_log * kind.gadget.levels);
+        // Quotients by 1 - X have half of what is kept.
+        let kept = u64::MAX << (65 - kind.gadget.base_log * kind.gadget.levels);
         let unrounded = (0..ROWS * 2 * n).map(|i| scattered(i as u64) & kept).collect();
         let own = Compared::new(
             format!("the same without the rounding of rows, {what}"),

@@ -76,7 +76,7 @@ impl std::fmt::Display for RateWarning {
 ///
 /// A clear twin of the training, with the predicted noise, is trained on four fifths of the samples
 /// for each of seven factors from 1/8 to 8, and tested on the last fifth. Samples are drawn by a
-/// public seed. The factor with the most right classes wins; of equal ones, that nearest to 1.
+/// public seed. The factor with the most right classes wins; of equal ones, the middle one.
 ///
 /// The samples never leave the client. The recipe does, and with it the rates that were found: the
 /// server sees which factor won, and the mean squared norm.
@@ -187,12 +187,13 @@ fn no_rate(recipe: &Recipe) -> Error {
     Error::Recipe { field: "rate", got, rule }
 }
 
-/// The best trial; of equal ones, that whose factor is nearest to 1.
+/// The best trial; of equal ones, the middle one: rates a little too large fail altogether.
 fn best(trials: &[Trial]) -> Option<Trial> {
-    let far = |trial: &Trial| trial.factor.log2().abs();
-    let order =
-        |a: &&Trial, b: &&Trial| a.accuracy.total_cmp(&b.accuracy).then(far(b).total_cmp(&far(a)));
-    trials.iter().max_by(order).copied()
+    let most = trials.iter().map(|trial| trial.accuracy).max_by(f64::total_cmp)?;
+    let mut equal: Vec<Trial> =
+        trials.iter().filter(|trial| trial.accuracy >= most).copied().collect();
+    equal.sort_by(|a, b| a.factor.total_cmp(&b.factor));
+    equal.get(equal.len().saturating_sub(1) / 2).copied()
 }
 
 /// Rows to train on and rows to test on, owned, with their labels.
@@ -263,7 +264,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_equal_trials_the_one_nearest_to_the_given_rates_wins() {
+    fn of_equal_trials_the_middle_one_wins() {
         let of = |trials: &[(f64, f64)]| {
             let trials: Vec<Trial> =
                 trials.iter().map(|&(factor, accuracy)| Trial { factor, accuracy }).collect();

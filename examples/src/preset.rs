@@ -13,7 +13,7 @@ use crate::encoder::EncoderChoice;
 
 /// Training images, and test images, of the built-in set.
 const BUILTIN_IMAGES: usize = 1000;
-/// As many as two cores train a network on in less than five minutes: whole mini-batches.
+/// Training images of the network on built-in images: sixteen whole mini-batches.
 const BUILTIN_DEEP_IMAGES: usize = 2048;
 /// Channels of the map that the network on built-in images takes.
 const BUILTIN_DEEP_CHANNELS: usize = 80;

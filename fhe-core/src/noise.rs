@@ -129,8 +129,8 @@ impl Noise {
         self.automorphism(self.params.reflect)
     }
 
-    /// Returns the variance that an expansion of k levels adds to a coefficient of a row, 2 dividing
-    /// its index j times. It is `V_a (4^k - 1) / 3` if it is kept, as j is k or more, and
+    /// Returns the variance that an expansion of k levels adds to a coefficient of a row, 2
+    /// dividing its index j times. It is `V_a (4^k - 1) / 3` if it is kept, as j is k or more, and
     /// `V_a (2^(k-j) - 1)` otherwise. An automorphism has the variance
     /// `V_a = l N V_row (B^2+2)/12 + N / (24 B^2l)`. 0 if the set does not expand.
     ///

@@ -371,6 +371,43 @@ pub(super) fn promoted_values(b: &mut Case) {
     average_out(b, (&m, &clear), (0, kind), 20.0);
 }
 
+/// Selectors that the client encrypts and those out of a batch are kept in two forms, which add up
+/// in either order if a set has one gadget for both.
+#[test]
+fn selectors_of_two_forms_add_up() {
+    let spec = (*Params::toy_insecure_batch().unwrap()).clone();
+    let (name, selector) = ("insecure-one-gadget".into(), spec.lists.unwrap().selector);
+    let mut b = Case::new(&Params::new(fhe_core::ParamsSpec { name, selector, ..spec }).unwrap());
+    let n = b.n();
+    let (_, phases) = middles(&mut b, n, 4);
+    let integers = |x: f64| 10 * ((x + 0.25) * 8.0).floor() as i32 - 15;
+    let integers = IntegerTable::new(n, integers).unwrap().within_half_torus();
+    let made = |b: &Case| {
+        let (m, _) = b.cpu.lookup_coefficients(&b.cpu_rows(&phases), Some(&integers), &[]).unwrap();
+        m.unwrap()
+    };
+    let (made_clear, _) =
+        b.clear.lookup_coefficients(&b.clear_rows(&phases), Some(&integers), &[]).unwrap();
+    let fresh = b.integers(1, 3);
+    let mut sum = made_clear.unwrap();
+    b.clear.add_selectors(&mut sum, &b.clear.selectors(fresh.clone())).unwrap();
+    let (mut first, mut second) = (made(&b), b.selectors(&fresh));
+    b.cpu.add_selectors(&mut first, &b.selectors(&fresh)).unwrap();
+    b.cpu.add_selectors(&mut second, &made(&b)).unwrap();
+
+    let (rows, clear_rows) = b.rows(1);
+    let terms = [vec![Term { selector: 0, row: 0 }]];
+    let want = b.flat(&b.clear.products(&sum, &clear_rows, &terms).unwrap());
+    let norm = squared_norm(&sum.integers[0]);
+    let rows_of = calm_selectors(&b).rows + 2.0 * b.noise.fresh_selectors().rows;
+    let kind = SelectorKind { rows: rows_of, ..calm_selectors(&b) };
+    let added = b.noise.products(kind, 1, norm) + norm * b.noise.fresh();
+    for m in [first, second] {
+        let got = b.decrypt_rows(&b.cpu.products(&m, &rows, &terms).unwrap());
+        near("a product", &got, &want, added);
+    }
+}
+
 /// All coefficients of rows at once: integers, and a smooth table that shows the reading's noise.
 pub(super) fn lookup_coefficients(b: &mut Case) {
     let (n, spec) = (b.n(), b.key.params().batch.unwrap());

@@ -3,11 +3,11 @@
 //!
 //! Selectors that are made of encrypted values have the noise -S e in their rows of -S m, with e
 //! that of their rows of m. Digits d of a mask bring -d S e into a product. The key's bits are 0
-//! and 1, so S = J/2 + S'/2 with J = 1 + X + ... + X^(N-1), and half of that noise is d J e, which
-//! is nearly the same in coefficients near each other: lanes would not average it out. So for such
-//! selectors the rows of -S m are times 1 - X, and the masks are divided by 1 - X before they are
-//! decomposed. As (1 - X) J = 2, the noise is then that of (1 - X) S' e / 2: as large in each
-//! coefficient as before, and with a sum of nearly nothing.
+//! and 1, so S = J/2 + S'/2 with J = 1 + X + ... + X^(N-1), and half of the variance is that of
+//! d J e / 2, which is nearly the same in coefficients near each other: lanes would not average it
+//! out. So for such selectors the rows of -S m are times 1 - X, and the masks are divided by 1 - X
+//! before they are decomposed. As (1 - X) J = 2, the noise is then that of (1 - X) S' e / 2: as
+//! large in each coefficient as before, and with a sum of nearly nothing.
 
 use rayon::prelude::*;
 use tfhe::core_crypto::fft_impl::fft64::c64;

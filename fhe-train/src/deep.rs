@@ -15,8 +15,8 @@ use crate::{DeepRecipe, Error, OneVsAll, Result, Source, Work};
 /// A step is one mini-batch. Its samples are taken in parts, as many together as lie side by side
 /// in a polynomial: forward, errors, backward, and the gradients of all weights. The first layer,
 /// whose inputs are fresh, is updated after each part, without a lookup. Gradients of the others
-/// are summed over the mini-batch, and after the last part one lookup a weight scales and clips
-/// them.
+/// are summed over the mini-batch, and after the last part one lookup a weight clips them, all
+/// layers together.
 pub struct NetworkTraining<E: Engine> {
     plan: TrainingPlan,
     network: Network<E>,
@@ -223,14 +223,12 @@ impl<E: Engine> NetworkTraining<E> {
         if index >= len {
             return Err(CoreError::Index { op: "train_part", index, len }.into());
         }
-        let (part, rules) = (step.part(index), step.rules());
+        let (part, rule) = (step.part(index), step.rule());
         lookups += self.pass(engine, &mut ready, &part)?;
         if index + 1 < len {
             (self.part, self.inside) = (index + 1, Inside::Ready(ready));
         } else {
-            for (i, (sum, rule)) in ready.begun.sums.into_iter().zip(&rules).enumerate() {
-                lookups += self.update(engine, i + 1, sum, rule)?;
-            }
+            lookups += self.update(engine, ready.begun.sums, &rule)?;
             (self.step, self.part, self.inside) = (self.step + 1, 0, Inside::Nothing);
         }
         Ok(Work { samples: part.samples.len(), lookups })
@@ -272,17 +270,23 @@ impl<E: Engine> NetworkTraining<E> {
         Ok(2 * hidden * engine.params().row_size + count * classes)
     }
 
-    /// Updates the weights of another layer by a rule, and returns the lookups.
-    fn update(&mut self, engine: &E, index: usize, sum: E::Rows, rule: &Sgd) -> Result<usize> {
-        let layer = &mut self.network.weighted_mut()[index];
-        let mut gradient = sum;
-        if rule.decay > 0 {
-            engine.add_scaled_rows(&mut gradient, layer.weights(), rule.decay)?;
+    /// Updates the weights of all layers but the first by a rule, and returns the lookups: one list
+    /// of them for all layers.
+    fn update(&mut self, engine: &E, mut sums: Vec<E::Rows>, rule: &Sgd) -> Result<usize> {
+        let [_, layers @ ..] = self.network.weighted_mut() else { return Ok(0) };
+        for ((sum, layer), scales) in sums.iter_mut().zip(&*layers).zip(rule.scales()) {
+            if scales.decay > 0 {
+                engine.add_scaled_rows(sum, layer.weights(), scales.decay)?;
+            }
         }
+        let gradients = engine.join_rows(&sums.iter().collect::<Vec<_>>())?;
         let table = Table::new(engine.params().row_size, |u| rule.at(u))?;
-        let update = looked_up(engine, &gradient, &table)?;
-        layer.add_to_weights(engine, &update, 1)?;
-        Ok(gradient.len() * engine.params().row_size)
+        let mut updates = Reader { engine, rows: &looked_up(engine, &gradients, &table)?, row: 0 };
+        for (layer, scales) in layers.iter_mut().zip(rule.scales()) {
+            let update = updates.list(layer.geometry().rows())?;
+            layer.add_to_weights(engine, &update, scales.update)?;
+        }
+        Ok(gradients.len() * engine.params().row_size)
     }
 }
 
@@ -294,7 +298,7 @@ fn looked_up<E: Engine>(engine: &E, rows: &E::Rows, table: &Table) -> Result<E::
     Ok(rows.into_iter().next().ok_or(none)?)
 }
 
-/// Reads what was saved, from the first row on.
+/// Reads lists of rows that lie one after the other.
 struct Reader<'a, E: Engine> {
     engine: &'a E,
     rows: &'a E::Rows,

@@ -83,23 +83,13 @@ impl<'a> StepPlan<'a> {
         }
     }
 
-    /// Returns the rules by which the layers but the first are updated after the last part.
-    pub(crate) fn rules(&self) -> Vec<Sgd> {
-        (1..self.plan.weighted()).map(|layer| self.rule(layer)).collect()
-    }
-
-    fn rule(&self, layer: usize) -> Sgd {
+    /// Returns the rule by which the layers but the first are updated after the last part.
+    pub(crate) fn rule(&self) -> Sgd {
         let (plan, batch) = (self.plan, self.data.batch);
+        let layers = (1..plan.weighted())
+            .map(|layer| (plan.update_rate(layer, batch), plan.decay_scale(layer, batch)));
         let schedule = self.schedule(self.parts().saturating_sub(1));
-        let training = &plan.recipe().training[layer];
-        // The gradient of a shortcut is made of the last layer's errors.
-        let errors = plan.amplitude(layer.min(plan.layers() - 1), schedule, batch);
-        Sgd {
-            gradient_unit: errors * plan.spacing(layer) * batch as f64,
-            rate: schedule * training.rate * plan.weight_unit(layer),
-            clip: plan.clip(layer),
-            decay: plan.decay_scale(layer, batch),
-        }
+        Sgd::new(schedule, &layers.collect::<Vec<_>>())
     }
 }
 
@@ -156,20 +146,23 @@ mod tests {
             let expected = ErrorGate { limit: 31, scale: 2, amplitude: part.amplitudes[0] };
             assert_eq!(part.gates, [expected]);
         }
-        let [last, shortcut] = step.rules()[..] else { panic!("all but the first") };
-        assert!(near(last.rate, rate(5.0) * 0.01 / 128.0), "{last:?}");
-        assert!((last.gradient_unit / (0.125 / 5.0) - 1.0).abs() < 1e-3, "{last:?}");
+        let rule = step.rule();
+        let [last, shortcut] = rule.scales() else { panic!("all but the first") };
+        // A mean gradient of 1 is 1/40 on the torus, or an integer's quarter of that.
+        let moves = |scale: i64, u: f64| scale as f64 * rule.at(u);
+        let by_last = moves(last.update, 1.0 / 40.0);
+        assert!((by_last / (-rate(5.0) * 0.01 / 128.0) - 1.0).abs() < 1e-3, "{by_last}");
+        let by_shortcut = moves(shortcut.update, 1.0 / 160.0);
+        assert!((by_shortcut / (-rate(5.0) * 0.01 / 32.0) - 1.0).abs() < 1e-3, "{by_shortcut}");
+        // Five is an eighth.
+        assert_eq!(moves(last.update, 0.2), moves(last.update, 0.125));
         // Half a mean gradient a weight: 0.5 x 0.025 / (1/128), rounded.
-        assert_eq!((last.clip, last.decay), (5.0, 2));
-        // Its gradient has the same errors, times integers in place of levels of four.
-        assert!(near(shortcut.gradient_unit * 4.0, last.gradient_unit), "{shortcut:?}");
-        assert!(near(shortcut.rate, rate(5.0) * 0.01 / 32.0), "{shortcut:?}");
-        assert_eq!((shortcut.clip, shortcut.decay), (20.0, 0));
+        assert_eq!((last.decay, shortcut.decay), (2, 0));
 
         // The last mini-batch is not full, and the schedule does not see it.
         let short = StepPlan::new(&plan, data, 1, 9);
         assert_eq!((short.parts(), short.part(1).samples), (2, 8..9));
-        assert!(near(short.rules()[0].rate, rate(4.0) * 0.01 / 128.0));
+        assert!(near(short.rule().at(0.1) / rule.at(0.1), rate(4.0) / rate(5.0)));
         assert_eq!(short.part(1).amplitudes, parts[1].amplitudes);
     }
 }

@@ -5,6 +5,7 @@ use fhe_nn::NetworkPlan;
 use fhe_nn::activation::ErrorGate;
 
 use crate::loss::AMPLITUDE_STEP;
+use crate::optimizer::CLIP;
 use crate::{DeepRecipe, Result};
 
 mod checks;
@@ -74,6 +75,7 @@ impl TrainingPlan {
         for layer in 0..plan.weighted() {
             checks::layer(&plan, layer)?;
         }
+        checks::updates(&plan)?;
         checks::residuals(&plan)?;
         Ok(plan)
     }
@@ -152,7 +154,7 @@ impl TrainingPlan {
         let exact = if layer == 0 {
             schedule * self.recipe.training[0].rate * self.network.unit()
         } else {
-            0.125 / (self.clip(layer) * self.spacing(layer) * batch as f64)
+            CLIP / (self.clip(layer) * self.spacing(layer) * batch as f64)
         };
         if layer + 1 < self.layers() {
             exact
@@ -161,18 +163,24 @@ impl TrainingPlan {
         }
     }
 
-    /// Returns the phase of a mean gradient of 1 in the sum over a mini-batch.
-    pub(crate) fn gradient_unit(&self, layer: usize, schedule: f64, batch: usize) -> f64 {
-        self.amplitude(layer, schedule, batch) * self.spacing(layer) * batch as f64
+    /// Returns the phase of a mean gradient of 1 in the sum over a mini-batch. The gradient of a
+    /// shortcut is made of the last layer's errors.
+    fn gradient_unit(&self, layer: usize, batch: usize) -> f64 {
+        let errors = self.amplitude(layer.min(self.layers() - 1), 1.0, batch);
+        errors * self.spacing(layer) * batch as f64
+    }
+
+    /// Returns the phase of the update of a layer but the first for a gradient's phase of 1, at the
+    /// first rate.
+    pub(crate) fn update_rate(&self, layer: usize, batch: usize) -> f64 {
+        let rate = self.recipe.training[layer].rate * self.weight_unit(layer);
+        rate / self.gradient_unit(layer, batch)
     }
 
     /// Returns the integer by which weights are multiplied before they are added to a summed
     /// gradient.
     pub(crate) fn decay_scale(&self, layer: usize, batch: usize) -> i64 {
-        let last = self.layers() - 1;
-        let per_unit = self.gradient_unit(layer.min(last), 1.0, batch)
-            / self.spacing(layer.min(last))
-            * self.spacing(layer);
+        let per_unit = self.gradient_unit(layer, batch);
         (self.recipe.training[layer].decay * per_unit / self.weight_unit(layer)).round() as i64
     }
 

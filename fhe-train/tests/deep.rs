@@ -219,12 +219,13 @@ fn activation(recipe: &mut DeepRecipe) -> &mut Activation {
 #[test]
 fn recipes_that_cannot_be_are_refused_with_one_clear_error() {
     type Change = fn(&mut DeepRecipe);
-    let cases: [(&str, Change); 25] = [
+    let cases: [(&str, Change); 26] = [
         ("cells.side", |r| r.network.cells.side = 3),
         ("cells.side", |r| r.network.cells.side = 64),
         ("cells.stride", |r| r.network.cells.stride = 0),
         ("training", |r| r.training.truncate(2)),
         ("clip", |r| r.training[1].clip = 0.0),
+        ("rate is 0.00001, times clip", |r| r.training[1].rate = 1e-5),
         ("spacing", |r| r.training[0].error_gain = 1e-3),
         ("layer conv", |r| r.network.layers[0].kernel = 9),
         ("layer network: input is 4096", |r| r.network.input.channels = 4096),

@@ -173,8 +173,8 @@ impl FastTwin {
             return Err(Error::Recipe { field: "mini-batch", got, rule });
         }
         let step = StepPlan::new(&self.plan, self.data, self.step, samples.len());
-        let (parts, rules): (Vec<_>, _) =
-            ((0..step.parts()).map(|i| step.part(i)).collect(), step.rules());
+        let (parts, rule): (Vec<_>, _) =
+            ((0..step.parts()).map(|i| step.part(i)).collect(), step.rule());
         let used = self.used(Moves::Noisy)?;
         let mut sums: Vec<Sum> = self.layers.iter().map(|_| Sum::default()).collect();
         for (i, part) in parts.iter().enumerate() {
@@ -194,8 +194,8 @@ impl FastTwin {
             let of_first = std::mem::take(&mut sums[0]);
             self.subtract_from_first(of_first, i);
         }
-        for (i, (sum, rule)) in sums.into_iter().skip(1).zip(&rules).enumerate() {
-            self.update(i + 1, sum, rule)?;
+        for (i, sum) in sums.into_iter().enumerate().skip(1) {
+            self.update(i, sum, &rule)?;
         }
         self.step += 1;
         Ok(Work { samples: samples.len(), lookups: self.lookups(samples.len(), parts.len()) })
@@ -391,11 +391,12 @@ impl FastTwin {
         let mut noise = self.stream(layer, Purpose::Others);
         let Sum { gradient: mut update, variance } = sum;
         disturb(&mut noise, &mut update, || variance);
+        let scales = rule.scales()[layer - 1];
         let weights = &self.layers[layer].weights;
-        update.iter_mut().zip(weights).for_each(|(u, w)| *u += rule.decay as f32 * w);
+        update.iter_mut().zip(weights).for_each(|(u, w)| *u += scales.decay as f32 * w);
         self.look_up(layer, &mut update, &mut noise, |u| rule.at(u))?;
         let weights = &mut self.layers[layer].weights;
-        weights.iter_mut().zip(update).for_each(|(w, x)| *w += x);
+        weights.iter_mut().zip(update).for_each(|(w, x)| *w += scales.update as f32 * x);
         Ok(())
     }
 }

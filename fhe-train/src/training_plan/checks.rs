@@ -7,6 +7,9 @@ use crate::head_recipe::MOST_CLASSES;
 use crate::squared_norm;
 use crate::{Binary, DeepRecipe, Error, LayerTraining, Result};
 
+/// Largest ratio of the rates with which two layers follow what is looked up.
+const LARGEST_RATIO: f64 = 256.0;
+
 fn fail<T>(field: &'static str, got: impl ToString, rule: &'static str) -> Result<T> {
     Err(Error::Recipe { field, got: got.to_string(), rule })
 }
@@ -132,6 +135,20 @@ fn error_gain(plan: &TrainingPlan, layer: usize) -> Result<()> {
         return fail("error_gain", gain, rule);
     }
     Ok(())
+}
+
+/// Refuses rates that one table cannot serve: it is for the least of them.
+pub(super) fn updates(plan: &TrainingPlan) -> Result<()> {
+    let rates = (1..plan.weighted()).map(|layer| (layer, plan.update_rate(layer, 1)));
+    let largest = rates.clone().map(|(_, rate)| rate).fold(0.0, f64::max);
+    match rates.clone().find(|&(_, rate)| largest > LARGEST_RATIO * rate) {
+        None => Ok(()),
+        Some((layer, _)) => {
+            let rule = "times clip over spacing it is less than 1/256 of another layer's: \
+                        expected more";
+            fail("rate", plan.recipe.training[layer].rate, rule)
+        }
+    }
 }
 
 /// Refuses residual connections whose errors cannot be brought to the unit of their source.

@@ -13,7 +13,7 @@ use crate::encoder::EncoderChoice;
 
 /// Training images, and test images, of the built-in set.
 const BUILTIN_IMAGES: usize = 1000;
-/// Training images of the network on built-in images: sixteen whole mini-batches.
+/// Training images of the network on built-in images: eight whole mini-batches.
 const BUILTIN_DEEP_IMAGES: usize = 2048;
 /// Channels of the map that the network on built-in images takes.
 const BUILTIN_DEEP_CHANNELS: usize = 80;
@@ -130,8 +130,8 @@ impl Preset {
     pub fn batch(self) -> usize {
         match self {
             Self::Builtin | Self::Cifar10 => 16,
-            // 16 cells of an image: 128 lie side by side.
-            Self::BuiltinDeep => 128,
+            // 16 cells of an image: 128 lie side by side, and two parts make a mini-batch.
+            Self::BuiltinDeep => 256,
             // Four cells: of 512 lanes, 500 make whole mini-batches.
             Self::MnistDeep | Self::Cifar10Deep => 500,
         }

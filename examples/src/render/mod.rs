@@ -32,7 +32,7 @@ fn facts(name: &str, rows: &[(&str, String)]) -> String {
 }
 
 /// The trainings of the book.
-pub const RUNS: [&str; 3] = ["head-cifar10", "deep-mnist", "deep-builtin"];
+pub const RUNS: [&str; 4] = ["head-cifar10", "deep-mnist", "deep-builtin", "deep-builtin-2048"];
 /// The single step of the book.
 pub const STEP: &str = "deep-step-cifar10";
 /// The simulated training of the book.

@@ -219,11 +219,16 @@ fn activation(recipe: &mut DeepRecipe) -> &mut Activation {
 #[test]
 fn recipes_that_cannot_be_are_refused_with_one_clear_error() {
     type Change = fn(&mut DeepRecipe);
-    let cases: [(&str, Change); 26] = [
+    let cases: [(&str, Change); 27] = [
         ("cells.side", |r| r.network.cells.side = 3),
         ("cells.side", |r| r.network.cells.side = 64),
         ("cells.stride", |r| r.network.cells.stride = 0),
         ("training", |r| r.training.truncate(2)),
+        ("shortcut is true, around a single layer", |r| {
+            r.network.layers = vec![LayerConfig::new("scores", 2, 3, None)];
+            r.training.truncate(2);
+            r.training[1].clip = 1.0;
+        }),
         ("clip", |r| r.training[1].clip = 0.0),
         ("rate is 0.00001, times clip", |r| r.training[1].rate = 1e-5),
         ("spacing", |r| r.training[0].error_gain = 1e-3),

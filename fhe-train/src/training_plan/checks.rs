@@ -49,6 +49,10 @@ pub(super) fn network(network: &NetworkPlan) -> Result<()> {
         let rule = "expected 0: samples are encrypted as they are, without zeros around them";
         return fail("padding", got, rule);
     }
+    if network.shortcut().is_some() && network.geometries().len() < 2 {
+        // Its errors would carry the rate of the first layer.
+        return fail("shortcut", true, "around a single layer: expected two layers or more");
+    }
     if last.is_some_and(|g| g.output.area() != 1) {
         return fail("network", "a map of scores", "expected one score a class");
     }

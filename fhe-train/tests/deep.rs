@@ -151,6 +151,15 @@ fn a_binarized_residual_network_equals_its_twin() {
     equals_its_twin(binarized(), lookups(2, 72, 2 + 1 + 2));
 }
 
+#[test]
+fn a_layer_alone_equals_its_twin() {
+    let mut recipe = recipe();
+    recipe.network.shortcut = false;
+    recipe.network.layers = vec![LayerConfig::new("scores", 2, 3, None)];
+    recipe.training.truncate(1);
+    equals_its_twin(recipe, lookups(2, 0, 0));
+}
+
 fn equals_its_twin(recipe: DeepRecipe, lookups: usize) {
     let params = Params::toy_insecure_batch().unwrap();
     let summary = recipe.summary(&params).unwrap();

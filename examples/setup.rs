@@ -9,7 +9,7 @@ use fhe_core::client::ClientKey;
 use fhe_core::store::{Dataset, Lock, Message, Secrecy};
 use fhe_core::{Params, Seed};
 use fhe_examples::client::{self, ClientFolder, Labelled, Setup};
-use fhe_examples::own_data::{OwnData, RawData};
+use fhe_examples::own_data::{self, OwnData, RawData};
 use fhe_examples::preset::{self, Preset};
 use fhe_examples::program::{self, Common};
 use fhe_examples::server::ServerFolder;
@@ -33,6 +33,7 @@ Examples:
   setup --run runs/flowers --images FOLDER                    your images, a subfolder a class
   setup --run runs/iris --features iris.csv --label-column species
   setup --run runs/mine --features x.npy --labels y.npy       features of your own
+  setup --run runs/mine --features x.npy --labels y.npy --test-features t.npy --test-labels u.npy
   setup --run runs/fashion --idx FOLDER                       IDX files of any size
 
 After it: train."
@@ -62,7 +63,8 @@ struct Args {
     /// Encrypt only so many training samples; the encoder is fitted to all.
     #[arg(long, value_parser = value_parser!(u64).range(1..=1_000_000))]
     encrypt: Option<u64>,
-    /// Samples of a mini-batch; default: the preset's, or 16.
+    /// Samples of a mini-batch; default: the preset's, or of your own data 16, and more if there are
+    /// so many samples and classes that lookups in batches pay.
     #[arg(long, value_parser = value_parser!(u64).range(1..=65_536))]
     batch: Option<u64>,
     /// A recipe of your own, TOML; default: the preset's, or a linear classifier whose rates are
@@ -82,10 +84,10 @@ fn main() -> ExitCode {
     program::main(|args: &Args| &args.common, setup)
 }
 
-/// Samples of a mini-batch of one's own data.
-const OWN_BATCH: usize = 16;
 /// Samples that a training of one's own data sees if there are fewer: by several passes, to 8.
 const OWN_SAMPLES_SEEN: usize = 2000;
+/// Passes of a linear classifier over one's own data where lookups come in batches.
+const BATCHED_PASSES: usize = 3;
 
 /// What the samples are, and what is trained on them.
 struct Job {
@@ -107,21 +109,20 @@ impl Job {
         let [count, encrypted, batch] =
             [args.count, args.encrypt, args.batch].map(|count| count.map(|count| count as usize));
         if args.own.is_given() {
-            let params = match &given {
-                Some(recipe) => recipe.params().context("the recipe does not fit")?,
-                None => Params::secure128()?,
-            };
-            let data = args.own.read(args.seed, args.dictionary, params.row_size)?;
+            // All sets have rows of one size.
+            let data = args.own.read(args.seed, args.dictionary, Params::secure128()?.row_size)?;
             let encrypted = encrypted.unwrap_or(data.len()).min(data.len());
+            let classes = data.class_names().len();
+            let batch = batch.unwrap_or_else(|| own_data::batch(encrypted, classes));
+            let params = match &given {
+                Some(recipe) => recipe.params(batch).context("the recipe does not fit")?,
+                None => {
+                    let linear = Recipe::linear(1, classes).params(batch);
+                    linear.context("the labels of the data")?
+                }
+            };
             fits(given.as_ref(), &data, &params, encrypted)?;
-            return Ok(Self {
-                data,
-                recipe: given,
-                params,
-                batch: batch.unwrap_or(OWN_BATCH),
-                encrypted,
-                own_recipe,
-            });
+            return Ok(Self { data, recipe: given, params, batch, encrypted, own_recipe });
         }
         let choice = args.preset.encoder(args.dictionary);
         choice.check()?;
@@ -140,7 +141,6 @@ impl Job {
 fn fits(recipe: Option<&Recipe>, data: &RawData, params: &Params, encrypted: usize) -> Result<()> {
     let classes = data.class_names().len();
     let Some(recipe) = recipe else {
-        Recipe::linear(1, classes).check(params).context("the labels of the data")?;
         ensure!(
             encrypted >= LEAST_SAMPLES,
             "{encrypted} samples to train on: expected at least {LEAST_SAMPLES}, or a --recipe"
@@ -292,7 +292,10 @@ fn settle(server: &ServerFolder, job: &Job, train: &Labelled) -> Result<Recipe> 
             recipe.clone()
         }
         None => {
-            let passes = OWN_SAMPLES_SEEN.div_ceil(train.labels.len().max(1)).clamp(1, 8);
+            let passes = match job.params.batch {
+                Some(_) => BATCHED_PASSES,
+                None => OWN_SAMPLES_SEEN.div_ceil(train.labels.len().max(1)).clamp(1, 8),
+            };
             let classes = job.data.class_names().len();
             let linear = Recipe::linear(train.features.width(), classes).with_passes(passes);
             output::note("tuning the rates with clear twins")?;

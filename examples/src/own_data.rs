@@ -47,6 +47,23 @@ pub struct OwnData {
         conflicts_with_all = ["images", "idx", "label_column"],
     )]
     pub labels: Option<PathBuf>,
+    /// A file of features to test on, like --features, in place of a part that is held back. With it
+    /// --test-labels or --label-column.
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "features",
+        conflicts_with_all = ["images", "idx", "test_share"],
+    )]
+    pub test_features: Option<PathBuf>,
+    /// The labels of --test-features, like --labels.
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "test_features",
+        conflicts_with_all = ["images", "idx", "label_column"],
+    )]
+    pub test_labels: Option<PathBuf>,
     /// The column of a csv file of features that holds the labels: its name, or its number from 1.
     #[arg(
         long,
@@ -96,6 +113,13 @@ const NAMED: usize = 10;
 /// Numbers of this size can be squared and added.
 const LARGEST: f64 = 1e100;
 
+/// Samples of a mini-batch whose scores are looked up one at a time.
+const FEW: usize = 16;
+/// Scores of a pass from which on batches of lookups pay: half an hour of single ones.
+const MANY_SCORES: usize = 1 << 17;
+/// Lookups of a batch.
+const BATCHED_SCORES: usize = 1 << 16;
+
 /// Part of the samples that is tested on if nothing is said.
 const TEST_SHARE: f64 = 0.2;
 
@@ -138,6 +162,8 @@ impl OwnData {
             ("features", path(&self.features)),
             ("idx", path(&self.idx)),
             ("labels", path(&self.labels)),
+            ("test-features", path(&self.test_features)),
+            ("test-labels", path(&self.test_labels)),
             ("label-column", self.label_column.clone()),
             ("tensor", self.tensor.clone()),
             ("label-tensor", self.label_tensor.clone()),
@@ -184,12 +210,18 @@ impl OwnData {
         Ok(RawData::Images(split, EncoderChoice::Gradients))
     }
 
-    fn read_rows(&self, path: &Path, share: f64, seed: u64, n: usize) -> Result<RawData> {
+    /// Reads rows, their labels and the names of the classes; these may be given.
+    fn read_labelled(
+        &self,
+        path: &Path,
+        labels: Option<&Path>,
+        class_names: Option<&[String]>,
+    ) -> Result<(Rows, Vec<String>)> {
         let column = self.label_column.as_deref().map(str::parse::<Column>).transpose()?;
         let selection =
             Selection { tensor: self.tensor.clone(), label_column: column, header: self.header };
         let features = read_numbers(path, &selection)?;
-        let labels = match &self.labels {
+        let found = match labels {
             Some(path) => {
                 let tensor = self.label_tensor.clone();
                 read_labels(path, &Selection { tensor, ..Selection::default() })?
@@ -199,21 +231,52 @@ impl OwnData {
                 format!("{}: no labels: {wanted}", path.display())
             })?,
         };
-        let Labels { labels, class_names } = labels;
-        let (rows, count) = (features.values.nrows(), labels.len());
+        let (rows, count) = (features.values.nrows(), found.labels.len());
         ensure!(count == rows, "{}: {rows} samples, and {count} labels", path.display());
-        let (train, test) = train_test_split(rows, share, seed)?;
-        let take = |rows: &[usize]| Rows {
-            features: features.values.select(Axis(0), rows),
-            labels: rows.iter().map(|&i| labels[i]).collect(),
+        let Labels { labels, class_names } = match class_names {
+            Some(names) => {
+                let known = found.with_classes(names);
+                known.with_context(|| format!("{}: labels to test on", path.display()))?
+            }
+            None => found,
         };
-        let (train, test) = (take(&train), take(&test));
+        Ok((Rows { features: features.values, labels }, class_names))
+    }
+
+    fn read_rows(&self, path: &Path, share: f64, seed: u64, n: usize) -> Result<RawData> {
+        let (all, class_names) = self.read_labelled(path, self.labels.as_deref(), None)?;
+        let (train, test) = match &self.test_features {
+            // The server sees the order of the samples.
+            Some(test) => {
+                let (order, _) = train_test_split(all.labels.len(), 0.0, seed)?;
+                let labels = self.test_labels.as_deref();
+                let (test, _) = self.read_labelled(test, labels, Some(&class_names))?;
+                (all.take(&order), test)
+            }
+            None => {
+                let (train, test) = train_test_split(all.labels.len(), share, seed)?;
+                (all.take(&train), all.take(&test))
+            }
+        };
         // The constant behind the features is the bias.
         let width = (train.features.ncols() + 1).min(n);
         let quantizer = Quantizer::fit(train.features.view(), width)
             .with_context(|| path.display().to_string())?;
         Ok(RawData::Rows { train, test, class_names, quantizer })
     }
+}
+
+/// Returns the samples of a mini-batch of a linear classifier, if nobody says how many.
+///
+/// Sixteen; or, where a pass has 2^17 scores and more, a 48th of the samples, at most as many as
+/// fill a batch of lookups. Clear twins found mini-batches of 64 to 1,024 samples alike, as long as
+/// a training has some tens of steps.
+#[must_use]
+pub fn batch(samples: usize, classes: usize) -> usize {
+    if samples.saturating_mul(classes) < MANY_SCORES {
+        return FEW;
+    }
+    (samples / 48).clamp(FEW, (BATCHED_SCORES / classes.max(1)).max(FEW))
 }
 
 /// Reads a folder of images.
@@ -309,6 +372,12 @@ impl RawData {
 }
 
 impl Rows {
+    /// Returns rows in another order.
+    fn take(&self, rows: &[usize]) -> Self {
+        let labels = rows.iter().map(|&i| self.labels[i]).collect();
+        Self { features: self.features.select(Axis(0), rows), labels }
+    }
+
     /// Encodes the rows.
     ///
     /// # Errors

@@ -213,6 +213,27 @@ impl Params {
         })
     }
 
+    /// The set for linear classifiers whose lookups are taken in batches: [`Params::secure128`] with
+    /// a batch part, gadgets for lists, and one for the expansion of errors to constant rows.
+    ///
+    /// Errors have the learning rate in them and are as small as 2^-17, so that expansion is finer
+    /// than that of [`Params::secure128_deep_v4`]: all eleven levels of it add 2^-22.9.
+    ///
+    /// # Errors
+    /// None in practice, as for [`Params::secure128`].
+    pub fn secure128_head_v3() -> Result<Self> {
+        Self::new(ParamsSpec {
+            name: "secure128-head-v3".into(),
+            lists: Some(ListGadgets {
+                pack: gadget(11, 3),
+                selector: gadget(6, 5),
+                expand: Some(gadget(10, 4)),
+            }),
+            batch: Some(BATCH),
+            ..(*Self::secure128()?).clone()
+        })
+    }
+
     /// The set for deep networks: less noise in lookups and their inputs than [`Params::secure128`]
     /// has, and gadgets for lists.
     ///
@@ -368,6 +389,7 @@ impl Params {
     pub fn named(name: &str) -> Result<Self> {
         let known = [
             Self::secure128()?,
+            Self::secure128_head_v3()?,
             Self::secure128_deep()?,
             Self::secure128_deep_v3()?,
             Self::secure128_deep_v4()?,

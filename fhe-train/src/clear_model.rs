@@ -23,7 +23,7 @@ use crate::{ClearSource, Error, HeadTraining, Lanes, Model, Recipe, Result, Sour
 /// let x = array![[7_i8, 0, 7], [0, 7, 7], [5, 1, 7], [2, 6, 7]];
 /// let recipe = Recipe::linear(3, 2).for_squared_norm(90.0).with_passes(5);
 /// let data = (x.view(), &[0, 1, 0, 1][..]);
-/// let twin = ClearModel::twin(&recipe.params()?, &recipe, data, 2, None, |_, _| ())?;
+/// let twin = ClearModel::twin(&recipe.params(2)?, &recipe, data, 2, None, |_, _| ())?;
 /// assert_eq!(twin.predict(x.view())?.to_vec(), [0, 1, 0, 1]);
 /// // Weights in logits per integer: the first class wants the first feature.
 /// let weights = &twin.layers()?[0].weights;
@@ -183,7 +183,7 @@ impl ClearModel {
         ClearLayer {
             name: "scores".into(),
             weights: Array4::from_shape_fn((rows.len(), inputs, 1, 1), weight),
-            bias: Array1::zeros(rows.len()),
+            bias: Array1::from_elem(rows.len(), from_torus(head.recipe().bias_phase()) / unit),
             activation: None,
         }
     }

@@ -24,7 +24,7 @@ use crate::{Checkpoint, ClearModel, ClearSource, EncryptedScores, Lanes, Model, 
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let folder = tempfile::tempdir()?;
 /// let recipe = Recipe::linear(65, 10);
-/// let client = Client::new(&recipe.params()?);
+/// let client = Client::new(&recipe.params(2)?);
 /// client.save(&folder.path().join("client.key"))?;
 /// let again = Client::open(&folder.path().join("client.key"))?;
 /// assert_eq!(client.key().id(), again.key().id());

@@ -50,10 +50,29 @@ impl<E: Engine> HeadTraining<E> {
         self.step
     }
 
+    /// Returns the recipe.
+    #[must_use]
+    pub fn recipe(&self) -> &HeadRecipe {
+        &self.recipe
+    }
+
     /// Returns the layer.
     #[must_use]
     pub fn layer(&self) -> &Dense<E> {
         &self.layer
+    }
+
+    /// Returns the logits, `z_k = <w_k, x> + bias`: a value a class, sample after sample.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub fn scores(&self, engine: &E, x: &E::Selectors) -> Result<E::Values> {
+        let mut z = self.layer.forward(engine, x)?;
+        let bias = self.recipe.bias_phase();
+        if bias != 0 {
+            engine.shift_values(&mut z, |_| bias);
+        }
+        Ok(z)
     }
 
     /// Makes one step of stochastic gradient descent on mini-batch `step mod batches`:
@@ -68,7 +87,7 @@ impl<E: Engine> HeadTraining<E> {
         let steps = source.batches() * self.recipe.passes;
         let (x, labels) = source.batch(engine, self.step)?;
         check_batch(source, x.len())?;
-        let z = self.layer.forward(engine, &x)?;
+        let z = self.scores(engine, &x)?;
         let loss = OneVsAll { logit_range: self.recipe.logit_range };
         let amplitude = self.recipe.amplitude(self.step, steps);
         let errors = loss.error(engine, &z, &labels, amplitude)?;

@@ -1,5 +1,6 @@
 //! The recipe of one dense layer.
 
+use fhe_core::to_torus;
 use serde::{Deserialize, Serialize};
 
 use crate::loss::UNITS;
@@ -14,7 +15,7 @@ pub(crate) const MOST_CLASSES: usize = 1000;
 
 /// The hyper-parameters of a head, all public.
 ///
-/// The logit of class k is `z_k = <w_k, x>`. A step subtracts `rate * sum_i e_ik x_i` from `w_k`,
+/// The logit of class k is `z_k = <w_k, x> + bias`. A step subtracts `rate * sum_i e_ik x_i` from `w_k`,
 /// where `e_ik` is the logistic error of sample i and the sum is over a mini-batch. One sample
 /// moves its own logit by `rate * |x|^2 * e`, so what matters is the product of the rate and the
 /// squared norm: 2.5 is a good start, and [`crate::tune`] finds better.
@@ -34,10 +35,19 @@ pub struct HeadRecipe {
     pub learning_rate: f64,
     /// Logits at the end of a lookup's range, `z = +-logit_range` at `+-1/4` of the torus; 1 to 64.
     pub logit_range: f64,
+    /// What every logit starts from, and keeps: with K classes the odds of one among many are
+    /// `-ln(K - 1)`. It changes no decision, and spares many classes the steps that it takes to
+    /// learn that most samples are of other classes. Default: 0. Its size is at most logit_range.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub bias: f64,
     /// Mean sum of squares of a sample's integers, for which the rate is made: 1 to 1e9.
     /// Whoever sees the recipe sees it.
     #[serde(default = "squared_norm::usual", skip_serializing_if = "squared_norm::is_usual")]
     pub squared_norm: f64,
+}
+
+fn is_zero(x: &f64) -> bool {
+    *x == 0.0
 }
 
 impl Default for HeadRecipe {
@@ -48,6 +58,7 @@ impl Default for HeadRecipe {
             passes: 1,
             learning_rate: 5e-4,
             logit_range: 8.0,
+            bias: 0.0,
             squared_norm: squared_norm::usual(),
         }
     }
@@ -76,10 +87,20 @@ impl HeadRecipe {
             let rule = "expected 2^-28 to 1/16 of logit_range";
             return fail("learning_rate", self.learning_rate.to_string(), rule);
         }
+        if self.bias.is_nan() || self.bias.abs() > self.logit_range {
+            let rule = "expected a number of a size of at most logit_range";
+            return fail("bias", self.bias.to_string(), rule);
+        }
         if !squared_norm::RANGE.contains(&self.squared_norm) {
             return fail("squared_norm", self.squared_norm.to_string(), squared_norm::RULE);
         }
         Ok(())
+    }
+
+    /// Returns the torus element of the bias.
+    #[must_use]
+    pub fn bias_phase(&self) -> u64 {
+        to_torus(self.bias / (4.0 * self.logit_range))
     }
 
     /// Returns the error's half amplitude at a step, in units of 2^-31 of the torus.

@@ -20,7 +20,7 @@ use crate::{Error, Result};
 /// # fn main() -> fhe_train::Result<()> {
 /// // A linear classifier takes each sample as a polynomial.
 /// let recipe = Recipe::linear(64, 10);
-/// assert!(recipe.lanes(&recipe.params()?)?.is_none());
+/// assert!(recipe.lanes(&recipe.params(16)?)?.is_none());
 /// # Ok(())
 /// # }
 /// ```

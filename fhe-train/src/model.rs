@@ -118,7 +118,7 @@ impl<E: Engine> Model<E> {
     /// samples have.
     pub fn scores(&self, engine: &E, x: &E::Selectors, samples: usize) -> Result<E::Values> {
         let network = match self {
-            Self::Head(head) => return Ok(head.layer().forward(engine, x)?),
+            Self::Head(head) => return head.scores(engine, x),
             Self::Deep(deep) => deep.network(),
         };
         let (plan, mut lists) = (network.plan(), Vec::new());

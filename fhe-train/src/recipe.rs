@@ -14,6 +14,20 @@ use crate::{DeepRecipe, Error, HeadRecipe, Lanes, LayerTraining, Result};
 /// Pre-activations from minus to plus this fill the half torus in the networks of [`Recipe::mlp`].
 const Z_RANGE: f64 = 8.0;
 
+/// Scores of a mini-batch from which on a linear classifier looks them up in batches. A batch takes
+/// as long as some 800 single lookups; with fewer than twice that, its keys are not worth their
+/// memory.
+const BATCHED_SCORES: usize = 2048;
+
+/// Classes from which on a linear classifier starts at the odds of one among many. With ten, clear
+/// twins learn as well or better from 0.
+const MANY_CLASSES: usize = 32;
+
+/// Returns the logit of one class among many.
+fn odds_of_one(classes: usize) -> f64 {
+    -(classes.saturating_sub(1).max(1) as f64).ln()
+}
+
 /// What to train, and how. A recipe is a file that people read and write.
 ///
 /// # Examples
@@ -23,7 +37,7 @@ const Z_RANGE: f64 = 8.0;
 /// # fn main() -> Result<(), fhe_train::Error> {
 /// // 64 features and a constant, 16 hidden units, 10 classes.
 /// let recipe = Recipe::mlp(65, &[16], 10);
-/// assert_eq!(recipe.params()?.name, "secure128-deep-v4");
+/// assert_eq!(recipe.params(16)?.name, "secure128-deep-v4");
 /// // Recipes are written by hand too.
 /// let text = r#"
 ///     kind = "head"
@@ -51,10 +65,12 @@ impl Recipe {
     /// A linear classifier, one-vs-all, of `inputs` features.
     ///
     /// The rate is for samples with a squared norm of 5,000; [`crate::tune`] fits it to yours. A
-    /// classifier has a bias if one of the features is constant.
+    /// classifier has a bias of each class if one of the features is constant. With 32 classes and
+    /// more all logits start at the odds of one class among many.
     #[must_use]
     pub fn linear(inputs: usize, classes: usize) -> Self {
-        Self::Head(HeadRecipe { inputs: Some(inputs), classes, ..HeadRecipe::default() })
+        let bias = if classes >= MANY_CLASSES { odds_of_one(classes) } else { 0.0 };
+        Self::Head(HeadRecipe { inputs: Some(inputs), classes, bias, ..HeadRecipe::default() })
     }
 
     /// A multilayer perceptron: dense layers of `hidden` units with clipped rectifiers of eight
@@ -84,7 +100,7 @@ impl Recipe {
             0 => (0.2 / norm.sqrt(), 0.18 / norm),
             _ => (0.28 / fan_in.sqrt(), 0.1 / fan_in),
         };
-        let bias = -(classes.saturating_sub(1).max(1) as f64).ln();
+        let bias = odds_of_one(classes);
         training.push(LayerTraining { init, rate, bias, ..Self::mlp_layer(hidden.len()) });
         let input = Shape { channels: inputs, height: 1, width: 1 };
         Self::Deep(DeepRecipe {
@@ -131,13 +147,33 @@ impl Recipe {
         })
     }
 
-    /// Returns the parameter set for it: `secure128` for a linear classifier, and for a network
-    /// `secure128_deep_v4`.
+    /// Returns the parameter set for it, with mini-batches of so many samples.
+    ///
+    /// For a network it is [`Params::secure128_deep_v4`]. For a linear classifier it is
+    /// [`Params::secure128_head_v3`] if a mini-batch has 2,048 scores or more, which are then
+    /// looked up in batches; these need keys of 1.9 GB. Otherwise it is [`Params::secure128`].
     ///
     /// # Errors
     /// [`Error::Recipe`], [`Error::Network`] if the recipe does not pass its check.
-    pub fn params(&self) -> Result<Params> {
+    ///
+    /// ```
+    /// use fhe_train::Recipe;
+    ///
+    /// # fn main() -> fhe_train::Result<()> {
+    /// let name = |classes, batch| -> fhe_train::Result<String> {
+    ///     Ok(Recipe::linear(100, classes).params(batch)?.name.clone())
+    /// };
+    /// assert_eq!(name(10, 16)?, "secure128-head-v2");
+    /// assert_eq!(name(10, 512)?, "secure128-head-v3");
+    /// assert_eq!(name(1000, 16)?, "secure128-head-v3");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn params(&self, batch: usize) -> Result<Params> {
         let params = match self {
+            Self::Head(recipe) if recipe.classes.saturating_mul(batch) >= BATCHED_SCORES => {
+                Params::secure128_head_v3()?
+            }
             Self::Head(_) => Params::secure128()?,
             Self::Deep(_) => Params::secure128_deep_v4()?,
         };

@@ -108,7 +108,7 @@ impl std::fmt::Display for RateWarning {
 /// let labels: Vec<u32> = (0..40).map(|i| i % 2).collect();
 /// let (recipe, report) = tune(&Recipe::linear(4, 2), (x.view(), &labels), 8)?;
 /// assert_eq!((report.accuracy, report.held_out), (1.0, 8));
-/// assert!(recipe.check(&recipe.params()?).is_ok());
+/// assert!(recipe.check(&recipe.params(8)?).is_ok());
 /// # Ok(())
 /// # }
 /// ```
@@ -117,7 +117,7 @@ pub fn tune(
     (x, labels): (ArrayView2<'_, i8>, &[u32]),
     batch: usize,
 ) -> Result<(Recipe, TwinReport)> {
-    let params = recipe.params()?;
+    let params = recipe.params(batch)?;
     let data = Samples::new("tune", recipe, params.row_size, x, labels)?;
     data.check_batches(recipe, batch)?;
     let squared_norm = data.squared_norm();

@@ -58,7 +58,7 @@ fn numpy_agrees(recipe: &Recipe) {
     let quantizer = Quantizer::fit(floats.view(), 6).unwrap();
     let x = quantizer.encode(floats.view()).unwrap();
     let (recipe, _) = tune(recipe, (x.view(), &labels), 16).unwrap();
-    let params = recipe.params().unwrap();
+    let params = recipe.params(16).unwrap();
     let model =
         ClearModel::twin(&params, &recipe, (x.view(), &labels), 16, None, |_, _| ()).unwrap();
 

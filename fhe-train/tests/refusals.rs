@@ -77,7 +77,7 @@ fn recipes_that_make_no_sense_are_refused_and_do_not_panic() {
     ];
     for (recipe, part) in cases {
         assert!(says(recipe.check(&toy()), part), "{part}");
-        assert!(recipe.params().is_err() && recipe.rows(&toy(), 0).is_err(), "{part}");
+        assert!(recipe.params(16).is_err() && recipe.rows(&toy(), 0).is_err(), "{part}");
         let _ = (recipe.logit_unit(), recipe.inputs(512), recipe.classes(), recipe.squared_norm());
     }
     // A norm is what a recipe is for, not a factor.
@@ -122,6 +122,10 @@ fn documented_ranges_of_a_head_are_those_of_its_check() {
     for (range, fits) in [(0.99, false), (1.0, true), (64.0, true), (65.0, false)] {
         let with = |r: &mut HeadRecipe| (r.logit_range, r.learning_rate) = (range, 1e-3 * range);
         assert_eq!(of(&with), fits, "a range of {range}");
+    }
+    for (bias, fits) in [(f64::NAN, false), (-8.1, false), (-8.0, true), (8.0, true), (8.1, false)]
+    {
+        assert_eq!(of(&|r| r.bias = bias), fits, "a bias of {bias}");
     }
     for (norm, fits) in [(0.9, false), (1.0, true), (1e9, true), (1.1e9, false)] {
         assert_eq!(of(&|r| r.squared_norm = norm), fits, "a norm of {norm}");

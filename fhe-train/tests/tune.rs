@@ -47,7 +47,7 @@ fn tuned_networks_are_nearly_as_good_as_a_linear_classifier_where_that_is_best()
         // to 63 samples of 1,000 behind.
         let recipe = Recipe::mlp(65, hidden, 10).with_passes(20);
         let (tuned, report) = tune(&recipe, data, 100).unwrap();
-        let (params, Recipe::Deep(tuned)) = (tuned.params().unwrap(), tuned) else {
+        let (params, Recipe::Deep(tuned)) = (tuned.params(100).unwrap(), tuned) else {
             panic!("a network")
         };
         assert_eq!(params.name, Params::secure128_deep_v4().unwrap().name);

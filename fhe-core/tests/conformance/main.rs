@@ -196,6 +196,7 @@ conformance! {
     secure128_deep_v3: Params::secure128_deep_v3() => batch_output, batch_selectors;
     secure128_deep_v4: Params::secure128_deep_v4() => dot_products, expand, selectors,
         batch_selectors, lookup_coefficients, promoted_values;
+    secure128_head_v3: Params::secure128_head_v3() => expand;
     secure128: Params::secure128() => fresh_rows, products, dots, reflect, extract_and_gather,
         pack_constants, lookup, lookup_at_offsets, lookup_input;
     secure128_deep: Params::secure128_deep() => fresh_rows, products, dots, reflect,

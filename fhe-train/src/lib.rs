@@ -40,7 +40,7 @@ pub use client::{Client, Encrypted, Encryption};
 pub use deep::NetworkTraining;
 pub use deep_recipe::{Binary, DeepRecipe, LayerTraining};
 pub use error::{Error, Result};
-pub use fast::{FastTwin, Wraps};
+pub use fast::{FastHead, FastTwin, Wraps};
 pub use head::HeadTraining;
 pub use head_recipe::HeadRecipe;
 pub use lanes::Lanes;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::metrics::share_right;
 use crate::samples::Samples;
 use crate::squared_norm;
-use crate::{ClearModel, DeepRecipe, Error, FastTwin, Recipe, Result};
+use crate::{DeepRecipe, Error, FastHead, FastTwin, Recipe, Result};
 
 /// Factors by which rates are multiplied, one trial each.
 const FACTORS: [f64; 7] = [0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0];
@@ -245,9 +245,9 @@ fn trials(
 fn predict(params: &Params, recipe: &Recipe, split: &Split, batch: usize) -> Result<Vec<u32>> {
     let train = (split.train.0.view(), &split.train.1[..]);
     match recipe {
-        Recipe::Head(_) => {
-            let twin = ClearModel::twin(params, recipe, train, batch, Some(SEED), |_, _| ())?;
-            Ok(twin.predict(split.test.0.view())?.to_vec())
+        Recipe::Head(recipe) => {
+            let twin = FastHead::run(params, recipe, train, batch, Some(SEED), |_, _| Ok(()))?;
+            twin.classify(split.test.0.view())
         }
         Recipe::Deep(recipe) => {
             // Held-out samples have no mirror images.

@@ -6,7 +6,8 @@ use fhe_core::{Clear, Engine, Params, from_torus};
 use fhe_nn::activation::{Activation, Kind};
 use fhe_nn::{Cells, LayerConfig, NetworkConfig, Shape};
 use fhe_train::{
-    Binary, ClearSource, DeepRecipe, FastTwin, LayerTraining, MiniBatches, NetworkTraining, Recipe,
+    Binary, ClearSource, DeepRecipe, FastHead, FastTwin, HeadRecipe, HeadTraining, LayerTraining,
+    MiniBatches, NetworkTraining, Recipe,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -318,4 +319,52 @@ fn mini_batches_that_cannot_be_are_refused() {
         assert!(error.contains(words), "{error}");
     }
     assert_eq!(twin.step(), 0);
+}
+
+/// Weights of a linear classifier after two passes over 240 samples in mini-batches of 100, by the
+/// specification and by the fast twin.
+fn heads(params: &Params, noise: Option<u64>) -> [Vec<f64>; 2] {
+    let mut rng = ChaCha8Rng::seed_from_u64(4);
+    let labels: Vec<u32> = (0..240).map(|i| i % CLASSES as u32).collect();
+    let x = ndarray::Array2::from_shape_fn((240, params.row_size), |(i, j)| {
+        ((i % CLASSES * (j + 3)) % 7) as i8 - 3 + rng.random_range(-3..=3)
+    });
+    let recipe = HeadRecipe {
+        classes: CLASSES,
+        passes: 2,
+        bias: -0.5,
+        learning_rate: 1e-4,
+        ..HeadRecipe::default()
+    };
+    let engine = noise.map_or_else(|| Clear::exact(params), |seed| Clear::noisy(params, seed));
+    let data = (x.view(), &labels[..]);
+    let source = ClearSource::new(params, &Recipe::Head(recipe.clone()), data, 100).unwrap();
+    let mut head = HeadTraining::new(&engine, &recipe).unwrap();
+    (0..6).for_each(|_| assert!(head.train_step(&engine, &source).unwrap().lookups > 0));
+    let rows = head.layer().weights().iter().flat_map(|row| row.coefficients(params.row_size));
+    let twin = FastHead::run(params, &recipe, data, 100, noise, |_, _| Ok(())).unwrap();
+    assert_eq!(twin.step(), 6);
+    [rows.map(from_torus).collect(), twin.weights().iter().map(|&w| f64::from(w)).collect()]
+}
+
+#[test]
+fn the_fast_head_is_the_specification_without_noise_and_as_noisy_with_it() {
+    let norm = |x: &[f64], y: &[f64]| -> f64 {
+        x.iter().zip(y).map(|(x, y)| (x - y) * (x - y)).sum::<f64>().sqrt()
+    };
+    // Scores one at a time and constants packed; in batches and constants expanded.
+    for params in [Params::toy_insecure().unwrap(), Params::toy_insecure_batch().unwrap()] {
+        let [want, got] = heads(&params, None);
+        let size = norm(&want, &vec![0.0; want.len()]);
+        assert!(norm(&want, &got) < 1e-3 * size, "{}: {}", params.name, norm(&want, &got) / size);
+        // Of ten seeds of each.
+        let mean = |which: usize| -> f64 {
+            let of = |seed| norm(&heads(&params, Some(seed))[which], &want).powi(2);
+            ((0..10).map(of).sum::<f64>() / 10.0).sqrt()
+        };
+        let (specified, fast) = (mean(0), mean(1));
+        assert!(specified > 10.0 * norm(&want, &got), "there is noise");
+        let name = &params.name;
+        assert!((0.9..1.1).contains(&(fast / specified)), "{name}: {fast}, {specified}");
+    }
 }

@@ -129,7 +129,7 @@ impl Layer {
 }
 
 /// Adds a product of matrices to one that is stored row by row.
-fn add_product(out: &mut [f32], x: MatRef<'_, f32>, y: MatRef<'_, f32>) {
+pub(super) fn add_product(out: &mut [f32], x: MatRef<'_, f32>, y: MatRef<'_, f32>) {
     let out = MatMut::from_row_major_slice_mut(out, x.nrows(), y.ncols());
     matmul(out, Accum::Add, x, y, 1.0, Par::Seq);
 }

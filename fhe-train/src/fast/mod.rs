@@ -10,6 +10,7 @@
 //! over parts of several sizes has the noise of parts of full size.
 
 mod chunk;
+mod head;
 mod layer;
 mod normal;
 mod pool;
@@ -27,6 +28,8 @@ use crate::optimizer::Sgd;
 use crate::step_plan::{MiniBatches, PartPlan, StepPlan};
 use crate::training_plan::TrainingPlan;
 use crate::{DeepRecipe, Error, Result, Work};
+pub use head::FastHead;
+
 use chunk::{Moves, Outcome, View};
 use layer::Layer;
 use normal::{Normal, disturb};

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::{Parser, value_parser};
 use fhe_core::store::{Dataset, DatasetShape};
 use fhe_core::{Cpu, Engine, Meter, Params};
@@ -14,9 +14,9 @@ use fhe_examples::program::{self, Common};
 use fhe_examples::server::ServerFolder;
 use fhe_examples::step::{self, AuditSource, LayerUpdate, StepResults, Update};
 use fhe_examples::{file, folders, output, progress};
-use fhe_train::{ClearSource, DeepRecipe, NetworkTraining, Provenance, Recipe, ShapeSource};
+use fhe_train::{ClearSource, Model, Provenance, Recipe, ShapeSource};
 
-/// Makes a training step of a network, decrypts what every move gives, and compares noise and
+/// Makes a training step, decrypts what every move gives, and compares noise and
 /// updates with their predictions.
 ///
 /// Needs both sides of a run, RUN/client and RUN/server, and writes nothing into them: it is a
@@ -30,7 +30,7 @@ Examples:
   setup --run runs/audit --preset builtin-deep --count 8 --batch 4 --encrypt 4
   audit --run runs/audit --results step.json
 
-Before it: setup, with a preset of a network."
+Before it: setup."
 )]
 struct Args {
     /// Folder of the run.
@@ -63,23 +63,20 @@ fn audit(args: &Args) -> Result<()> {
     for file in [server.recipe(), server.keys(), server.dataset(), client.key()] {
         folders::needs_setup(&file, &args.run)?;
     }
-    let whole = server.read_recipe()?;
-    let Recipe::Deep(recipe) = &whole else {
-        bail!("{}: the recipe of a head; an audit is of a network", server.recipe().display());
-    };
+    let recipe = &server.read_recipe()?;
     let (owner, train, setup) = (client.open()?, client.load("train")?, client.read_setup()?);
     let (key, service) = (owner.key(), server.open()?);
     let (engine, params) = (service.engine(), key.params().clone());
     recipe.check(&params).with_context(|| server.recipe().display().to_string())?;
     let dataset = Dataset::open(&server.dataset(), &params, &key.id())?;
     let shape = dataset.shape();
-    whole.fits(shape, &params)?;
+    recipe.fits(shape, &params)?;
 
     let (lookups, predicted_seconds) = price(engine, recipe, shape)?;
     let bar = progress::bar("audit", lookups, "lookups");
     let audit = Audit::new(engine, key, setup.seed, |lookups| bar.set_position(lookups));
     let before = engine.raw_seconds(16);
-    let clear = ClearSource::new(&params, &whole, train.data(), shape.batch)?;
+    let clear = ClearSource::new(&params, recipe, train.data(), shape.batch)?;
     let source = AuditSource { dataset: &dataset, clear: &clear };
     let (work, encrypted) = step::audited(&audit, recipe, &source, args.before as usize)?;
     let raw_seconds = (before + engine.raw_seconds(16)) / 2.0;
@@ -111,7 +108,7 @@ fn audit(args: &Args) -> Result<()> {
         twins: args.twins,
         layers,
         findings,
-        recipe: serde_json::json!(whole),
+        recipe: serde_json::json!(recipe),
     };
     if let Some(path) = &args.results {
         file::write_json(path, &found)?;
@@ -120,23 +117,25 @@ fn audit(args: &Args) -> Result<()> {
 }
 
 /// Says what the step will cost; returns its lookups and seconds.
-fn price(engine: &Cpu, recipe: &DeepRecipe, shape: &DatasetShape) -> Result<(u64, f64)> {
+fn price(engine: &Cpu, recipe: &Recipe, shape: &DatasetShape) -> Result<(u64, f64)> {
     let params = engine.params();
     let meter = Meter::new(params);
     let source = ShapeSource {
         samples: shape.samples / shape.copies,
         batch: shape.batch,
         classes: recipe.classes(),
-        squared_norm: recipe.squared_norm,
-        lanes: shape.lanes.map(|lanes| (lanes, recipe.network.map().len())),
+        squared_norm: recipe.squared_norm(),
+        lanes: shape.lanes.map(|lanes| (lanes, recipe.inputs(params.row_size))),
     };
-    NetworkTraining::new(&meter, recipe)?.train_step(&meter, &source)?;
+    Model::new(&meter, recipe)?.train_step(&meter, &source)?;
     let (list, threads) = (meter.list(), rayon::current_num_threads());
     let seconds = list.price.seconds(&engine.unit_costs()?, threads);
+    if let Recipe::Deep(recipe) = recipe {
+        let summary = recipe.summary(params)?;
+        output::note(format!("the network, at its first weights:\n{summary}"))?;
+    }
     output::note(format!(
-        "the network, at its first weights:\n{}\nprice of the step:\n{list}\n\
-         predicted time: {seconds:.0} s on {threads} threads",
-        recipe.summary(params)?
+        "price of the step:\n{list}\npredicted time: {seconds:.0} s on {threads} threads"
     ))?;
     Ok((list.price.lookups + list.price.batched, seconds))
 }
@@ -144,7 +143,7 @@ fn price(engine: &Cpu, recipe: &DeepRecipe, shape: &DatasetShape) -> Result<(u64
 /// Compares the encrypted update of every layer with those of the twins.
 fn compare(
     params: &Params,
-    recipe: &DeepRecipe,
+    recipe: &Recipe,
     source: &ClearSource,
     encrypted: &Update,
     args: &Args,
@@ -159,7 +158,12 @@ fn compare(
         bar.inc(1);
     }
     bar.finish();
-    let names = recipe.network.layers.iter().map(|layer| &layer.name[..]).chain(["shortcut"]);
+    let layers = match recipe {
+        Recipe::Head(_) => &[][..],
+        Recipe::Deep(recipe) => &recipe.network.layers,
+    };
+    let last = if layers.is_empty() { "scores" } else { "shortcut" };
+    let names = layers.iter().map(|layer| &layer.name[..]).chain([last]);
     let layers = names.zip(encrypted).enumerate().map(|(i, (name, encrypted))| {
         let noisy: Vec<&[f64]> = noisy.iter().map(|update| &update[i][..]).collect();
         LayerUpdate::new(name, encrypted, &exact[i], &noisy)

@@ -14,7 +14,7 @@ use fhe_data::Selection;
 use fhe_examples::client::{self, ClientFolder, Labelled};
 use fhe_examples::own_data::read_numbers;
 use fhe_examples::program::{self, Common};
-use fhe_examples::results::Results;
+use fhe_examples::results::{MOST_CONFUSED, Results};
 use fhe_examples::server::ServerFolder;
 use fhe_examples::{file, folders, output};
 use fhe_nn::argmax;
@@ -217,7 +217,10 @@ fn decrypt(client: &ClientFolder, server: &ServerFolder, results: Option<&Path>)
         test_images: test.labels.len(),
         curve: curve(&owner, server, &test)?,
         classes: setup.classes,
-        confusion: confusion.outer_iter().map(|row| row.to_vec()).collect(),
+        confusion: match confusion.nrows() {
+            0..=MOST_CONFUSED => confusion.outer_iter().map(|row| row.to_vec()).collect(),
+            _ => Vec::new(),
+        },
         ..Results::new(&report, setup.seed, accuracy, twin_accuracy)?
     };
     found.draw(client.path(), "model")?;

@@ -6,6 +6,9 @@ use anyhow::{Context, Result};
 use fhe_train::{Report, Stretch};
 use serde::{Deserialize, Serialize};
 
+/// Classes up to which it is told, and drawn, which ones are taken for which.
+pub const MOST_CONFUSED: usize = 30;
+
 /// A finished training, as the client sees it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -51,7 +54,9 @@ pub struct Results {
     pub curve: Vec<(u64, f64)>,
     /// Class names.
     pub classes: Vec<String>,
-    /// Test images of each class (row) taken for each class (column).
+    /// Test images of each class (row) taken for each class (column); nothing of more classes than
+    /// [`MOST_CONFUSED`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub confusion: Vec<Vec<u32>>,
     /// Encrypted inference, if it was checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,12 +1,12 @@
-//! One training step of a network on ciphertexts, beside its twins in the clear.
+//! One training step on ciphertexts, beside its twins in the clear.
 
 use anyhow::Result;
 use fhe_core::engine::clear;
 use fhe_core::engine::cpu;
 use fhe_core::store::Dataset;
-use fhe_core::{Clear, Cpu, Engine, Params, from_torus};
+use fhe_core::{Clear, Cpu, Engine, List, Params, from_torus};
 use fhe_nn::Conv2d;
-use fhe_train::{ClearSource, DeepRecipe, NetworkTraining, Source, Work};
+use fhe_train::{ClearSource, Model, Recipe, Source, Work};
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{Audit, Findings, Seen};
@@ -51,15 +51,26 @@ impl Source<Audit<'_>> for AuditSource<'_> {
 /// column.
 fn weights<E: Engine>(
     engine: &E,
-    deep: &NetworkTraining<E>,
+    model: &Model<E>,
     plain: impl Fn(&E::Values) -> &[u64],
 ) -> Result<Vec<Vec<f64>>> {
-    let of_layer = |layer: &Conv2d<E>| {
-        let at: Vec<_> = layer.geometry().weights_at().collect();
-        let values = engine.extract(layer.weights(), &at)?;
+    let of = |rows: &E::Rows, at: &[(usize, usize)]| {
+        let values = engine.extract(rows, at)?;
         Ok(plain(&values).iter().map(|&w| from_torus(w)).collect())
     };
-    deep.network().weighted().iter().map(of_layer).collect()
+    match model {
+        Model::Head(head) => {
+            let rows = head.layer().weights();
+            let inputs = head.recipe().inputs.unwrap_or(engine.params().row_size);
+            let at = (0..rows.len()).flat_map(|k| (0..inputs).map(move |i| (k, i)));
+            Ok(vec![of(rows, &at.collect::<Vec<_>>())?])
+        }
+        Model::Deep(deep) => {
+            let layers = deep.network().weighted().iter();
+            let at = |layer: &Conv2d<E>| layer.geometry().weights_at().collect::<Vec<_>>();
+            layers.map(|layer| of(layer.weights(), &at(layer))).collect()
+        }
+    }
 }
 
 /// What a step did to the weights of every layer, as torus fractions.
@@ -79,18 +90,18 @@ fn minus(x: Vec<Vec<f64>>, y: &[Vec<f64>]) -> Update {
 /// Those of the data and the engine.
 pub fn audited(
     engine: &Audit<'_>,
-    recipe: &DeepRecipe,
+    recipe: &Recipe,
     source: &AuditSource<'_>,
     before: usize,
 ) -> Result<(Work, Update)> {
-    let mut deep = NetworkTraining::new(engine, recipe)?;
+    let mut model = Model::new(engine, recipe)?;
     for _ in 0..before {
-        deep.train_step(engine, source)?;
+        model.train_step(engine, source)?;
     }
     engine.forget();
-    let before = weights(engine, &deep, |x| x.plain())?;
-    let work = deep.train_step(engine, source)?;
-    Ok((work, minus(weights(engine, &deep, |x| x.plain())?, &before)))
+    let before = weights(engine, &model, |x| x.plain())?;
+    let work = model.train_step(engine, source)?;
+    Ok((work, minus(weights(engine, &model, |x| x.plain())?, &before)))
 }
 
 /// Makes `before` steps in the clear and then one more; exact, or with noise from a seed. Returns
@@ -100,19 +111,19 @@ pub fn audited(
 /// Those of the data.
 pub fn twin(
     params: &Params,
-    recipe: &DeepRecipe,
+    recipe: &Recipe,
     source: &ClearSource,
     noise: Option<u64>,
     before: usize,
 ) -> Result<Update> {
     let engine = noise.map_or_else(|| Clear::exact(params), |seed| Clear::noisy(params, seed));
-    let mut deep = NetworkTraining::new(&engine, recipe)?;
+    let mut model = Model::new(&engine, recipe)?;
     for _ in 0..before {
-        deep.train_step(&engine, source)?;
+        model.train_step(&engine, source)?;
     }
-    let before = weights(&engine, &deep, |x| x)?;
-    deep.train_step(&engine, source)?;
-    Ok(minus(weights(&engine, &deep, |x| x)?, &before))
+    let before = weights(&engine, &model, |x| x)?;
+    model.train_step(&engine, source)?;
+    Ok(minus(weights(&engine, &model, |x| x)?, &before))
 }
 
 /// Returns the correlation of two lists; 0 if one of them is constant.

@@ -9,8 +9,8 @@ use super::{facts, figure};
 use crate::results::Results;
 
 impl Results {
-    /// Draws the learning curve and the confusion matrix into a folder, as NAME-curve.svg and
-    /// NAME-confusion.svg.
+    /// Draws the learning curve and, of few classes, the confusion matrix into a folder, as
+    /// NAME-curve.svg and NAME-confusion.svg.
     ///
     /// # Errors
     /// Those of the files.
@@ -20,7 +20,10 @@ impl Results {
         let path = |what: &str| folder.join(format!("{name}-{what}.svg"));
         let what = "encrypted training, decrypted";
         figure::learning_curve(&path("curve"), &self.curve, what, self.twin_accuracy)?;
-        figure::confusion(&path("confusion"), &self.confusion, &self.classes)
+        if !self.confusion.is_empty() {
+            figure::confusion(&path("confusion"), &self.confusion, &self.classes)?;
+        }
+        Ok(())
     }
 
     /// Returns the results as a section of the book.
@@ -61,11 +64,10 @@ impl Results {
         }
         let mut text = facts(name, &rows);
         // Writing to a string cannot fail.
-        let _ = writeln!(
-            text,
-            "\n![learning curve](figures/{name}-curve.svg)\n\n\
-             ![confusion matrix](figures/{name}-confusion.svg)"
-        );
+        let _ = writeln!(text, "\n![learning curve](figures/{name}-curve.svg)");
+        if !self.confusion.is_empty() {
+            let _ = writeln!(text, "\n![confusion matrix](figures/{name}-confusion.svg)");
+        }
         text
     }
 }

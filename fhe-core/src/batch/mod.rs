@@ -46,6 +46,8 @@ mod walk;
 use crate::Params;
 use crate::params::BatchSpec;
 use crate::server::{KEY_CHUNK, SeededRows};
+use rayon::prelude::*;
+
 use down::DownKey;
 use evaluate::Evaluator;
 use exact::Exact;
@@ -215,30 +217,53 @@ impl Batch {
         within_half_torus: bool,
         functions: &[Function],
     ) -> Vec<Vec<u64>> {
-        let n = self.n;
         let tables: Vec<Interpolation> =
             functions.iter().map(|f| Interpolation::new(&f.values)).collect();
         let outputs: usize = functions.iter().map(|f| f.levels).sum();
         let mut out = vec![Vec::with_capacity(rows.len()); outputs];
-        for rows in rows.chunks(self.rows * 2 * n) {
-            let read = self.read(rows, within_half_torus);
-            // One half after the other: the powers take most of the memory.
-            let [re, im] = self.evaluator.integers(&read).map(|half| {
-                let powers = self.evaluator.powers(self.evaluator.zeta(&half));
-                let sums = tables.iter().map(|table| self.evaluator.sum(&powers, table));
-                sums.collect::<Vec<_>>()
+        let batches: Vec<&[u64]> = rows.chunks(self.rows * 2 * self.n).collect();
+        for batches in batches.chunks(self.at_a_time()) {
+            let looked_up = batches.par_iter().map(|rows| {
+                let read = self.read(rows, within_half_torus);
+                let mut of_levels = self.looked_up(&read, &tables, functions);
+                of_levels.iter_mut().for_each(|level| level.truncate(rows.len()));
+                of_levels
             });
-            let mut outputs = out.iter_mut();
-            for ((re, im), function) in re.iter().zip(&im).zip(functions) {
-                let hoisted = self.evaluator.rows(&self.evaluator.joined([re, im]));
-                for (level, out) in (0..function.levels).zip(&mut outputs) {
-                    let parts = self.evaluator.mix(&hoisted, level);
-                    let down = self.down.apply(&self.evaluator.plan.ring, &self.exact, &parts);
-                    out.extend_from_slice(&down[..rows.len()]);
-                }
+            for of_levels in looked_up.collect::<Vec<_>>() {
+                out.iter_mut().zip(of_levels).for_each(|(out, level)| out.extend(level));
             }
         }
         out
+    }
+
+    /// Returns how many batches are in work at a time: each keeps some eight threads busy, which is
+    /// how many residues a number has in the mean.
+    fn at_a_time(&self) -> usize {
+        (rayon::current_num_threads() / 8).max(1)
+    }
+
+    /// Returns the rows of each level of each function for one batch.
+    fn looked_up(
+        &self,
+        read: &Read,
+        tables: &[Interpolation],
+        functions: &[Function],
+    ) -> Vec<Vec<u64>> {
+        // One half after the other: the powers take most of the memory.
+        let [re, im] = self.evaluator.integers(read).map(|half| {
+            let powers = self.evaluator.powers(self.evaluator.zeta(&half));
+            let sums = tables.iter().map(|table| self.evaluator.sum(&powers, table));
+            sums.collect::<Vec<_>>()
+        });
+        let mut levels = Vec::new();
+        for ((re, im), function) in re.iter().zip(&im).zip(functions) {
+            let hoisted = self.evaluator.rows(&self.evaluator.joined([re, im]));
+            for level in 0..function.levels {
+                let parts = self.evaluator.mix(&hoisted, level);
+                levels.push(self.down.apply(&self.evaluator.plan.ring, &self.exact, &parts));
+            }
+        }
+        levels
     }
 
     /// Returns the rows of -S m of rows of m, mask and body each.

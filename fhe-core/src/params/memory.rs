@@ -30,7 +30,8 @@ pub struct Memory {
     /// The keys as an engine holds them, expanded.
     pub engine: u64,
     /// One batch in work, on top of that; 0 for a set without a batch part. An engine keeps this
-    /// memory for the next batch.
+    /// memory for the next batch, and with 16 threads and more it has two and more in work, one for
+    /// each eight.
     pub batch: u64,
 }
 

@@ -298,6 +298,24 @@ pub(super) fn batch_lengths(b: &mut Case) {
     }
 }
 
+/// Batches that are in work together give what they give one after the other, bit for bit.
+#[test]
+fn batches_are_the_same_on_any_number_of_threads() {
+    let mut b = Case::new(&params());
+    let rows = 2 * params().batch.unwrap().rows + 1;
+    let (rows, _) = b.rows(rows);
+    let tables = [table(b.n()), Table::new(b.n(), |x| x / 4.0).unwrap()];
+    // One thread has one batch in work, 24 have three.
+    let [one, many] = [1, 24].map(|threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let (_, of_tables) =
+            pool.install(|| b.cpu.lookup_coefficients(&rows, None, &tables)).unwrap();
+        of_tables.iter().map(|rows| b.decrypt_rows(rows)).collect::<Vec<_>>()
+    });
+    assert!(one == many && one.len() == 2);
+    assert_ne!(one[0][..b.n()], one[0][one[0].len() - b.n()..], "rows differ");
+}
+
 /// Without batches a lookup's outputs are those of the single moves, bit for bit.
 #[test]
 fn outputs_without_batches_are_those_of_the_moves() {

@@ -390,6 +390,24 @@ pub enum Error {
         /// The status code.
         got: u16,
     },
+    /// A model cannot give features, or not of these pictures.
+    #[cfg(feature = "onnx")]
+    #[error("{path}: {source}", path = file.display())]
+    Backbone {
+        /// The model.
+        file: PathBuf,
+        /// What is wrong.
+        source: crate::backbone::BackboneError,
+    },
+    /// One of several pictures cannot be taken.
+    #[cfg(feature = "onnx")]
+    #[error("picture {picture}: {source}")]
+    Picture {
+        /// The picture, from 0.
+        picture: usize,
+        /// The cause.
+        source: Box<Error>,
+    },
 }
 
 impl Error {

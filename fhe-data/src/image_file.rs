@@ -145,7 +145,7 @@ fn pixels(picture: &DynamicImage, shape: ImageShape) -> Vec<u8> {
 }
 
 /// Crops the largest centred part of the shape's proportions, resizes it and splits it into planes.
-fn planes<P>(picture: &ImageBuffer<P, Vec<u8>>, shape: ImageShape) -> Vec<u8>
+pub(crate) fn planes<P>(picture: &ImageBuffer<P, Vec<u8>>, shape: ImageShape) -> Vec<u8>
 where
     P: Pixel<Subpixel = u8> + 'static,
 {

@@ -2,6 +2,8 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
+#[cfg(feature = "onnx")]
+pub mod backbone;
 pub mod builtin;
 pub mod cifar10;
 #[cfg(feature = "download")]
@@ -17,6 +19,8 @@ pub mod mnist;
 mod quantizer;
 mod split;
 
+#[cfg(feature = "onnx")]
+pub use backbone::{Backbone, BackboneOptions};
 pub use builtin::builtin;
 pub use encoder::{ComponentsOver, Encoded, Encoder, EncoderConfig, GradientEncoder};
 pub use error::{Error, Result};

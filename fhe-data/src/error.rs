@@ -181,6 +181,24 @@ pub enum Error {
         /// The labels expected.
         wanted: String,
     },
+    /// A file, or a file in an archive, is something else than what is needed.
+    #[error("{path}: {got}, expected {wanted}", path = file.display())]
+    Content {
+        /// The file, or the archive and the path in it.
+        file: PathBuf,
+        /// What was found.
+        got: &'static str,
+        /// What is expected.
+        wanted: &'static str,
+    },
+    /// A set of pictures has less than two synsets.
+    #[error("{path}: {got} synsets, expected at least 2", path = place.display())]
+    Synsets {
+        /// The folder, archive or file that says what the classes are.
+        place: PathBuf,
+        /// The number of synsets.
+        got: usize,
+    },
     /// A pixel buffer has the wrong length.
     #[error("{op}: {got} pixel bytes, expected {wanted}")]
     PixelCount {

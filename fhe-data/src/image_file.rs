@@ -17,7 +17,6 @@ use image::{
 };
 
 use crate::{Error, ImageShape, Result};
-use jpeg::Markers;
 
 /// Bytes at most that a decoded file may have: headers are not trusted.
 const MOST_BYTES: u64 = 512 << 20;
@@ -74,30 +73,58 @@ pub(crate) fn check_shape(shape: ImageShape) -> Result<()> {
 
 /// Decodes a file, upright and without transparency.
 fn decode(path: &Path) -> Result<DynamicImage> {
-    let file = || path.to_path_buf();
     let bytes = fs::read(path).map_err(Error::io("reading", path))?;
-    if jpeg::is_jpeg(&bytes) {
-        match jpeg::markers(&bytes) {
-            Markers::Whole => {}
-            Markers::Cut => return Err(Error::CutImage { file: file() }),
-            Markers::FourColours => return Err(Error::FourColours { file: file() }),
-        }
+    if has_four_colours(path, &bytes)? {
+        return Err(Error::FourColours { file: path.to_path_buf() });
     }
-    let picture = decode_bytes(bytes).map_err(|source| Error::Image { file: file(), source })?;
+    let upright = |bytes| {
+        let mut decoder = decoder(bytes)?;
+        let orientation = decoder.orientation()?;
+        let mut picture = DynamicImage::from_decoder(decoder)?;
+        picture.apply_orientation(orientation);
+        Ok(picture)
+    };
+    let picture = upright(&bytes).map_err(image_error(path))?;
     Ok(if picture.color().has_alpha() { on_ground(&picture).into() } else { picture })
 }
 
-fn decode_bytes(bytes: Vec<u8>) -> Result<DynamicImage, ImageError> {
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
-    let mut decoder = reader.into_decoder()?;
-    if decoder.total_bytes() > MOST_BYTES {
-        let kind = LimitErrorKind::InsufficientMemory;
-        return Err(ImageError::Limits(LimitError::from_kind(kind)));
+/// Decodes what a file of this name holds, as it is stored: no orientation is applied,
+/// transparency is left out, grey values become three equal ones, and four colours become three,
+/// each times black, `(c, m, y) k / 255` of the values as stored, in which 255 is no ink.
+///
+/// # Errors
+/// [`Error::Image`] if it is no image that is known, or has more than 512 MiB as RGB;
+/// [`Error::CutImage`].
+pub(crate) fn rgb(file: &Path, bytes: &[u8]) -> Result<RgbImage> {
+    has_four_colours(file, bytes)?;
+    let picture = decoder(bytes).and_then(DynamicImage::from_decoder).map_err(image_error(file))?;
+    Ok(picture.into_rgb8())
+}
+
+/// Returns whether a file is a JPEG file in four colours, and refuses those that are cut.
+fn has_four_colours(file: &Path, bytes: &[u8]) -> Result<bool> {
+    match jpeg::markers(bytes) {
+        Some(markers) if !markers.whole => Err(Error::CutImage { file: file.to_path_buf() }),
+        markers => Ok(markers.is_some_and(|markers| markers.four_colours)),
     }
-    let orientation = decoder.orientation()?;
-    let mut picture = DynamicImage::from_decoder(decoder)?;
-    picture.apply_orientation(orientation);
-    Ok(picture)
+}
+
+fn image_error(file: &Path) -> impl FnOnce(ImageError) -> Error {
+    let file = file.to_path_buf();
+    |source| Error::Image { file, source }
+}
+
+/// Reads the header of an image, and refuses one that is too large.
+fn decoder(bytes: &[u8]) -> Result<impl ImageDecoder, ImageError> {
+    let decoder = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?.into_decoder()?;
+    let (width, height) = decoder.dimensions();
+    let as_rgb = u64::from(width).saturating_mul(height.into()).saturating_mul(3);
+    if decoder.total_bytes().max(as_rgb) > MOST_BYTES { Err(too_large()) } else { Ok(decoder) }
+}
+
+/// Returns the error of an image that needs more memory than is allowed.
+pub(crate) fn too_large() -> ImageError {
+    ImageError::Limits(LimitError::from_kind(LimitErrorKind::InsufficientMemory))
 }
 
 /// Lays a transparent image on black or white, so that what is visible differs from the ground.

@@ -15,6 +15,7 @@ pub mod idx;
 pub mod image_file;
 mod image_folder;
 mod image_set;
+pub mod imagenet;
 pub mod mnist;
 mod quantizer;
 mod split;

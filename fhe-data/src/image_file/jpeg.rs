@@ -6,34 +6,33 @@
 
 /// What the markers of a file say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Markers {
-    /// The file has an end.
-    Whole,
-    /// The file ends before its image does.
-    Cut,
+pub(super) struct Markers {
+    /// The file does not end before its image does.
+    pub(super) whole: bool,
     /// The image has four colour components: cyan, magenta, yellow and black.
-    FourColours,
+    pub(super) four_colours: bool,
 }
 
 const START_OF_IMAGE: [u8; 2] = [0xff, 0xd8];
 
-/// Returns whether `bytes` begin as a JPEG file does.
-pub(super) fn is_jpeg(bytes: &[u8]) -> bool {
-    bytes.starts_with(&START_OF_IMAGE)
+/// Walks the markers of a file; `None` if it does not begin as a JPEG file does.
+pub(super) fn markers(bytes: &[u8]) -> Option<Markers> {
+    if !bytes.starts_with(&START_OF_IMAGE) {
+        return None;
+    }
+    let mut four_colours = false;
+    let whole = walk(bytes, &mut four_colours).is_some();
+    Some(Markers { whole, four_colours })
 }
 
-/// Walks the markers of a file.
-pub(super) fn markers(bytes: &[u8]) -> Markers {
-    walk(bytes).unwrap_or(Markers::Cut)
-}
-
-/// As [`markers`]; `None` where the file ends too early.
-fn walk(bytes: &[u8]) -> Option<Markers> {
+/// Walks to the end of the image and says whether it has four colours; `None` where the file ends
+/// too early.
+fn walk(bytes: &[u8], four_colours: &mut bool) -> Option<()> {
     let mut at = START_OF_IMAGE.len();
     loop {
         if *bytes.get(at)? != 0xff {
             // No marker where one should be: the decoder knows more of damaged files.
-            return Some(Markers::Whole);
+            return Some(());
         }
         while *bytes.get(at)? == 0xff {
             at += 1;
@@ -41,7 +40,7 @@ fn walk(bytes: &[u8]) -> Option<Markers> {
         let marker = *bytes.get(at)?;
         at += 1;
         match marker {
-            0xd9 => return Some(Markers::Whole),
+            0xd9 => return Some(()),
             // Markers without a segment.
             0x01 | 0xd0..=0xd8 => continue,
             _ => {}
@@ -51,8 +50,8 @@ fn walk(bytes: &[u8]) -> Option<Markers> {
         at += usize::from(length);
         match marker {
             // A start of frame; the others of this range are tables.
-            0xc0..=0xcf if !matches!(marker, 0xc4 | 0xc8 | 0xcc) && segment.get(7) == Some(&4) => {
-                return Some(Markers::FourColours);
+            0xc0..=0xcf if !matches!(marker, 0xc4 | 0xc8 | 0xcc) => {
+                *four_colours |= segment.get(7) == Some(&4);
             }
             0xda => {
                 let ends = |pair: &[u8]| pair[0] == 0xff && !matches!(pair[1], 0 | 0xd0..=0xd7);

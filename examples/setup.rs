@@ -8,6 +8,7 @@ use clap::{Parser, value_parser};
 use fhe_core::client::ClientKey;
 use fhe_core::store::{Dataset, Lock, Message, Secrecy};
 use fhe_core::{Params, Seed};
+use fhe_examples::backbone::{BackboneArgs, Network};
 use fhe_examples::client::{self, ClientFolder, Labelled, Setup};
 use fhe_examples::own_data::{self, OwnData, RawData};
 use fhe_examples::preset::{self, Preset};
@@ -34,6 +35,8 @@ Examples:
   setup --run runs/iris --features iris.csv --label-column species
   setup --run runs/mine --features x.npy --labels y.npy       features of your own
   setup --run runs/mine --features x.npy --labels y.npy --test-features t.npy --test-labels u.npy
+  setup --run runs/pets --images FOLDER --backbone MODEL.onnx --backbone-mean 127 \\
+      --backbone-scale 128                  features by a network of others (feature onnx)
   setup --run runs/fashion --idx FOLDER                       IDX files of any size
 
 After it: train."
@@ -77,6 +80,8 @@ struct Args {
     #[command(flatten)]
     own: OwnData,
     #[command(flatten)]
+    backbone: BackboneArgs,
+    #[command(flatten)]
     common: Common,
 }
 
@@ -99,6 +104,8 @@ struct Job {
     encrypted: usize,
     /// Whether the recipe is a file of the user's.
     own_recipe: bool,
+    /// What made features of images.
+    network: Option<Network>,
 }
 
 impl Job {
@@ -108,9 +115,21 @@ impl Job {
         let own_recipe = given.is_some();
         let [count, encrypted, batch] =
             [args.count, args.encrypt, args.batch].map(|count| count.map(|count| count as usize));
-        if args.own.is_given() {
+        let network = args.backbone.open()?;
+        if args.own.is_given() || network.is_some() {
             // All sets have rows of one size.
-            let data = args.own.read(args.seed, args.dictionary, Params::secure128()?.row_size)?;
+            let n = Params::secure128()?.row_size;
+            let mut data = if args.own.is_given() {
+                let shape = network.as_ref().map(Network::shape);
+                args.own.read(args.seed, args.dictionary, n, shape)?
+            } else {
+                let split = args.preset.images(args.data.as_deref(), args.seed, count)?;
+                RawData::Images(split, args.preset.encoder(None))
+            };
+            if let Some(network) = &network {
+                let cache = ClientFolder::of(&args.run).feature_cache();
+                data = data.with_features(network, &cache, n)?;
+            }
             let encrypted = encrypted.unwrap_or(data.len()).min(data.len());
             let classes = data.class_names().len();
             let batch = batch.unwrap_or_else(|| own_data::batch(encrypted, classes));
@@ -122,7 +141,7 @@ impl Job {
                 }
             };
             fits(given.as_ref(), &data, &params, encrypted)?;
-            return Ok(Self { data, recipe: given, params, batch, encrypted, own_recipe });
+            return Ok(Self { data, recipe: given, params, batch, encrypted, own_recipe, network });
         }
         let choice = args.preset.encoder(args.dictionary);
         choice.check()?;
@@ -133,7 +152,8 @@ impl Job {
         let encrypted = encrypted.unwrap_or(split.train.len()).min(split.train.len());
         let batch = batch.unwrap_or_else(|| args.preset.batch());
         let data = RawData::Images(split, choice);
-        Ok(Self { data, recipe: Some(recipe), params, batch, encrypted, own_recipe })
+        let recipe = Some(recipe);
+        Ok(Self { data, recipe, params, batch, encrypted, own_recipe, network })
     }
 }
 
@@ -164,7 +184,7 @@ fn fits(recipe: Option<&Recipe>, data: &RawData, params: &Params, encrypted: usi
 fn setup(args: &Args) -> Result<()> {
     let (client, server) = (ClientFolder::of(&args.run), ServerFolder::of(&args.run));
     let job = Job::read(args)?;
-    if args.own.is_given() {
+    if args.own.is_given() || job.network.is_some() {
         output::note(job.data.described())?;
     }
     if let Some(Recipe::Deep(deep)) = &job.recipe {
@@ -185,6 +205,10 @@ fn setup(args: &Args) -> Result<()> {
         let _ = output::result("stopped", text, &json!({}));
     })?;
     client.agree(&agreed(args, &job))?;
+    if let Some(network) = &job.network {
+        let noted = serde_json::to_vec_pretty(network.chosen())?;
+        file::write(&client.backbone(), &noted, Secrecy::Secret)?;
+    }
 
     let owner = open_client(args, &client, &job.params)?;
     if server.keys().exists() {
@@ -214,8 +238,11 @@ fn agreed(args: &Args, job: &Job) -> Setup {
     let preset = match (&job.data, args.own.is_given()) {
         (RawData::Images(_, choice), false) => format!("{:?} {choice:?}", args.preset),
         (RawData::Images(_, choice), true) => format!("{} {choice:?}", args.own.described()),
-        (RawData::Rows { .. }, _) => args.own.described(),
+        (RawData::Rows { .. }, true) => args.own.described(),
+        (RawData::Rows { .. }, false) => format!("{:?}", args.preset),
     };
+    let network = job.network.iter().map(|network| format!(", {}", network.described()));
+    let preset = std::iter::once(preset).chain(network).collect::<String>();
     let given = |count: Option<u64>| count.map(|count| count as usize);
     Setup {
         preset,

@@ -365,9 +365,8 @@ impl Samples {
                 all.slice(s![chosen, ..]).to_owned()
             }
             Self::Images(paths) => {
-                let encoder = client.load_encoder()?;
                 let encoded: Vec<_> =
-                    paths.iter().map(|path| encoder.encode_file(path)).collect::<Result<_>>()?;
+                    paths.iter().map(|path| client.encode_file(path)).collect::<Result<_>>()?;
                 let views: Vec<_> = encoded.iter().map(|image| image.view()).collect();
                 concatenate(Axis(0), &views)?
             }

@@ -11,6 +11,7 @@ use fhe_train::{ClearModel, Client, Encryption, Recipe};
 use ndarray::{Array2, ArrayView2, s};
 use serde::{Deserialize, Serialize};
 
+use crate::backbone::{Chosen, Network};
 use crate::encoder::SampleEncoder;
 use crate::{file, progress};
 
@@ -73,6 +74,31 @@ impl ClientFolder {
     #[must_use]
     pub fn encoder(&self) -> PathBuf {
         self.0.join("encoder.safetensors")
+    }
+
+    /// The network that makes features of images, if there is one.
+    #[must_use]
+    pub fn backbone(&self) -> PathBuf {
+        self.0.join("backbone.json")
+    }
+
+    /// The features that it made.
+    #[must_use]
+    pub fn feature_cache(&self) -> PathBuf {
+        self.0.join("features")
+    }
+
+    /// Encodes an image file: by the encoder of the run, or by its network of others.
+    ///
+    /// # Errors
+    /// Those of the files; a run that was set up with features.
+    pub fn encode_file(&self, path: &Path) -> Result<Encoded> {
+        let encoder = self.load_encoder()?;
+        if !self.backbone().exists() {
+            return encoder.encode_file(path);
+        }
+        let chosen: Chosen = file::read_json(&self.backbone(), "network of others")?;
+        encoder.encode_rows(Network::reopen(&chosen)?.features_of_file(path)?.view())
     }
 
     /// What the run was set up for.

@@ -4,6 +4,7 @@
 //! cannot.
 
 pub mod audit;
+pub mod backbone;
 pub mod batch_lookup;
 pub mod bnn;
 pub mod client;

@@ -6,11 +6,12 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use fhe_data::idx::{self, IdxOptions, Orientation};
 use fhe_data::{
-    Column, EncoderConfig, Features, FolderOptions, Labels, Quantizer, Selection, Split,
-    image_folder, read_features, read_labels, train_test_split,
+    Column, EncoderConfig, Features, FolderOptions, ImageSet, ImageShape, Labels, Quantizer,
+    Selection, Split, image_folder, read_features, read_labels, train_test_split,
 };
 use ndarray::{Array2, Axis};
 
+use crate::backbone::Network;
 use crate::client::Labelled;
 use crate::encoder::{EncoderChoice, SampleEncoder};
 use crate::{output, progress};
@@ -177,15 +178,22 @@ impl OwnData {
         given.collect::<Vec<_>>().join(", ")
     }
 
-    /// Reads the data. `seed` decides the order of samples; these get `n` integers at most.
+    /// Reads the data. `seed` decides the order of samples; these get `n` integers at most. Images
+    /// get a shape, or that of their encoder.
     ///
     /// # Errors
     /// Those of the readers: they name the file. One class only.
-    pub fn read(&self, seed: u64, dictionary: Option<usize>, n: usize) -> Result<RawData> {
+    pub fn read(
+        &self,
+        seed: u64,
+        dictionary: Option<usize>,
+        n: usize,
+        shape: Option<ImageShape>,
+    ) -> Result<RawData> {
         let share = self.test_share.unwrap_or(TEST_SHARE);
         let (place, data) = match (&self.images, &self.idx, &self.features) {
-            (Some(folder), ..) => (folder, read_images(folder, share, seed, dictionary)?),
-            (None, Some(folder), _) => (folder, self.read_idx(folder, seed)?),
+            (Some(folder), ..) => (folder, read_images(folder, share, seed, dictionary, shape)?),
+            (None, Some(folder), _) => (folder, self.read_idx(folder, seed, shape)?),
             (None, None, Some(file)) => (file, self.read_rows(file, share, seed, n)?),
             (None, None, None) => bail!("no data: expected --images, --features or --idx"),
         };
@@ -194,7 +202,7 @@ impl OwnData {
         Ok(data)
     }
 
-    fn read_idx(&self, folder: &Path, seed: u64) -> Result<RawData> {
+    fn read_idx(&self, folder: &Path, seed: u64, shape: Option<ImageShape>) -> Result<RawData> {
         let orientation = match self.orientation {
             None => Orientation::ByName,
             Some(PixelOrder::Rows) => Orientation::Rows,
@@ -202,11 +210,14 @@ impl OwnData {
         };
         let options = IdxOptions { prefix: self.idx_prefix.clone(), orientation };
         let mut split = idx::read(folder, &options)?;
-        let shape = EncoderChoice::Gradients.shape();
         // The server sees the order, which is that of the classes in some files.
         let (order, _) = train_test_split(split.train.len(), 0.0, seed)?;
-        split.train = split.train.select(&order).resized(shape)?;
-        split.test = split.test.resized(shape)?;
+        split.train = split.train.select(&order);
+        // A network of others resizes them itself, and in colour.
+        if shape.is_none() {
+            let shape = EncoderChoice::Gradients.shape();
+            (split.train, split.test) = (split.train.resized(shape)?, split.test.resized(shape)?);
+        }
         Ok(RawData::Images(split, EncoderChoice::Gradients))
     }
 
@@ -285,9 +296,10 @@ fn read_images(
     test_share: f64,
     seed: u64,
     dictionary: Option<usize>,
+    shape: Option<ImageShape>,
 ) -> Result<RawData> {
     let mut config = EncoderConfig::small();
-    let shape = EncoderChoice::Patches(config.clone()).shape();
+    let shape = shape.unwrap_or_else(|| EncoderChoice::Patches(config.clone()).shape());
     let options = FolderOptions { shape, test_share, seed };
     let found = image_folder(folder, &options, &progress::stages("images"))?;
     if let Some(first) = found.skipped.first() {
@@ -319,6 +331,24 @@ pub fn read_numbers(path: &Path, selection: &Selection) -> Result<Features> {
 }
 
 impl RawData {
+    /// Returns the features of images by a network, as rows of at most `n` integers; what is no
+    /// image is as it was.
+    ///
+    /// # Errors
+    /// Those of the network; more features than fit.
+    pub fn with_features(self, network: &Network, cache: &Path, n: usize) -> Result<Self> {
+        let Self::Images(split, _) = self else { return Ok(self) };
+        let rows = |images: &ImageSet| -> Result<Rows> {
+            let features = network.features(images, cache)?;
+            Ok(Rows { features, labels: images.labels().to_vec() })
+        };
+        let (train, test) = (rows(&split.train)?, rows(&split.test)?);
+        let width = (train.features.ncols() + 1).min(n);
+        let quantizer =
+            Quantizer::fit(train.features.view(), width).with_context(|| network.described())?;
+        Ok(Self::Rows { train, test, class_names: split.class_names, quantizer })
+    }
+
     /// Returns the names of the classes.
     #[must_use]
     pub fn class_names(&self) -> &[String] {

@@ -344,3 +344,37 @@ fn a_rate_that_does_not_suit_the_data_is_warned_about() {
     let (warned, text) = recipe("1e-2");
     assert!(!warned, "{text}");
 }
+
+#[test]
+fn test_samples_may_come_from_a_file_of_their_own() {
+    let (files, others, folder) = (empty(), empty(), keyed());
+    write_arrays(files.path(), 60);
+    write_arrays(others.path(), 9);
+    let [x, y] = ["x.npy", "y.npy"].map(|name| others.path().join(name));
+    let [x, y] = [x.to_str().unwrap(), y.to_str().unwrap()];
+    let train = ["--features", "x.npy", "--labels", "y.npy"];
+    let with = |more: &[&str]| setup(folder.path(), files.path(), &[&train[..], more].concat());
+    with(&["--test-features", x]).fails(&["x.npy", "no labels"]);
+    with(&["--test-labels", y]).refuses(&["--test-features"]);
+    with(&["--test-features", x, "--test-labels", y, "--test-share", "0.1"])
+        .refuses(&["--test-share"]);
+    // Classes that are numbered by the training samples, and one that these do not have.
+    let labels: Vec<u8> = (0..9i64).flat_map(|i| (i % 3 + i / 8 * 4).to_le_bytes()).collect();
+    write_npy(Path::new(y), "<i8", "(9,)", &labels);
+    with(&["--test-features", x, "--test-labels", y]).fails(&["6", "0, 1, 2"]);
+    let labels: Vec<u8> = (0..9i64).flat_map(|i| (2 - i % 2).to_le_bytes()).collect();
+    write_npy(Path::new(y), "<i8", "(9,)", &labels);
+    let said = with(&["--test-features", x, "--test-labels", y]).succeeds();
+    assert!(said.starts_with("60 samples to train on, 9 to test on; 3 classes"), "{said}");
+    let test = ClientFolder::of(folder.path()).load("test").unwrap();
+    assert_eq!(test.labels, [2, 1, 2, 1, 2, 1, 2, 1, 2]);
+}
+
+/// Large data sets take mini-batches that fill batches of lookups.
+#[test]
+fn mini_batches_suit_the_number_of_scores() {
+    use fhe_examples::own_data::batch;
+    assert_eq!((batch(13_107, 10), batch(13_108, 10)), (16, 273));
+    assert_eq!((batch(50_000, 10), batch(20_000, 200), batch(1_281_167, 1000)), (1041, 327, 65));
+    assert_eq!((batch(200, 1000), batch(0, 10)), (16, 16));
+}

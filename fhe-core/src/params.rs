@@ -216,8 +216,8 @@ impl Params {
     /// The set for linear classifiers whose lookups are taken in batches: [`Params::secure128`] with
     /// a batch part, gadgets for lists, and one for the expansion of errors to constant rows.
     ///
-    /// Errors have the learning rate in them and are as small as 2^-17, so that expansion is finer
-    /// than that of [`Params::secure128_deep_v4`]: all eleven levels of it add 2^-22.9.
+    /// Errors have the learning rate in them and are as small as 2^-19, so that expansion is finer
+    /// than that of [`Params::secure128_deep_v4`]: all eleven levels of it add 2^-25.6.
     ///
     /// # Errors
     /// None in practice, as for [`Params::secure128`].
@@ -227,7 +227,7 @@ impl Params {
             lists: Some(ListGadgets {
                 pack: gadget(11, 3),
                 selector: gadget(6, 5),
-                expand: Some(gadget(10, 4)),
+                expand: Some(gadget(7, 6)),
             }),
             batch: Some(BATCH),
             ..(*Self::secure128()?).clone()

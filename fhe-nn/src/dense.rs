@@ -94,16 +94,24 @@ impl<E: Engine> Dense<E> {
         errors: &E::Values,
     ) -> Result<E::Rows> {
         let outputs = self.weights.len();
-        let (all, at_a_time) = (x.len() * outputs, LISTS * engine.params().row_size);
+        let n = engine.params().row_size;
+        let (all, at_a_time) = (x.len() * outputs, LISTS * n);
         let mut gradient = engine.zero_rows(outputs);
         for first in (0..all).step_by(at_a_time) {
             let range = first..all.min(first + at_a_time);
             let rows = constant_rows(engine, errors, range.clone())?;
-            let mut terms = vec![Vec::new(); outputs];
+            // A sum for each list: the rounding of a sum grows with the square of its length.
+            let lists = range.len().div_ceil(n);
+            let mut terms = vec![Vec::new(); lists * outputs];
             for (row, error) in range.enumerate() {
-                terms[error % outputs].push(Term { selector: error / outputs, row });
+                let sum = row / n * outputs + error % outputs;
+                terms[sum].push(Term { selector: error / outputs, row });
             }
-            engine.add_scaled_rows(&mut gradient, &engine.products(x, &rows, &terms)?, 1)?;
+            let sums = engine.products(x, &rows, &terms)?;
+            for list in 0..lists {
+                let of_list: Vec<usize> = (list * outputs..(list + 1) * outputs).collect();
+                engine.add_scaled_rows(&mut gradient, &engine.gather_rows(&sums, &of_list)?, 1)?;
+            }
         }
         Ok(gradient)
     }

@@ -20,6 +20,10 @@ const CHECKED: [f64; 3] = [0.125, 1.0, 8.0];
 const CHECKED_SAMPLES: usize = 2_000;
 /// Samples that are held out: one of so many.
 const HELD_OUT: usize = 5;
+/// A trial fails that classifies a part of the samples wrongly that the best one does not.
+const FAILED: f64 = 0.03;
+/// One is nearly as good as the best if that part is smaller.
+const NEARLY: f64 = 0.01;
 /// Samples that [`tune`] and [`check_rates`] want at least: fewer say nothing about rates.
 pub const LEAST_SAMPLES: usize = 2 * HELD_OUT;
 /// Seed of the public shuffle and of the twins' noise.
@@ -76,7 +80,9 @@ impl std::fmt::Display for RateWarning {
 ///
 /// A clear twin of the training, with the predicted noise, is trained on four fifths of the samples
 /// for each of seven factors from 1/8 to 8, and tested on the last fifth. Samples are drawn by a
-/// public seed. The factor with the most right classes wins; of equal ones, the middle one.
+/// public seed. The factor with the most right classes wins; of equal ones, the middle one. If twice
+/// its rates lose three points, half of them are taken that lose less than one: rates a little too
+/// large fail altogether.
 ///
 /// The samples never leave the client. The recipe does, and with it the rates that were found: the
 /// server sees which factor won, and the mean squared norm.
@@ -129,7 +135,7 @@ pub fn tune(
     let recipe = recipe.clone().for_squared_norm(squared_norm);
     let split = Split::new(&recipe, &data, usize::MAX)?;
     let trials = trials(&params, &recipe, &split, batch, &FACTORS)?;
-    let Some(best) = best(&trials) else { return Err(no_rate(&recipe)) };
+    let Some(best) = safest(&trials) else { return Err(no_rate(&recipe)) };
     let report = TwinReport {
         squared_norm,
         trained: split.train.1.len(),
@@ -187,7 +193,17 @@ fn no_rate(recipe: &Recipe) -> Error {
     Error::Recipe { field: "rate", got, rule }
 }
 
-/// The best trial; of equal ones, the middle one: rates a little too large fail altogether.
+/// The best trial with a margin: rates a little too large fail altogether, with noise sooner than
+/// without. If twice its rates fail, half of them are taken where they are nearly as good.
+fn safest(trials: &[Trial]) -> Option<Trial> {
+    let best = best(trials)?;
+    let of = |factor: f64| trials.iter().find(|trial| trial.factor == factor).copied();
+    let fails = of(2.0 * best.factor).is_some_and(|trial| best.accuracy - trial.accuracy > FAILED);
+    let half = of(best.factor / 2.0).filter(|trial| best.accuracy - trial.accuracy < NEARLY);
+    Some(half.filter(|_| fails).unwrap_or(best))
+}
+
+/// The best trial; of equal ones, the middle one.
 fn best(trials: &[Trial]) -> Option<Trial> {
     let most = trials.iter().map(|trial| trial.accuracy).max_by(f64::total_cmp)?;
     let mut equal: Vec<Trial> =
@@ -274,6 +290,20 @@ mod tests {
         assert_eq!(of(&[(0.5, 0.8), (1.0, 0.7), (2.0, 0.9)]), Some(2.0));
         assert_eq!(of(&[(0.125, 0.9), (0.5, 0.9), (1.0, 0.7), (8.0, 0.9)]), Some(0.5));
         assert_eq!(of(&[(0.5, 0.9), (1.0, 0.9), (2.0, 0.9)]), Some(1.0));
+    }
+
+    #[test]
+    fn rates_keep_away_from_those_that_fail() {
+        let of = |accuracies: [f64; 3]| {
+            let trials = [0.5, 1.0, 2.0].into_iter().zip(accuracies);
+            let trials: Vec<Trial> =
+                trials.map(|(factor, accuracy)| Trial { factor, accuracy }).collect();
+            safest(&trials).map(|trial| trial.factor)
+        };
+        assert_eq!(of([0.911, 0.914, 0.80]), Some(0.5));
+        assert_eq!(of([0.911, 0.914, 0.90]), Some(1.0), "twice the rates are well");
+        assert_eq!(of([0.90, 0.914, 0.80]), Some(1.0), "half of them are much worse");
+        assert_eq!(of([0.911, 0.912, 0.914]), Some(2.0), "nobody tried more");
     }
 
     #[test]

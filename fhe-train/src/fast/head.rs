@@ -68,6 +68,8 @@ struct Moves {
     /// What makes a constant row of an error: in its constant, and in each other coefficient.
     constant: f64,
     idle: f64,
+    /// Errors of a list.
+    list: usize,
 }
 
 /// How the scores of a mini-batch of so many samples are looked up.
@@ -93,12 +95,18 @@ impl Moves {
                 (packed + noise.expansion(levels, levels), (0..levels).map(of_level).sum())
             }
         };
-        Self { fresh: noise.fresh_selectors(), reflect: noise.reflect(), constant, idle, noise }
+        let (fresh, reflect) = (noise.fresh_selectors(), noise.reflect());
+        Self { fresh, reflect, constant, idle, list: n, noise }
     }
 
-    /// Returns the variance of a product with a row whose coefficients have one of their own.
-    fn product(&self, square: f64, of_row: f64) -> f64 {
-        self.noise.products(self.fresh, 1, square) + square * of_row
+    /// Returns the variance of a gradient, of samples with these squared norms: sums over those
+    /// that share a list of N errors.
+    fn gradient(&self, squares: &[f64], classes: usize) -> f64 {
+        let sum = |squares: &[f64]| {
+            let square = squares.iter().sum::<f64>();
+            self.noise.products(self.fresh, squares.len(), square) + square * self.idle
+        };
+        squares.chunks((self.list / classes).max(1)).map(sum).sum()
     }
 }
 
@@ -224,7 +232,8 @@ impl FastHead {
             add_product(&mut errors, of_classes, matrix.transpose());
             for (k, errors) in errors.chunks_exact_mut(samples).enumerate() {
                 for (z, square) in errors.iter_mut().zip(&squares) {
-                    let variance = || moves.product(*square, 0.0) + lookup.reading;
+                    let variance =
+                        || moves.noise.products(moves.fresh, 1, *square) + lookup.reading;
                     disturb(&mut noise, std::slice::from_mut(z), variance);
                 }
                 for (e, &label) in errors.iter_mut().zip(labels) {
@@ -239,8 +248,7 @@ impl FastHead {
                 MatRef::from_row_major_slice(&errors, rows, samples),
                 matrix,
             );
-            let variance = || squares.iter().map(|&square| moves.product(square, moves.idle)).sum();
-            disturb(&mut noise, &mut gradient, variance);
+            disturb(&mut noise, &mut gradient, || moves.gradient(&squares, classes));
             weights.iter_mut().zip(gradient).for_each(|(w, g)| *w -= g);
         });
         self.step += 1;

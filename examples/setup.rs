@@ -66,8 +66,8 @@ struct Args {
     /// Encrypt only so many training samples; the encoder is fitted to all.
     #[arg(long, value_parser = value_parser!(u64).range(1..=1_000_000))]
     encrypt: Option<u64>,
-    /// Samples of a mini-batch; default: the preset's, or of your own data 16, and more if there are
-    /// so many samples and classes that lookups in batches pay.
+    /// Samples of a mini-batch; default: the preset's, or of your own data 16, and more if there
+    /// are so many samples and classes that lookups in batches pay.
     #[arg(long, value_parser = value_parser!(u64).range(1..=65_536))]
     batch: Option<u64>,
     /// A recipe of your own, TOML; default: the preset's, or a linear classifier whose rates are

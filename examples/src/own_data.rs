@@ -48,8 +48,8 @@ pub struct OwnData {
         conflicts_with_all = ["images", "idx", "label_column"],
     )]
     pub labels: Option<PathBuf>,
-    /// A file of features to test on, like --features, in place of a part that is held back. With it
-    /// --test-labels or --label-column.
+    /// A file of features to test on, like --features, in place of a part that is held back. With
+    /// it --test-labels or --label-column.
     #[arg(
         long,
         value_name = "FILE",

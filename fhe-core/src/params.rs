@@ -213,8 +213,8 @@ impl Params {
         })
     }
 
-    /// The set for linear classifiers whose lookups are taken in batches: [`Params::secure128`] with
-    /// a batch part, gadgets for lists, and one for the expansion of errors to constant rows.
+    /// The set for linear classifiers whose lookups are taken in batches: [`Params::secure128`]
+    /// with a batch part, gadgets for lists, and one for the expansion of errors to constant rows.
     ///
     /// Errors have the learning rate in them and are as small as 2^-19, so that expansion is finer
     /// than that of [`Params::secure128_deep_v4`]: all eleven levels of it add 2^-25.6.

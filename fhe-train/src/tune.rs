@@ -80,9 +80,9 @@ impl std::fmt::Display for RateWarning {
 ///
 /// A clear twin of the training, with the predicted noise, is trained on four fifths of the samples
 /// for each of seven factors from 1/8 to 8, and tested on the last fifth. Samples are drawn by a
-/// public seed. The factor with the most right classes wins; of equal ones, the middle one. If twice
-/// its rates lose three points, half of them are taken that lose less than one: rates a little too
-/// large fail altogether.
+/// public seed. The factor with the most right classes wins; of equal ones, the middle one. If
+/// twice its rates lose three points, half of them are taken that lose less than one: rates a
+/// little too large fail altogether.
 ///
 /// The samples never leave the client. The recipe does, and with it the rates that were found: the
 /// server sees which factor won, and the mean squared norm.

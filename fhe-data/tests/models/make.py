@@ -1,4 +1,4 @@
-"""Makes the models of tests/backbone.rs: pip install onnx numpy; python make.py
+"""Makes the models of tests/backbone: pip install onnx numpy; python make.py
 
 Weights are ((7 i + seed) % 11 - 5) / 8 for the i-th number of a tensor, which floats hold exactly.
 The usual model takes pictures of 4 x 4: Conv of 2 x 2, step 2, to 2 channels, Relu, the mean of

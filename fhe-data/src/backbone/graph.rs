@@ -133,7 +133,8 @@ impl Values {
     /// Goes from an output back to a dense layer, as long as values depend on one value before.
     fn dense_input<'a>(&self, graph: &'a GraphProto, output: &'a str) -> Option<&'a str> {
         let mut value = output;
-        loop {
+        // A value that is made twice could lead back to itself.
+        for _ in &graph.node {
             let node = &graph.node[*self.maker.get(value)?];
             let mut open = named(&node.input).filter(|&value| !self.constant.contains(value));
             let before = open.next()?;
@@ -151,6 +152,7 @@ impl Values {
             }
             value = before;
         }
+        None
     }
 
     /// Returns the nodes that a value depends on, and the names of all values that they use.

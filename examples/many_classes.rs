@@ -30,7 +30,7 @@ Examples:
   many_classes --features x.npy --labels y.npy train --samples 1281167
 
 A true mini-batch of what was drawn:
-  setup --run runs/many --recipe many.toml --encrypt 130 --features drawn.safetensors \\
+  setup --run runs/many --recipe many.toml --batch 65 --encrypt 130 --features drawn.safetensors \\
       --tensor features --labels drawn.safetensors --label-tensor labels
   audit --run runs/many --results step.json
   many_classes --features x.npy --labels y.npy train --samples 1281167 --step step.json"

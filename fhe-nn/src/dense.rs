@@ -97,9 +97,10 @@ impl<E: Engine> Dense<E> {
         let n = engine.params().row_size;
         let (all, at_a_time) = (x.len() * outputs, LISTS * n);
         let mut gradient = engine.zero_rows(outputs);
+        let errors = Errors::new(engine, errors, all)?;
         for first in (0..all).step_by(at_a_time) {
             let range = first..all.min(first + at_a_time);
-            let rows = constant_rows(engine, errors, range.clone())?;
+            let rows = errors.constants(engine, range.clone())?;
             // A sum for each list: the rounding of a sum grows with the square of its length.
             let lists = range.len().div_ceil(n);
             let mut terms = vec![Vec::new(); lists * outputs];
@@ -125,17 +126,41 @@ impl<E: Engine> Dense<E> {
     }
 }
 
-/// Returns a constant row of each of some values.
-fn constant_rows<E: Engine>(engine: &E, x: &E::Values, range: Range<usize>) -> Result<E::Rows> {
-    let (n, expands) = (engine.params().row_size, engine.params().lists.and_then(|g| g.expand));
-    if expands.is_none() {
-        return engine.pack_constants(&engine.take(x, range)?);
+/// Errors, as constant rows are made of them.
+enum Errors<'a, E: Engine> {
+    /// N to a row: each coefficient is expanded to a row of its own.
+    Packed(E::Rows),
+    /// Each is packed by itself.
+    Single(&'a E::Values),
+}
+
+impl<'a, E: Engine> Errors<'a, E> {
+    /// The first `count` of some values.
+    fn new(engine: &E, x: &'a E::Values, count: usize) -> Result<Self> {
+        let (n, lists) = (engine.params().row_size, engine.params().lists);
+        if lists.and_then(|lists| lists.expand).is_none() {
+            return Ok(Self::Single(x));
+        }
+        let list = |first: usize| -> Vec<Slot> {
+            let values = first..count.min(first + n);
+            values.enumerate().map(|(coefficient, value)| Slot { value, coefficient }).collect()
+        };
+        // All lists at once share the way of the packing key from memory.
+        let lists: Vec<_> = (0..count).step_by(n).map(list).collect();
+        Ok(Self::Packed(engine.pack(x, &lists)?))
     }
-    let list = |first: usize| -> Vec<Slot> {
-        let values = first..range.end.min(first + n);
-        values.enumerate().map(|(coefficient, value)| Slot { value, coefficient }).collect()
-    };
-    engine.expand(&engine.pack(x, &range.clone().step_by(n).map(list).collect::<Vec<_>>())?, n)
+
+    /// Returns a constant row of each of a range, which begins with a list.
+    fn constants(&self, engine: &E, range: Range<usize>) -> Result<E::Rows> {
+        let n = engine.params().row_size;
+        match self {
+            Self::Packed(rows) => {
+                let lists: Vec<usize> = (range.start / n..range.end.div_ceil(n)).collect();
+                engine.expand(&engine.gather_rows(rows, &lists)?, n)
+            }
+            Self::Single(x) => engine.pack_constants(&engine.take(x, range)?),
+        }
+    }
 }
 
 #[cfg(test)]

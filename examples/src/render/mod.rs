@@ -5,7 +5,6 @@ pub mod figure;
 mod batch;
 mod bnn;
 mod operations;
-mod scale;
 mod search;
 mod step;
 mod training;
@@ -23,7 +22,6 @@ use crate::bnn::results::BnnResults;
 use crate::fast::FastResults;
 use crate::file;
 use crate::results::Results;
-use crate::scale::Scale;
 use crate::search::Search;
 use crate::step::StepResults;
 
@@ -34,16 +32,8 @@ fn facts(name: &str, rows: &[(&str, String)]) -> String {
 }
 
 /// The trainings of the book.
-pub const RUNS: [&str; 6] = [
-    "head-cifar10",
-    "head-cifar10-lite2",
-    "head-tiny-imagenet",
-    "deep-mnist",
-    "deep-builtin",
-    "deep-builtin-2048",
-];
-/// The priced training of many classes of the book.
-pub const SCALE: &str = "head-imagenet";
+pub const RUNS: [&str; 5] =
+    ["head-cifar10", "head-cifar10-lite2", "deep-mnist", "deep-builtin", "deep-builtin-2048"];
 /// The single step of the book.
 pub const STEP: &str = "deep-step-cifar10";
 /// The simulated training of the book.
@@ -107,8 +97,6 @@ pub fn page(folder: &Path) -> Result<String> {
         // Writing to a string cannot fail.
         let _ = write!(text, "\n{}", run.section(name));
     }
-    let scale: Scale = file::read_json(&folder.join(format!("{SCALE}.json")), "price")?;
-    let _ = write!(text, "\n{}", scale.section(SCALE));
     let step: StepResults = file::read_json(&folder.join(format!("{STEP}.json")), "step")?;
     let twin: FastResults = file::read_json(&folder.join(format!("{TWIN}.json")), "twin")?;
     let (step_section, twin_section) = (step.section(STEP), twin.section(TWIN));

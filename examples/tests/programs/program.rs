@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// All programs.
-pub(crate) const PROGRAMS: [&str; 11] = [
+pub(crate) const PROGRAMS: [&str; 12] = [
     "quickstart",
     "setup",
     "train",
@@ -14,6 +14,7 @@ pub(crate) const PROGRAMS: [&str; 11] = [
     "audit",
     "parameter_search",
     "batch_lookup",
+    "many_classes",
     "report",
     "infer_bnn",
     "train_bnn",

@@ -41,6 +41,10 @@ fn speaking(name: &str, folder: &Path) -> Command {
     match name {
         "infer" => command.arg("decrypt"),
         "infer_bnn" => command.args(["--model", "cnn"]),
+        "many_classes" => {
+            let data = ["--features", "x.npy", "--labels", "y.npy"];
+            command.args(data).args(["draw", "--out", "drawn.safetensors"])
+        }
         "train_bnn" => command.args(["--model", "cnn", "--out", "w.safetensors"]),
         _ => &mut command,
     };

@@ -217,7 +217,7 @@ impl FastHead {
         let steps = self.data.batches.saturating_mul(self.recipe.passes);
         let half = self.recipe.amplitude(self.step, steps) as f64 * UNITS;
         let (width, moves, seed, step) = (self.width, &self.moves, self.seed, self.step as u64);
-        let bias = (self.recipe.bias / (4.0 * self.recipe.logit_range)) as f32;
+        let bias = self.bias();
         let matrix = MatRef::from_row_major_slice(&x, samples, width);
         let output = lookup.output[0] + half * half * lookup.output[1];
         let weights = self.weights.par_chunks_mut(CLASSES * width);
@@ -262,13 +262,21 @@ impl FastHead {
     pub fn classify(&self, x: ArrayView2<'_, i8>) -> Result<Vec<u32>> {
         let (x, width, classes) = (self.floats(x)?, self.width, self.recipe.classes);
         let weights = MatRef::from_row_major_slice(&self.weights, classes, width).transpose();
+        let bias = self.bias();
         let chunks = x.par_chunks(SAMPLES * width).map(|x| {
             let samples = x.len() / width;
             let mut scores = vec![0.0; samples * classes];
             add_product(&mut scores, MatRef::from_row_major_slice(x, samples, width), weights);
+            // On the torus, as the decrypted model has them.
+            scores.iter_mut().for_each(|z| *z = (*z + bias) - (*z + bias).round());
             scores.chunks_exact(classes).map(|scores| argmax(scores) as u32).collect()
         });
         Ok(chunks.collect::<Vec<Vec<u32>>>().concat())
+    }
+
+    /// Returns the bias as a torus fraction.
+    fn bias(&self) -> f32 {
+        (self.recipe.bias / (4.0 * self.recipe.logit_range)) as f32
     }
 
     /// Returns how the scores of so many samples are looked up.

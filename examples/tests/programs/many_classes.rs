@@ -31,8 +31,10 @@ fn drawn_features_are_written_and_a_training_on_them_is_simulated() {
     assert!(said.contains("exact: ") && said.contains("2000 image-steps, 6000 lookups"), "{said}");
     let found: fhe_examples::scale::Scale =
         fhe_examples::file::read_json(results.as_ref(), "price").unwrap();
-    // Three kinds of flowers, a third of which would be right by chance.
-    assert!(found.runs.iter().all(|run| run.accuracy > 0.5), "{:?}", found.runs);
+    // Three kinds of flowers, of four features: a third would be right by chance, and noise weighs
+    // much with so few.
+    let [exact, noisy] = [0, 1].map(|i| found.runs[i].accuracy);
+    assert!(exact > 0.6 && noisy > 0.4, "{:?}", found.runs);
     assert_eq!(found.runs.iter().map(|run| run.seed).collect::<Vec<_>>(), [None, Some(1)]);
 
     ask("1", &["draw", "--out", &drawn]).refuses(&["2..=1000"]);

@@ -82,8 +82,8 @@ impl<E: Engine> Dense<E> {
     ///
     /// # Cost
     /// No lookup; `samples * outputs` constant rows and as many products. If the parameter set
-    /// expands, errors are packed N at a time, and an automorphism makes a constant row of each:
-    /// tens of microseconds. Otherwise each is packed by itself, in milliseconds.
+    /// expands, errors are packed N at a time, and an automorphism makes a constant row of each.
+    /// Otherwise each is packed by itself, at N products of polynomials.
     ///
     /// # Errors
     /// [`fhe_core::Error::Index`] if there are fewer errors than samples times outputs.

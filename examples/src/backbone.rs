@@ -1,6 +1,7 @@
 //! Features of images by a network of others, which the client runs in the clear.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use anyhow::{Result, ensure};
 use clap::Args;
@@ -20,28 +21,31 @@ pub struct BackboneArgs {
     #[arg(long, value_name = "PIXELS", requires = "backbone")]
     pub backbone_size: Option<usize>,
     /// What is subtracted of pixels of 0 to 255: one number, or three between commas.
-    #[arg(
-        long,
-        value_name = "MEAN",
-        requires = "backbone_scale",
-        value_delimiter = ',',
-        num_args = 1..=3,
-        allow_negative_numbers = true,
-    )]
-    pub backbone_mean: Vec<f32>,
+    #[arg(long, value_name = "MEAN", requires = "backbone_scale", allow_hyphen_values = true)]
+    pub backbone_mean: Option<Channels>,
     /// What the difference is divided by.
-    #[arg(
-        long,
-        value_name = "SCALE",
-        requires = "backbone_mean",
-        value_delimiter = ',',
-        num_args = 1..=3,
-        allow_negative_numbers = true,
-    )]
-    pub backbone_scale: Vec<f32>,
+    #[arg(long, value_name = "SCALE", requires = "backbone_mean", allow_hyphen_values = true)]
+    pub backbone_scale: Option<Channels>,
     /// The name of the value that holds the features.
     #[arg(long, value_name = "NAME", requires = "backbone")]
     pub backbone_output: Option<String>,
+}
+
+/// A number for red, green and blue each, which may be the same.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Channels([f32; 3]);
+
+impl FromStr for Channels {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let numbers: Result<Vec<f32>, _> = text.split(',').map(|x| x.trim().parse()).collect();
+        match numbers.as_deref() {
+            Ok(&[x]) => Ok(Self([x; 3])),
+            Ok(&[r, g, b]) => Ok(Self([r, g, b])),
+            _ => Err("expected one number, or three between commas"),
+        }
+    }
 }
 
 /// A network and its options, as the client notes them for later images.
@@ -65,17 +69,8 @@ impl BackboneArgs {
     /// `onnx`.
     pub fn open(&self) -> Result<Option<Network>> {
         let Some(model) = &self.backbone else { return Ok(None) };
-        let three = |option: &str, numbers: &[f32]| match *numbers {
-            [x] => Ok([x; 3]),
-            [r, g, b] => Ok([r, g, b]),
-            _ => anyhow::bail!("{option}: expected one number or three"),
-        };
-        let normalisation = match (&self.backbone_mean[..], &self.backbone_scale[..]) {
-            ([], []) => None,
-            (mean, scale) => {
-                Some([three("--backbone-mean", mean)?, three("--backbone-scale", scale)?])
-            }
-        };
+        let both = self.backbone_mean.zip(self.backbone_scale);
+        let normalisation = both.map(|(mean, scale)| [mean.0, scale.0]);
         let (size, output) = (self.backbone_size, self.backbone_output.clone());
         let id = String::new();
         Network::open(Chosen { model: model.clone(), size, normalisation, output, id }).map(Some)

@@ -147,6 +147,13 @@ impl Noise {
         times * self.automorphism(g)
     }
 
+    /// Returns the mean variance that an expansion of k levels adds to the coefficients of a row
+    /// that are not kept: 2 divides the index of one in `2^(j+1)` of them j times.
+    #[must_use]
+    pub fn expansion_beside(&self, levels: u32) -> f64 {
+        (0..levels).map(|j| self.expansion(levels, j) / 2f64.powi(j as i32 + 1)).sum()
+    }
+
     /// Returns the variance that an automorphism adds.
     fn automorphism(&self, g: Gadget) -> f64 {
         f64::from(g.levels) * self.size() * self.fresh() * digit(g)

@@ -83,7 +83,7 @@ impl<E: Engine> Dense<E> {
     /// # Cost
     /// No lookup; `samples * outputs` constant rows and as many products. If the parameter set
     /// expands, errors are packed N at a time, and an automorphism makes a constant row of each.
-    /// Otherwise each is packed by itself, at N products of polynomials.
+    /// Otherwise each is packed by itself ([`Engine::pack_constants`]).
     ///
     /// # Errors
     /// [`fhe_core::Error::Index`] if there are fewer errors than samples times outputs.

@@ -110,9 +110,7 @@ impl LayerNoise {
 
     /// Returns the mean variance of the coefficients of an expanded weight's row that are zero.
     fn idle(&self) -> f64 {
-        let levels = self.params.row_size.ilog2();
-        let of_level = |j: u32| self.noise.expansion(levels, j) / 2f64.powi(j as i32 + 1);
-        (0..levels).map(of_level).sum()
+        self.noise.expansion_beside(self.params.row_size.ilog2())
     }
 
     /// Returns the variance that expansion adds to a weight.

@@ -91,8 +91,7 @@ impl Moves {
             Some(_) => {
                 let levels = n.ilog2();
                 let packed = noise.pack_list(errors.min(n)) + noise.pack_list_rounding();
-                let of_level = |j: u32| noise.expansion(levels, j) / 2f64.powi(j as i32 + 1);
-                (packed + noise.expansion(levels, levels), (0..levels).map(of_level).sum())
+                (packed + noise.expansion(levels, levels), noise.expansion_beside(levels))
             }
         };
         let (fresh, reflect) = (noise.fresh_selectors(), noise.reflect());

@@ -237,9 +237,7 @@ impl Engine for Meter {
         let levels = parts.ilog2();
         // Of a part's coefficients, only each `parts`th is one of what was there.
         let kept = (rows.variance + self.noise.expansion(levels, levels)) / parts as f64;
-        let of_level = |j: u32| self.noise.expansion(levels, j) / 2f64.powi(j as i32 + 1);
-        let dropped: f64 = (0..levels).map(of_level).sum();
-        Ok(self.rows("expand", len, kept + dropped))
+        Ok(self.rows("expand", len, kept + self.noise.expansion_beside(levels)))
     }
 
     fn extract(&self, rows: &Metered, positions: &[(usize, usize)]) -> Result<Metered> {

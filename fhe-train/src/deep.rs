@@ -8,7 +8,7 @@ use crate::optimizer::Sgd;
 use crate::source::check_batch;
 use crate::step_plan::{MiniBatches, PartPlan, StepPlan};
 use crate::training_plan::TrainingPlan;
-use crate::{DeepRecipe, Error, OneVsAll, Result, Source, Work};
+use crate::{DeepRecipe, Error, MiniBatch, OneVsAll, Result, Source, Work};
 
 /// A network in training.
 ///
@@ -49,8 +49,7 @@ struct Begun<E: Engine> {
 /// What a step computes with.
 struct Ready<E: Engine> {
     begun: Begun<E>,
-    x: E::Selectors,
-    labels: E::Values,
+    mini_batch: MiniBatch<E>,
 }
 
 impl<E: Engine> std::fmt::Debug for NetworkTraining<E> {
@@ -216,8 +215,9 @@ impl<E: Engine> NetworkTraining<E> {
             Inside::Lost => return Err(Error::Lost { step: self.step }),
         };
         let data = MiniBatches { batches: source.batches(), batch: source.batch_size() };
-        let samples = ready.labels.len() / self.plan.recipe().classes();
+        let samples = ready.mini_batch.samples;
         check_batch(source, samples)?;
+        ready.mini_batch.check(engine, samples * self.plan.recipe().classes())?;
         let step = StepPlan::new(&self.plan, data, self.step, samples);
         let (index, len) = (self.part, step.parts());
         if index >= len {
@@ -236,20 +236,19 @@ impl<E: Engine> NetworkTraining<E> {
 
     /// Returns what the present step computes with.
     fn ready(&self, engine: &E, source: &impl Source<E>, begun: Begun<E>) -> Result<Ready<E>> {
-        let (x, labels) = source.batch(engine, self.step)?;
-        Ok(Ready { begun, x, labels })
+        Ok(Ready { begun, mini_batch: source.batch(engine, self.step)? })
     }
 
     /// Takes the samples of a part forward and backward: updates the first layer, sums the other
     /// gradients, and returns the lookups.
     fn pass(&mut self, engine: &E, ready: &mut Ready<E>, part: &PartPlan) -> Result<usize> {
-        let Ready { begun: Begun { used, sums }, x, labels } = ready;
+        let Ready { begun: Begun { used, sums }, mini_batch } = ready;
         let network = used.as_ref().unwrap_or(&self.network);
         let (range, count) = (part.samples.clone(), part.samples.len());
-        let x = (&*x, part.index * self.plan.network().inputs());
+        let x = (&mini_batch.x, part.index * self.plan.network().inputs());
         let trace = network.forward(engine, x.0, x.1)?;
         let (last, classes) = (self.plan.layers() - 1, self.plan.recipe().classes());
-        let y = engine.take(labels, range.start * classes..range.end * classes)?;
+        let y = mini_batch.labels_of(engine, range)?;
         let z = engine.extract(&trace.scores, &network.scores_at(count))?;
         let loss = OneVsAll { logit_range: self.plan.recipe().network.z_range };
         let errors = loss.integer_error(engine, &z, &y, part.amplitudes[last])?;

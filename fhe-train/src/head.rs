@@ -85,15 +85,18 @@ impl<E: Engine> HeadTraining<E> {
     /// Those of the source and the engine.
     pub fn train_step(&mut self, engine: &E, source: &impl Source<E>) -> Result<Work> {
         let steps = source.batches() * self.recipe.passes;
-        let (x, labels) = source.batch(engine, self.step)?;
-        check_batch(source, x.len())?;
-        let z = self.scores(engine, &x)?;
+        let mini_batch = source.batch(engine, self.step)?;
+        let samples = mini_batch.samples;
+        check_batch(source, samples)?;
+        let z = self.scores(engine, &mini_batch.x)?;
         let loss = OneVsAll { logit_range: self.recipe.logit_range };
         let amplitude = self.recipe.amplitude(self.step, steps);
-        let errors = loss.error(engine, &z, &labels, amplitude)?;
-        let update = self.layer.weight_gradient(engine, &x, &errors)?;
+        let errors = loss.error(engine, &z, &mini_batch, amplitude)?;
+        let lookups = z.len();
+        drop(z);
+        let update = self.layer.weight_gradient(engine, &mini_batch.x, &errors)?;
         self.layer.subtract(engine, &update)?;
         self.step += 1;
-        Ok(Work { samples: x.len(), lookups: errors.len() })
+        Ok(Work { samples, lookups })
     }
 }

@@ -53,7 +53,7 @@ pub use recipe::Recipe;
 pub use report::Report;
 pub use scores::EncryptedScores;
 pub use server::{Quote, Server};
-pub use source::{ClearSource, ShapeSource, Source};
+pub use source::{ClearSource, MiniBatch, ShapeSource, Source};
 pub use step_plan::MiniBatches;
 pub use summary::{LayerSummary, Summary};
 pub use trainer::{Event, Trainer, TrainerOptions};

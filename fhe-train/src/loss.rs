@@ -1,7 +1,9 @@
 //! One-vs-all logistic loss.
 
-use fhe_core::{Engine, IntegerTable, Result, Table, to_torus};
-use fhe_nn::Promotable;
+use fhe_core::{Engine, IntegerTable, List, Result, Table, to_torus};
+use fhe_nn::{OutputErrors, Promotable};
+
+use crate::MiniBatch;
 
 /// Half the largest integer of an error of the last layer: half a promotion's digit of 6 bits holds
 /// twice this.
@@ -47,26 +49,38 @@ impl OneVsAll {
     /// `A = 2 amplitude 2^-31`.
     ///
     /// # Shapes
-    /// As many labels as pre-activations, as many errors.
+    /// A label for each pre-activation. If the parameter set expands, errors come in rows, where
+    /// those of the labels stand; a batch of lookups leaves them there.
     ///
     /// # Cost
     /// One lookup a pre-activation.
     ///
     /// # Errors
-    /// [`fhe_core::Error::Shape`] if the lists differ in length.
+    /// [`crate::Error::Data`] if there are more or fewer labels; those of the engine.
     pub fn error<E: Engine>(
         &self,
         engine: &E,
         z: &E::Values,
-        labels: &E::Values,
+        mini_batch: &MiniBatch<E>,
         amplitude: i64,
-    ) -> Result<E::Values> {
+    ) -> crate::Result<OutputErrors<E>> {
         let half = amplitude as f64 * UNITS;
         let scale = 4.0 * self.logit_range;
-        let table = Table::new(engine.params().row_size, |x| half * (x * scale / 2.0).tanh())?;
-        let mut errors = engine.lookup(z, std::slice::from_ref(&table))?;
-        engine.add_scaled_values(&mut errors, labels, -amplitude)?;
-        Ok(errors)
+        let params = engine.params();
+        mini_batch.check(engine, z.len())?;
+        let (samples, classes) = (mini_batch.samples, mini_batch.classes);
+        let table = Table::new(params.row_size, |x| half * (x * scale / 2.0).tanh())?;
+        let tables = std::slice::from_ref(&table);
+        if OutputErrors::<E>::are_in_rows(params) {
+            let lists = OutputErrors::<E>::lists(params, samples, classes);
+            let mut errors = engine.lookup_rows(z, tables, &lists)?;
+            engine.add_scaled_rows(&mut errors, &mini_batch.labels, -amplitude)?;
+            return Ok(OutputErrors::Rows(errors));
+        }
+        let mut errors = engine.lookup(z, tables)?;
+        let labels = mini_batch.labels_of(engine, 0..samples)?;
+        engine.add_scaled_values(&mut errors, &labels, -amplitude)?;
+        Ok(OutputErrors::Values(errors))
     }
 
     /// Returns the errors as integers `round(L tanh(z/2)) - L y`, [`ERROR_LIMIT`] being L, which is

@@ -2,9 +2,8 @@
 
 use std::ops::Range;
 
-use fhe_core::engine::clear;
-use fhe_core::engine::meter::{Metered, MeteredSelectors};
-use fhe_core::{Clear, Engine, Meter, Params};
+use fhe_core::store::Dataset;
+use fhe_core::{Clear, Cpu, Engine, List, Meter, Params};
 use ndarray::ArrayView2;
 
 use crate::head_recipe::MOST_CLASSES;
@@ -15,7 +14,61 @@ use crate::{Error, Lanes, OneVsAll, Recipe, Result};
 /// Largest number of samples whose training is priced.
 const MOST_SAMPLES: usize = 1 << 24;
 
-/// Where mini-batches come from: selectors of the features, and a label value for each class.
+/// A mini-batch: its features as selectors, and a label value for each class.
+pub struct MiniBatch<E: Engine> {
+    /// Number of samples.
+    pub samples: usize,
+    /// Labels of a sample.
+    pub classes: usize,
+    /// Features: a sample each, or the polynomials of [`Lanes`].
+    pub x: E::Selectors,
+    /// Labels, N a row: that of class k and sample i is number `k samples + i` of the coefficients.
+    pub labels: E::Rows,
+}
+
+impl<E: Engine> std::fmt::Debug for MiniBatch<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MiniBatch").field("samples", &self.samples).finish_non_exhaustive()
+    }
+}
+
+impl<E: Engine> MiniBatch<E> {
+    /// Refuses another number of scores than there are labels.
+    ///
+    /// # Errors
+    /// [`Error::Data`].
+    pub(crate) fn check(&self, engine: &E, scores: usize) -> Result<()> {
+        let op = "the errors of a mini-batch";
+        let fail = |what, got, expected| Err(Error::Data { op, what, got, expected });
+        let (samples, classes) = (self.samples, self.classes);
+        if Some(scores) != samples.checked_mul(classes) || scores == 0 {
+            let expected = format!("{classes} for each of {samples} samples, and at least 1");
+            return fail("the number of scores", scores, expected);
+        }
+        let (got, expected) = (self.labels.len(), scores.div_ceil(engine.params().row_size));
+        if got != expected {
+            return fail("the number of rows of labels", got, expected.to_string());
+        }
+        Ok(())
+    }
+
+    /// Returns the labels of a range of samples as values, one a class, sample after sample.
+    ///
+    /// # Errors
+    /// [`fhe_core::Error::Index`] if there are fewer.
+    pub(crate) fn labels_of(&self, engine: &E, range: Range<usize>) -> Result<E::Values> {
+        let classes = self.classes;
+        let n = engine.params().row_size;
+        let place = |i: usize, k: usize| {
+            let number = k * self.samples + i;
+            (number / n, number % n)
+        };
+        let places = range.flat_map(|i| (0..classes).map(move |k| place(i, k)));
+        Ok(engine.extract(&self.labels, &places.collect::<Vec<_>>())?)
+    }
+}
+
+/// Where mini-batches come from.
 pub trait Source<E: Engine> {
     /// Returns the number of mini-batches of one pass; 0 if there is no sample.
     fn batches(&self) -> usize;
@@ -23,12 +76,11 @@ pub trait Source<E: Engine> {
     /// Returns the number of samples of a mini-batch; the last one may have fewer.
     fn batch_size(&self) -> usize;
 
-    /// Returns the mini-batch of a step, from 0 on; after the last one comes the first one. Its
-    /// selectors are a sample each, or the polynomials of [`Lanes`].
+    /// Returns the mini-batch of a step, from 0 on; after the last one comes the first one.
     ///
     /// # Errors
     /// Those of the data; [`Error::Data`] if there is no sample.
-    fn batch(&self, engine: &E, step: usize) -> Result<(E::Selectors, E::Values)>;
+    fn batch(&self, engine: &E, step: usize) -> Result<MiniBatch<E>>;
 }
 
 /// Refuses a source that has no mini-batches, or a mini-batch that is empty or too large.
@@ -138,23 +190,25 @@ impl Source<Clear> for ClearSource {
         self.batch
     }
 
-    fn batch(&self, engine: &Clear, step: usize) -> Result<(clear::Selectors, Vec<u64>)> {
+    fn batch(&self, engine: &Clear, step: usize) -> Result<MiniBatch<Clear>> {
         self.check()?;
         let range = self.range(step);
         let (op, classes) = ("ClearSource", self.classes);
         if let Some(i) = range.clone().find(|&i| self.labels[i] as usize >= classes) {
             return Err(Error::Label { op, index: i, classes });
         }
-        let labels = self.labels[range.clone()]
-            .iter()
-            .flat_map(|&label| Self::label_values(label, self.classes, self.label_log2))
-            .collect();
-        let samples = &self.features[range];
+        let (labels, samples) = (&self.labels[range.clone()], &self.features[range]);
+        let of_class = |k| {
+            labels.iter().map(move |&label| OneVsAll::label(label as usize == k, self.label_log2))
+        };
+        let mut phases: Vec<u64> = (0..classes).flat_map(of_class).collect();
+        phases.resize(phases.len().next_multiple_of(engine.params().row_size), 0);
+        let labels = engine.public_rows(&phases)?;
         let polynomials = match &self.lanes {
             Some(lanes) => lanes.polynomials(samples),
             None => samples.to_vec(),
         };
-        Ok((engine.selectors(polynomials), labels))
+        Ok(MiniBatch { samples: samples.len(), classes, x: engine.selectors(polynomials), labels })
     }
 }
 
@@ -212,7 +266,7 @@ impl Source<Meter> for ShapeSource {
         self.batch
     }
 
-    fn batch(&self, engine: &Meter, step: usize) -> Result<(MeteredSelectors, Metered)> {
+    fn batch(&self, engine: &Meter, step: usize) -> Result<MiniBatch<Meter>> {
         self.check()?;
         let len = self.samples_of(step);
         let x = match self.lanes {
@@ -223,11 +277,12 @@ impl Source<Meter> for ShapeSource {
                 engine.fresh_selectors(lanes.count(len), square * engine.params().row_size as f64)
             }
         };
-        Ok((x, engine.fresh(len * self.classes)))
+        let rows = (len * self.classes).div_ceil(engine.params().row_size);
+        Ok(MiniBatch { samples: len, classes: self.classes, x, labels: engine.fresh(rows) })
     }
 }
 
-impl Source<fhe_core::Cpu> for fhe_core::store::Dataset {
+impl Source<Cpu> for Dataset {
     fn batches(&self) -> usize {
         self.batches() / self.shape().copies.max(1)
     }
@@ -236,11 +291,14 @@ impl Source<fhe_core::Cpu> for fhe_core::store::Dataset {
         self.shape().batch
     }
 
-    fn batch(
-        &self,
-        engine: &fhe_core::Cpu,
-        step: usize,
-    ) -> Result<(fhe_core::engine::cpu::Selectors, fhe_core::engine::cpu::Values)> {
-        Ok(self.batch(engine, step % self.batches())?)
+    fn batch(&self, engine: &Cpu, step: usize) -> Result<MiniBatch<Cpu>> {
+        let index = step % self.batches();
+        let (x, labels) = self.batch(engine, index)?;
+        Ok(MiniBatch {
+            samples: self.shape().samples_of(index),
+            classes: self.shape().values,
+            x,
+            labels,
+        })
     }
 }

@@ -19,6 +19,7 @@ pub mod memory;
 pub mod output;
 pub mod own_data;
 pub mod preset;
+pub mod processes;
 pub mod program;
 pub mod progress;
 pub mod render;

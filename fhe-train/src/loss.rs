@@ -1,5 +1,7 @@
 //! One-vs-all logistic loss.
 
+use std::ops::Range;
+
 use fhe_core::{Engine, IntegerTable, List, Result, Table, to_torus};
 use fhe_nn::{OutputErrors, Promotable};
 
@@ -49,8 +51,10 @@ impl OneVsAll {
     /// `A = 2 amplitude 2^-31`.
     ///
     /// # Shapes
-    /// A label for each pre-activation. If the parameter set expands, errors come in rows, where
-    /// those of the labels stand; a batch of lookups leaves them there.
+    /// The pre-activations are those of a range of samples, a value a class, sample after sample.
+    /// If the parameter set expands, the range is a unit of [`fhe_core::store::ValueLayout`], and
+    /// errors come in rows, where the labels of the unit stand; a batch of lookups leaves them
+    /// there.
     ///
     /// # Cost
     /// One lookup a pre-activation.
@@ -61,25 +65,33 @@ impl OneVsAll {
         &self,
         engine: &E,
         z: &E::Values,
-        mini_batch: &MiniBatch<E>,
+        (mini_batch, range): (&MiniBatch<E>, Range<usize>),
         amplitude: i64,
     ) -> crate::Result<OutputErrors<E>> {
         let half = amplitude as f64 * UNITS;
         let scale = 4.0 * self.logit_range;
-        let params = engine.params();
-        mini_batch.check(engine, z.len())?;
-        let (samples, classes) = (mini_batch.samples, mini_batch.classes);
+        let (params, classes) = (engine.params(), mini_batch.classes);
+        mini_batch.check(engine, classes)?;
+        let (op, what, got) = ("the errors of a mini-batch", "the number of scores", z.len());
+        if range.len().checked_mul(classes) != Some(got) || range.end > mini_batch.samples {
+            let expected = format!("{classes} for each of {} samples", range.len());
+            return Err(crate::Error::Data { op, what, got, expected });
+        }
         let table = Table::new(params.row_size, |x| half * (x * scale / 2.0).tanh())?;
         let tables = std::slice::from_ref(&table);
         if OutputErrors::<E>::are_in_rows(params) {
-            let lists = OutputErrors::<E>::lists(params, samples, classes);
+            let lists = OutputErrors::<E>::lists(params, range.len(), classes);
             let mut errors = engine.lookup_rows(z, tables, &lists)?;
-            engine.add_scaled_rows(&mut errors, &mini_batch.labels, -amplitude)?;
+            let labels = mini_batch.label_rows(engine, range.start)?;
+            engine.add_scaled_rows(&mut errors, &labels, -amplitude)?;
             return Ok(OutputErrors::Rows(errors));
         }
         let mut errors = engine.lookup(z, tables)?;
-        let labels = mini_batch.labels_of(engine, 0..samples)?;
-        engine.add_scaled_values(&mut errors, &labels, -amplitude)?;
+        engine.add_scaled_values(
+            &mut errors,
+            &mini_batch.label_values(engine, range)?,
+            -amplitude,
+        )?;
         Ok(OutputErrors::Values(errors))
     }
 

@@ -2,71 +2,17 @@
 
 use std::ops::Range;
 
-use fhe_core::store::Dataset;
-use fhe_core::{Clear, Cpu, Engine, List, Meter, Params};
+use fhe_core::store::{Dataset, ValueLayout};
+use fhe_core::{Clear, Cpu, Engine, Meter, Params};
 use ndarray::ArrayView2;
 
 use crate::head_recipe::MOST_CLASSES;
 use crate::samples::Samples;
 use crate::squared_norm;
-use crate::{Error, Lanes, OneVsAll, Recipe, Result};
+use crate::{Error, Lanes, MiniBatch, OneVsAll, Recipe, Result};
 
 /// Largest number of samples whose training is priced.
 const MOST_SAMPLES: usize = 1 << 24;
-
-/// A mini-batch: its features as selectors, and a label value for each class.
-pub struct MiniBatch<E: Engine> {
-    /// Number of samples.
-    pub samples: usize,
-    /// Labels of a sample.
-    pub classes: usize,
-    /// Features: a sample each, or the polynomials of [`Lanes`].
-    pub x: E::Selectors,
-    /// Labels, N a row: that of class k and sample i is number `k samples + i` of the coefficients.
-    pub labels: E::Rows,
-}
-
-impl<E: Engine> std::fmt::Debug for MiniBatch<E> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("MiniBatch").field("samples", &self.samples).finish_non_exhaustive()
-    }
-}
-
-impl<E: Engine> MiniBatch<E> {
-    /// Refuses another number of scores than there are labels.
-    ///
-    /// # Errors
-    /// [`Error::Data`].
-    pub(crate) fn check(&self, engine: &E, scores: usize) -> Result<()> {
-        let op = "the errors of a mini-batch";
-        let fail = |what, got, expected| Err(Error::Data { op, what, got, expected });
-        let (samples, classes) = (self.samples, self.classes);
-        if Some(scores) != samples.checked_mul(classes) || scores == 0 {
-            let expected = format!("{classes} for each of {samples} samples, and at least 1");
-            return fail("the number of scores", scores, expected);
-        }
-        let (got, expected) = (self.labels.len(), scores.div_ceil(engine.params().row_size));
-        if got != expected {
-            return fail("the number of rows of labels", got, expected.to_string());
-        }
-        Ok(())
-    }
-
-    /// Returns the labels of a range of samples as values, one a class, sample after sample.
-    ///
-    /// # Errors
-    /// [`fhe_core::Error::Index`] if there are fewer.
-    pub(crate) fn labels_of(&self, engine: &E, range: Range<usize>) -> Result<E::Values> {
-        let classes = self.classes;
-        let n = engine.params().row_size;
-        let place = |i: usize, k: usize| {
-            let number = k * self.samples + i;
-            (number / n, number % n)
-        };
-        let places = range.flat_map(|i| (0..classes).map(move |k| place(i, k)));
-        Ok(engine.extract(&self.labels, &places.collect::<Vec<_>>())?)
-    }
-}
 
 /// Where mini-batches come from.
 pub trait Source<E: Engine> {
@@ -198,11 +144,16 @@ impl Source<Clear> for ClearSource {
             return Err(Error::Label { op, index: i, classes });
         }
         let (labels, samples) = (&self.labels[range.clone()], &self.features[range]);
-        let of_class = |k| {
-            labels.iter().map(move |&label| OneVsAll::label(label as usize == k, self.label_log2))
-        };
-        let mut phases: Vec<u64> = (0..classes).flat_map(of_class).collect();
-        phases.resize(phases.len().next_multiple_of(engine.params().row_size), 0);
+        let (params, n) = (engine.params(), engine.params().row_size);
+        let layout = ValueLayout::new(params, labels.len(), classes);
+        let mut phases = vec![0; layout.rows() * n];
+        for (i, &label) in labels.iter().enumerate() {
+            let values = Self::label_values(label, classes, self.label_log2);
+            for (k, value) in values.into_iter().enumerate() {
+                let (row, coefficient) = layout.place(i, k);
+                phases[row * n + coefficient] = value;
+            }
+        }
         let labels = engine.public_rows(&phases)?;
         let polynomials = match &self.lanes {
             Some(lanes) => lanes.polynomials(samples),
@@ -277,7 +228,7 @@ impl Source<Meter> for ShapeSource {
                 engine.fresh_selectors(lanes.count(len), square * engine.params().row_size as f64)
             }
         };
-        let rows = (len * self.classes).div_ceil(engine.params().row_size);
+        let rows = ValueLayout::new(engine.params(), len, self.classes).rows();
         Ok(MiniBatch { samples: len, classes: self.classes, x, labels: engine.fresh(rows) })
     }
 }

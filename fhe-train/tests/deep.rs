@@ -32,6 +32,7 @@ fn recipe() -> DeepRecipe {
         passes: 1,
         seed: 4,
         least_rate: 0.1,
+        first_layer_every: 1,
         network: NetworkConfig {
             input: Shape { channels: 2, height: 3, width: 3 },
             z_range: 8.0,

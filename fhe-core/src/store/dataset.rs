@@ -4,8 +4,7 @@
 //! has the selectors, one a sample or those of samples that lie side by side: each is a mask seed
 //! (16 bytes) and its bodies cut to their upper 48 bits (6 bytes a coefficient). Cutting adds a
 //! rounding error of standard deviation 2^-49.8, against a noise of 2^-47.8. Then come the values,
-//! in rows: a mask seed and bodies of 8 bytes. Value v of sample i of the m samples of a mini-batch
-//! is number `v m + i` of the coefficients of these rows; what is left of the last row is 0.
+//! in rows ([`ValueLayout`]): a mask seed and bodies of 8 bytes. What is left of a row is 0.
 
 use std::path::Path;
 
@@ -15,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::container::{ChunkReader, ChunkWriter, Header, MAX_CHUNK};
 use super::stored;
+use super::value_layout::ValueLayout;
 use super::whole::Secrecy;
 use crate::client::{ClientKey, Nonce, Use};
 use crate::engine::Engine;
@@ -113,14 +113,15 @@ impl DatasetShape {
         self.lanes.map_or(samples, |lanes| lanes.count(samples))
     }
 
-    /// Returns the rows of the values of so many samples.
-    fn rows_of(&self, params: &Params, samples: usize) -> usize {
-        samples.saturating_mul(self.values).div_ceil(params.row_size)
+    /// Returns where the values of so many samples stand.
+    #[must_use]
+    pub fn layout(&self, params: &Params, samples: usize) -> ValueLayout {
+        ValueLayout::new(params, samples, self.values)
     }
 
     /// Returns the bytes of the values of so many samples; `None` if they are too many.
     fn values_bytes(&self, params: &Params, samples: usize) -> Option<u64> {
-        let bodies = self.rows_of(params, samples).checked_mul(params.row_size)?;
+        let bodies = self.layout(params, samples).rows().checked_mul(params.row_size)?;
         match bodies {
             0 => Some(0),
             _ => (bodies as u64).checked_mul(stored::WHOLE as u64)?.checked_add(16),
@@ -334,12 +335,15 @@ impl<'a> DatasetWriter<'a> {
         let selectors = selectors.map(|(i, m)| self.selector(m, purpose, (first + i) as u64));
         let selectors: Vec<Vec<u8>> = selectors.collect::<Result<_>>()?;
         let mut chunk = selectors.concat();
-        let rows = self.shape.rows_of(self.key.params(), values.len());
-        if rows > 0 {
-            let mut phases = Zeroizing::new(Vec::with_capacity(rows * n));
-            let of_value = |v: usize| values.iter().map(move |values| values[v]);
-            phases.extend((0..self.shape.values).flat_map(of_value));
-            phases.resize(rows * n, 0);
+        let layout = self.shape.layout(self.key.params(), values.len());
+        if layout.rows() > 0 {
+            let mut phases = Zeroizing::new(vec![0; layout.rows() * n]);
+            for (i, values) in values.iter().enumerate() {
+                for (v, value) in values.iter().enumerate() {
+                    let (row, coefficient) = layout.place(i, v);
+                    phases[row * n + coefficient] = *value;
+                }
+            }
             let purpose = format!("values of data set {}", self.shape.name);
             let values = self.key.seeded_rows(&phases, self.of(&purpose, self.writer.next()));
             stored::write(&mut chunk, &values, stored::WHOLE);
@@ -428,8 +432,7 @@ impl Dataset {
         self.reader.chunks() as usize
     }
 
-    /// Reads one mini-batch: its selectors, and the rows of its values. Of m samples, value v of
-    /// sample i is number `v m + i` of the coefficients, N a row.
+    /// Reads one mini-batch: its selectors, and the rows of its values ([`ValueLayout`]).
     ///
     /// # Errors
     /// [`Error::Index`], [`Error::Io`], [`Error::Corrupt`] with the chunk.

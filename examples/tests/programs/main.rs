@@ -17,6 +17,7 @@ mod options;
 mod own_data;
 mod own_data_refused;
 mod program;
+mod ranks;
 mod resume;
 mod run;
 mod sides;

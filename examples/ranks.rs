@@ -25,14 +25,14 @@ use fhe_train::{Checkpoint, Provenance, Report};
     name = "ranks",
     version,
     after_help = "\
-Example:
+Examples:
   cargo build --release --features fhe-examples/mpi --examples
   setup --run runs/ranks --count 480 --batch 48 --dictionary 32 --reproducible-key
   ranks --run runs/ranks --results mpi.json"
 )]
 struct Args {
     /// Folder of the run, as setup made it.
-    #[arg(long)]
+    #[arg(long, default_value = "runs/ranks")]
     run: PathBuf,
     /// Numbers of processes.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 4],

@@ -204,8 +204,8 @@ fn price(
     if ranks > 1 {
         let seconds = seconds * shares.time(ranks);
         text.push_str(&format!(
-            "\n{ranks} processes with {threads} threads each: {}, if sums take no time; a mini-batch \
-             has {} units of work {} times, and each process sends {:.1} MB of sums",
+            "\n{ranks} processes with {threads} threads each: {}, if sums take no time; a \
+             mini-batch has {} units of work {} times, and each process sends {:.1} MB of sums",
             HumanDuration(Duration::from_secs_f64(seconds)),
             shares.units,
             shares.meetings,

@@ -58,8 +58,8 @@ impl Processes {
         }
     }
 
-    /// Returns how the program ends. If it failed, and there are others, it says why and ends all of
-    /// them, which would wait for it.
+    /// Returns how the program ends. If it failed, and there are others, it says why and ends all
+    /// of them, which would wait for it.
     ///
     /// # Errors
     /// What is given, of a process that is alone or was asked to stop.

@@ -5,8 +5,8 @@ use fhe_core::{Engine, Params, Result, Slot};
 /// The errors `e_ik = dL/dz_ik` of the outputs of a [`crate::Dense`] layer, of each sample i and
 /// output k of a mini-batch.
 pub enum OutputErrors<E: Engine> {
-    /// N to a row, so that an expansion makes a constant row of each: of m samples, `e_ik` is number
-    /// `k m + i` of the coefficients ([`OutputErrors::lists`]).
+    /// N to a row, so that an expansion makes a constant row of each: of m samples, `e_ik` is
+    /// number `k m + i` of the coefficients ([`OutputErrors::lists`]).
     Rows(E::Rows),
     /// One by one, in the order of [`crate::Dense::forward`], sample after sample.
     Values(E::Values),

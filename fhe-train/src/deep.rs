@@ -190,30 +190,22 @@ impl<E: Engine> NetworkTraining<E> {
     /// # Errors
     /// Those of [`NetworkTraining::train_part`].
     pub fn train_step(&mut self, engine: &E, source: &impl Source<E>) -> Result<Work> {
-        let mut work = self.train_part(engine, source)?;
+        let mut work = self.train_part(engine, source, &Alone)?;
         while self.part > 0 {
-            work += self.train_part(engine, source)?;
+            work += self.train_part(engine, source, &Alone)?;
         }
         Ok(work)
     }
 
-    /// Trains on the next part of a mini-batch, as many samples as lie side by side, or on the parts
-    /// after which the first layer is updated; with the last part goes the end of the step.
+    /// Trains on the next part of a mini-batch, as many samples as lie side by side, or on the
+    /// parts after which the first layer is updated; with the last part goes the end of the step.
+    /// Ranks share these parts, and the lookups of weights.
     ///
     /// # Errors
-    /// Those of the source and the engine. [`fhe_core::Error::Index`] if the mini-batch has no such
-    /// part. [`crate::Error::Lost`] if an error ended this step before: the model is then to be
-    /// loaded again.
-    pub fn train_part(&mut self, engine: &E, source: &impl Source<E>) -> Result<Work> {
-        self.train_part_among(engine, source, &Alone)
-    }
-
-    /// [`NetworkTraining::train_part`] among ranks: they share the parts after which the first layer
-    /// is updated, and the lookups of weights.
-    ///
-    /// # Errors
-    /// Those of [`NetworkTraining::train_part`] and of the ranks.
-    pub fn train_part_among(
+    /// Those of the source, the engine and the ranks. [`fhe_core::Error::Index`] if the mini-batch
+    /// has no such part. [`crate::Error::Lost`] if an error ended this step before: the model is
+    /// then to be loaded again.
+    pub fn train_part(
         &mut self,
         engine: &E,
         source: &impl Source<E>,

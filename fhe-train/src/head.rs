@@ -97,7 +97,7 @@ impl<E: Engine> HeadTraining<E> {
     ///
     /// # Errors
     /// Those of the source, the engine and the ranks.
-    pub fn train_step_among(
+    pub(crate) fn train_step_among(
         &mut self,
         engine: &E,
         source: &impl Source<E>,

@@ -17,8 +17,8 @@ pub(crate) const MOST_CLASSES: usize = 1000;
 ///
 /// The logit of class k is `z_k = <w_k, x> + bias`. A step subtracts `rate * sum_i e_ik x_i` from
 /// `w_k`, where `e_ik` is the logistic error of sample i and the sum is over a mini-batch. One
-/// sample moves its own logit by `rate * |x|^2 * e`, so what matters is the product of the rate and the
-/// squared norm: 2.5 is a good start, and [`crate::tune`] finds better.
+/// sample moves its own logit by `rate * |x|^2 * e`, so what matters is the product of the rate and
+/// the squared norm: 2.5 is a good start, and [`crate::tune`] finds better.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HeadRecipe {

@@ -86,9 +86,8 @@ impl<E: Engine> Model<E> {
         }
     }
 
-    /// Trains on the next part of a mini-batch: the samples of a network
-    /// that lie side by side, or some times as many ([`crate::DeepRecipe::first_layer_every`]); all of
-    /// it for a head.
+    /// Trains on the next part of a mini-batch: the samples of a network that lie side by side, or
+    /// some times as many ([`crate::DeepRecipe::first_layer_every`]); all of it for a head.
     /// After each part the training can be saved, and resumed without a difference in the result.
     ///
     /// # Errors
@@ -110,7 +109,7 @@ impl<E: Engine> Model<E> {
     ) -> Result<Work> {
         match self {
             Self::Head(head) => head.train_step_among(engine, source, ranks),
-            Self::Deep(deep) => deep.train_part_among(engine, source, ranks),
+            Self::Deep(deep) => deep.train_part(engine, source, ranks),
         }
     }
 

@@ -134,8 +134,8 @@ impl<'a> Trainer<'a> {
         Self::open_among(folder, engine, dataset, recipe, options, &Alone)
     }
 
-    /// Opens a run of several processes, each of which calls this with a folder, keys and a data set
-    /// that hold the same. Rank 0 writes the files; the others read the checkpoint.
+    /// Opens a run of several processes, each of which calls this with a folder, keys and a data
+    /// set that hold the same. Rank 0 writes the files; the others read the checkpoint.
     ///
     /// # Errors
     /// Those of [`Trainer::open`]; [`Error::Ranks`] if ranks found different files;

@@ -1,9 +1,9 @@
 //! Processes that train one model together.
 //!
-//! Each has the evaluation keys, the data set and the model, and takes its part of every mini-batch:
-//! whole units of work, which do not depend on the number of ranks. What they find is added up as
-//! integers modulo 2^64, which have no order and no rounding. So the model is the same, bit for bit,
-//! for any number of ranks.
+//! Each has the evaluation keys, the data set and the model, and takes its part of every
+//! mini-batch: whole units of work, which do not depend on the number of ranks. What they find is
+//! added up as integers modulo 2^64, which have no order and no rounding. So the model is the same,
+//! bit for bit, for any number of ranks.
 //!
 //! [`Alone`] is the single process. With the feature `mpi` there is [`Mpi`], for the processes that
 //! `mpirun` starts, on one machine or on many.

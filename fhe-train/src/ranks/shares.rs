@@ -45,7 +45,8 @@ impl Shares {
     }
 
     /// Returns the part of the time of one process that so many need, all of which have as many
-    /// threads: that of the rank with the most units, as if sums and what every rank does took none.
+    /// threads: that of the rank with the most units, as if sums and what every rank does took
+    /// none.
     #[must_use]
     pub fn time(&self, ranks: usize) -> f64 {
         self.units.div_ceil(ranks.max(1)) as f64 / self.units.max(1) as f64

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Parser, value_parser};
-use fhe_core::Params;
 use fhe_core::store::Dataset;
+use fhe_core::{Cpu, Params};
+use fhe_examples::processes::Processes;
 use fhe_examples::program::{self, Common};
 use fhe_examples::server::ServerFolder;
 use fhe_examples::signals::Stop;
 use fhe_examples::{folders, output, preset, progress};
-use fhe_train::{Quote, Recipe, Server, State, Trainer, TrainerOptions};
+use fhe_train::{Quote, Ranks, Recipe, Server, Shares, State, Trainer, TrainerOptions};
 use indicatif::HumanDuration;
 use serde::Serialize;
 use serde_json::json;
@@ -37,6 +38,7 @@ Examples:
   train --run runs/builtin --price          what it will cost, and nothing more
   train --run runs/builtin --stop-after 10  ten mini-batches, the rest another time
   train --run runs/builtin --json           an event a line, for other programs
+  mpirun -n 4 train --run runs/builtin      four processes, if it was built with the feature mpi
 
 Before it: setup. After it: infer decrypt."
 )]
@@ -56,6 +58,9 @@ struct Args {
     /// Print the price list and the predicted time, and train nothing.
     #[arg(long)]
     price: bool,
+    /// With --price: what so many processes would need, each with as many threads as this one.
+    #[arg(long, requires = "price", value_parser = value_parser!(u64).range(1..=1_000_000))]
+    ranks: Option<u64>,
     /// Passes over the data; default: the recipe's.
     #[arg(long)]
     passes: Option<usize>,
@@ -64,10 +69,16 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    program::main(|args: &Args| &args.common, train)
+    program::main(|args: &Args| &args.common, run)
 }
 
-fn train(args: &Args) -> Result<()> {
+fn run(args: &Args) -> Result<()> {
+    let processes = Processes::join()?;
+    let result = train(args, processes.ranks());
+    processes.end(result)
+}
+
+fn train(args: &Args, ranks: &dyn Ranks<Cpu>) -> Result<()> {
     let folder = ServerFolder::of(&args.run);
     if args.recipe.is_none() {
         folders::needs_setup(&folder.recipe(), &args.run)?;
@@ -85,8 +96,12 @@ fn train(args: &Args) -> Result<()> {
         stop_after: args.stop_after.map(|steps| steps as usize),
         ..TrainerOptions::default()
     };
-    let trainer = Trainer::open(folder.path(), server.engine(), &dataset, &recipe, options)?;
-    price(&server, &dataset, &recipe, trainer.state(), args.price)?;
+    let (path, engine) = (folder.path(), server.engine());
+    let trainer = Trainer::open_among(path, engine, &dataset, &recipe, options, ranks)?;
+    let of_ranks = args.price.then_some(args.ranks.unwrap_or(1) as usize);
+    if ranks.rank() == 0 {
+        price(&server, &dataset, &recipe, trainer.state(), of_ranks)?;
+    }
     if args.price {
         return Ok(());
     }
@@ -163,7 +178,7 @@ fn price(
     dataset: &Dataset,
     recipe: &Recipe,
     state: &State,
-    asked: bool,
+    asked: Option<usize>,
 ) -> Result<()> {
     let shape = dataset.shape();
     let images = shape.samples / shape.copies;
@@ -184,8 +199,18 @@ fn price(
         recipe.squared_norm(),
         HumanDuration(Duration::from_secs_f64(seconds))
     ));
-    if !asked {
-        return Ok(output::note(text)?);
+    let Some(ranks) = asked else { return Ok(output::note(text)?) };
+    let shares = Shares::new(server.params(), recipe, shape.batch)?;
+    if ranks > 1 {
+        let seconds = seconds * shares.time(ranks);
+        text.push_str(&format!(
+            "\n{ranks} processes with {threads} threads each: {}, if sums take no time; a mini-batch \
+             has {} units of work {} times, and each process sends {:.1} MB of sums",
+            HumanDuration(Duration::from_secs_f64(seconds)),
+            shares.units,
+            shares.meetings,
+            shares.sent(ranks) as f64 / 1e6,
+        ));
     }
     let data = json!({
         "lookups": price.price.lookups,
@@ -193,6 +218,9 @@ fn price(
         "steps": state.steps,
         "seconds_left": seconds,
         "threads": threads,
+        "ranks": ranks,
+        "seconds_left_of_ranks": seconds * shares.time(ranks),
+        "bytes_sent_a_mini_batch": shares.sent(ranks),
     });
     Ok(output::result("price", text, &data)?)
 }

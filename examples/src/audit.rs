@@ -135,12 +135,12 @@ impl<'a> Audit<'a> {
         Seen { cipher, plain: self.exact.selectors(integers) }
     }
 
-    /// Decrypts values, once, at the start.
+    /// Decrypts rows, once, at the start.
     ///
     /// # Errors
-    /// Values of another key's dimension.
-    pub fn values(&self, cipher: cpu::Values) -> Result<Values> {
-        let plain = self.key.decrypt_values(&cipher)?;
+    /// Rows of another key's dimension.
+    pub fn decrypted(&self, cipher: cpu::Rows) -> Result<Rows> {
+        let plain = self.decrypt_rows(&cipher)?;
         Ok(Seen { cipher, plain })
     }
 

@@ -20,8 +20,13 @@ pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
     if let Some(OutputError::Closed) = error.downcast_ref() {
         return ExitCode::from(CLOSED);
     }
-    output::error(&line(&error));
+    say(&error);
     ExitCode::FAILURE
+}
+
+/// Says why a program ends.
+pub(crate) fn say(error: &anyhow::Error) {
+    output::error(&line(error));
 }
 
 /// Joins an error and its causes by colons. Many errors name their cause already; once is enough.

@@ -21,6 +21,7 @@ pub mod output;
 pub mod own_data;
 pub mod pictures;
 pub mod preset;
+pub mod processes;
 pub mod program;
 pub mod progress;
 pub mod render;

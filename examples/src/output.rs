@@ -21,6 +21,7 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 use serde_json::json;
@@ -50,6 +51,7 @@ fn system(code: &i32) -> io::Error {
 }
 
 static MANNER: OnceLock<Manner> = OnceLock::new();
+static MUTED: AtomicBool = AtomicBool::new(false);
 static FAILED: OnceLock<OutputError> = OnceLock::new();
 
 /// Sets how this program talks, once, before it says anything.
@@ -61,7 +63,17 @@ pub fn set(manner: Manner) {
 /// Returns how this program talks.
 #[must_use]
 pub fn manner() -> Manner {
-    MANNER.get().copied().unwrap_or_default()
+    let manner = MANNER.get().copied().unwrap_or_default();
+    Manner { quiet: manner.quiet || is_muted(), ..manner }
+}
+
+/// Says nothing but errors from here on: another process says it.
+pub fn mute() {
+    MUTED.store(true, Ordering::Relaxed);
+}
+
+fn is_muted() -> bool {
+    MUTED.load(Ordering::Relaxed)
 }
 
 /// Returns whether standard output failed: then nobody hears of the work that goes on.
@@ -95,7 +107,9 @@ pub fn note(text: impl Display) -> Result<(), OutputError> {
 /// # Errors
 /// [`OutputError`].
 pub fn result(name: &str, text: impl Display, data: &impl Serialize) -> Result<(), OutputError> {
-    if manner().json {
+    if is_muted() {
+        Ok(())
+    } else if manner().json {
         event(&json!({ "event": "result", "name": name, "data": data }))
     } else {
         line(&text.to_string())

@@ -83,7 +83,10 @@ impl Scale {
         let Some(hours) = self.core_hours else {
             return format!("{} image-steps, {} lookups", self.images, self.lookups);
         };
-        let on = CORES.map(|cores| format!("{:.1} hours on {cores} cores", hours / cores));
+        let on = CORES.map(|cores| match hours / cores {
+            hours if hours < 1.0 => format!("{:.1} minutes on {cores} cores", 60.0 * hours),
+            hours => format!("{hours:.1} hours on {cores} cores"),
+        });
         format!("{hours:.0} core-hours, if all cores keep the pace: {}", on.join(", "))
     }
 }

@@ -1,20 +1,14 @@
 //! One training step on ciphertexts, beside its twins in the clear.
 
 use anyhow::Result;
-use fhe_core::engine::clear;
-use fhe_core::engine::cpu;
+use fhe_core::engine::clear::Row;
 use fhe_core::store::Dataset;
 use fhe_core::{Clear, Cpu, Engine, List, Params, from_torus};
 use fhe_nn::Conv2d;
-use fhe_train::{ClearSource, Model, Recipe, Source, Work};
+use fhe_train::{ClearSource, MiniBatch, Model, Recipe, Source, Work};
 use serde::{Deserialize, Serialize};
 
-use crate::audit::{Audit, Findings, Seen};
-
-/// Encrypted samples and what they hold.
-type SeenSelectors = Seen<cpu::Selectors, clear::Selectors>;
-/// Encrypted labels and what they hold.
-type SeenValues = Seen<cpu::Values, clear::Values>;
+use crate::audit::{Audit, Findings};
 
 /// The encrypted mini-batches and what they are known to hold.
 #[derive(Debug)]
@@ -25,7 +19,7 @@ pub struct AuditSource<'a> {
     pub clear: &'a ClearSource,
 }
 
-impl Source<Audit<'_>> for AuditSource<'_> {
+impl<'a> Source<Audit<'a>> for AuditSource<'_> {
     fn batches(&self) -> usize {
         Source::<Cpu>::batches(self.dataset)
     }
@@ -34,34 +28,31 @@ impl Source<Audit<'_>> for AuditSource<'_> {
         self.dataset.shape().batch
     }
 
-    fn batch(
-        &self,
-        engine: &Audit<'_>,
-        step: usize,
-    ) -> fhe_train::Result<(SeenSelectors, SeenValues)> {
-        let index = step % self.dataset.batches();
-        let (x, labels) = self.dataset.batch(engine.server(), index)?;
-        let (clear, _) = self.clear.batch(&Clear::exact(engine.params()), step)?;
-        let x = engine.selectors(x, clear.integers);
-        Ok((x, engine.values(labels)?))
+    fn batch(&self, engine: &Audit<'a>, step: usize) -> fhe_train::Result<MiniBatch<Audit<'a>>> {
+        let encrypted = Source::<Cpu>::batch(self.dataset, engine.server(), step)?;
+        let clear = self.clear.batch(&Clear::exact(engine.params()), step)?;
+        let MiniBatch { samples, classes, x, labels } = encrypted;
+        let x = engine.selectors(x, clear.x.integers);
+        Ok(MiniBatch { samples, classes, x, labels: engine.decrypted(labels)? })
     }
 }
 
 /// Returns the weights of every layer as torus fractions, in the order output, channel, row,
 /// column.
 fn weights<E: Engine>(
-    engine: &E,
+    params: &Params,
     model: &Model<E>,
-    plain: impl Fn(&E::Values) -> &[u64],
+    plain: impl Fn(&E::Rows) -> &Vec<Row>,
 ) -> Result<Vec<Vec<f64>>> {
+    // On ciphertexts each weight would be a value by itself.
+    let clear = Clear::exact(params);
     let of = |rows: &E::Rows, at: &[(usize, usize)]| {
-        let values = engine.extract(rows, at)?;
-        Ok(plain(&values).iter().map(|&w| from_torus(w)).collect())
+        Ok(clear.extract(plain(rows), at)?.into_iter().map(from_torus).collect())
     };
     match model {
         Model::Head(head) => {
             let rows = head.layer().weights();
-            let inputs = head.recipe().inputs.unwrap_or(engine.params().row_size);
+            let inputs = head.recipe().inputs.unwrap_or(params.row_size);
             let at = (0..rows.len()).flat_map(|k| (0..inputs).map(move |i| (k, i)));
             Ok(vec![of(rows, &at.collect::<Vec<_>>())?])
         }
@@ -99,9 +90,9 @@ pub fn audited(
         model.train_step(engine, source)?;
     }
     engine.forget();
-    let before = weights(engine, &model, |x| x.plain())?;
+    let before = weights(engine.params(), &model, |x| x.plain())?;
     let work = model.train_step(engine, source)?;
-    Ok((work, minus(weights(engine, &model, |x| x.plain())?, &before)))
+    Ok((work, minus(weights(engine.params(), &model, |x| x.plain())?, &before)))
 }
 
 /// Makes `before` steps in the clear and then one more; exact, or with noise from a seed. Returns
@@ -121,9 +112,9 @@ pub fn twin(
     for _ in 0..before {
         model.train_step(&engine, source)?;
     }
-    let before = weights(&engine, &model, |x| x)?;
+    let before = weights(engine.params(), &model, |x| x)?;
     model.train_step(&engine, source)?;
-    Ok(minus(weights(&engine, &model, |x| x)?, &before))
+    Ok(minus(weights(engine.params(), &model, |x| x)?, &before))
 }
 
 /// Returns the correlation of two lists; 0 if one of them is constant.

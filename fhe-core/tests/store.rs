@@ -59,7 +59,7 @@ fn keys_and_deterministic_data_are_the_same_forever() {
     KEY.evaluation_keys().save(&path).unwrap();
     assert_eq!(hash(&path), "00a1620baea20c02db0223a574875a6d");
     write(DatasetWriter::deterministic(&path, &KEY, &shape()).unwrap());
-    assert_eq!(hash(&path), "bc7b68eb897e26e56051f781946b1363");
+    assert_eq!(hash(&path), "421c2dec5e289e74dfa768859df83e39");
     let key = KEY.deterministic("golden");
     let rows = key.encrypt_rows(&[5; N], 3).unwrap();
     assert_eq!(rows.elements()[..2], [13_406_516_980_867_097_458, 16_596_162_790_691_919_275]);
@@ -106,8 +106,8 @@ fn an_interrupted_data_set_goes_on_with_the_randomness_it_began_with() {
 
     let data = Dataset::open(&path, KEY.params(), &KEY.id()).unwrap();
     let (selectors, values) = data.batch(&Cpu::new(&KEY.evaluation_keys()), 1).unwrap();
-    assert_eq!((selectors.len(), values.len()), (1, 2));
-    let first = from_torus(KEY.decrypt_values(&values).unwrap()[0]);
+    assert_eq!((selectors.len(), values.len()), (1, 1));
+    let first = from_torus(KEY.decrypt_rows(&values).unwrap()[0]);
     assert!((first - 0.25).abs() < 1e-6, "{first}");
 }
 
@@ -267,7 +267,11 @@ fn samples_of_a_data_set_lie_side_by_side() {
     let data = Dataset::open(path, KEY.params(), &KEY.id()).unwrap();
     for (index, samples) in [(0, 2), (1, 1)] {
         let (selectors, values) = data.batch(&cpu, index).unwrap();
-        assert_eq!((selectors.len(), values.len()), (3, 2 * samples));
+        assert_eq!((selectors.len(), values.len()), (3, 1));
+        // Of each sample a quarter, then its number, which is nothing beside the noise.
+        let phases = KEY.decrypt_rows(&values).unwrap();
+        let quarters = phases.iter().map(|&x| (4.0 * from_torus(x)).round() as usize);
+        assert!(quarters.eq((0..N).map(|i| usize::from(i < samples))));
         // Each selector times a row of 1/16 in its first coefficient.
         let row = cpu.public_rows(&[&[1 << 60][..], &vec![0; N - 1]].concat()).unwrap();
         let terms: Vec<Vec<Term>> = (0..3).map(|i| vec![Term { selector: i, row: 0 }]).collect();
@@ -318,6 +322,20 @@ fn a_data_set_takes_what_its_shape_says_and_nothing_else() {
         assert!(matches!(data.batch(&cpu, index), Err(Error::Index { .. })));
         assert!(matches!(reader.read(index as u64), Err(Error::Index { .. })));
     }
+}
+
+#[test]
+fn a_data_set_of_the_former_format_is_refused_as_such() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data");
+    write(DatasetWriter::create(&path, &KEY, &shape()).unwrap());
+    let header = ChunkReader::open(&path, "encrypted data set").unwrap().header().clone();
+    assert_eq!(header.version, 2);
+    let former = Header { version: 1, payload_bytes: 0, ..header };
+    let writer = ChunkWriter::resume(&path, &former, Secrecy::Public).unwrap();
+    writer.finish().unwrap();
+    let error = Dataset::open(&path, KEY.params(), &KEY.id()).unwrap_err().to_string();
+    assert!(error.ends_with("data: version is 1, expected 2"), "{error}");
 }
 
 #[test]

@@ -1,9 +1,14 @@
 use std::ops::Range;
 
-use fhe_core::{Engine, List, Result, Slot, Term};
+use fhe_core::{Engine, List, Result, Term};
 
-/// Lists of N errors that are constant rows at a time: 0.8 GB with their digits at N = 2048.
+use crate::OutputErrors;
+
+/// Lists of N errors that are constant rows at a time: 0.3 GB at N = 2048.
 const LISTS: usize = 4;
+
+/// [`Dense::TERMS`].
+const TERMS: usize = 256;
 
 /// A fully connected layer with secret weights: `z_k = <w_k, x>`.
 ///
@@ -17,7 +22,7 @@ const LISTS: usize = 4;
 /// # Examples
 /// ```
 /// use fhe_core::{Clear, Params, from_torus, to_torus};
-/// use fhe_nn::Dense;
+/// use fhe_nn::{Dense, OutputErrors};
 ///
 /// # fn main() -> fhe_core::Result<()> {
 /// let params = Params::secure128()?;
@@ -27,7 +32,7 @@ const LISTS: usize = 4;
 /// (x[0], x[1]) = (3, -2);
 /// let x = engine.selectors(vec![x]);
 /// // One step of gradient descent with errors 1/1024 and -1/512.
-/// let errors = vec![to_torus(1.0 / 1024.0), to_torus(-1.0 / 512.0)];
+/// let errors = OutputErrors::Values(vec![to_torus(1.0 / 1024.0), to_torus(-1.0 / 512.0)]);
 /// let gradient = layer.weight_gradient(&engine, &x, &errors)?;
 /// layer.subtract(&engine, &gradient)?;
 /// // z = -<x, x> e = -13 e.
@@ -48,6 +53,9 @@ impl<E: Engine> std::fmt::Debug for Dense<E> {
 }
 
 impl<E: Engine> Dense<E> {
+    /// Most products of a sum in a gradient: its rounding grows with the square of their number.
+    pub const TERMS: usize = TERMS;
+
     /// A layer of zeros.
     #[must_use]
     pub fn zeros(engine: &E, outputs: usize) -> Self {
@@ -77,42 +85,46 @@ impl<E: Engine> Dense<E> {
         engine.dots(x, &engine.reflect(&self.weights)?)
     }
 
-    /// Returns `dL/dw_k = sum_i e_ik x_i`, from the errors `e_ik = dL/dz_ik` in the order of
-    /// [`Dense::forward`].
+    /// Returns `dL/dw_k = sum_i e_ik x_i`, from the errors `e_ik = dL/dz_ik`.
     ///
     /// # Cost
-    /// No lookup; `samples * outputs` constant rows and as many products. If the parameter set
-    /// expands, errors are packed N at a time, and an automorphism makes a constant row of each.
-    /// Otherwise each is packed by itself ([`Engine::pack_constants`]).
+    /// No lookup; `samples * outputs` constant rows and as many products.
     ///
     /// # Errors
-    /// [`fhe_core::Error::Index`] if there are fewer errors than samples times outputs.
+    /// [`fhe_core::Error::Index`] if there are fewer errors than samples times outputs;
+    /// [`fhe_core::Error::NoLists`] if they are in rows, and the parameter set does not expand.
     pub fn weight_gradient(
         &self,
         engine: &E,
         x: &E::Selectors,
-        errors: &E::Values,
+        errors: &OutputErrors<E>,
     ) -> Result<E::Rows> {
-        let outputs = self.weights.len();
-        let n = engine.params().row_size;
-        let (all, at_a_time) = (x.len() * outputs, LISTS * n);
-        let mut gradient = engine.zero_rows(outputs);
-        let errors = Errors::new(engine, errors, all)?;
+        let (samples, outputs) = (x.len(), self.weights.len());
+        let (all, at_a_time) = (samples * outputs, LISTS * engine.params().row_size);
+        let mut parts: Vec<Vec<usize>> = vec![Vec::new(); outputs];
+        let mut sums = Vec::new();
+        let mut count = 0;
         for first in (0..all).step_by(at_a_time) {
             let range = first..all.min(first + at_a_time);
-            let rows = errors.constants(engine, range.clone())?;
-            // A sum for each list: the rounding of a sum grows with the square of its length.
-            let lists = range.len().div_ceil(n);
-            let mut terms = vec![Vec::new(); lists * outputs];
-            for (row, error) in range.enumerate() {
-                let sum = row / n * outputs + error % outputs;
-                terms[sum].push(Term { selector: error / outputs, row });
+            let rows = errors.constants(engine, (samples, outputs), range.clone())?;
+            let terms = runs(range, samples);
+            for (output, _) in &terms {
+                parts[*output].push(count);
+                count += 1;
             }
-            let sums = engine.products(x, &rows, &terms)?;
-            for list in 0..lists {
-                let of_list: Vec<usize> = (list * outputs..(list + 1) * outputs).collect();
-                engine.add_scaled_rows(&mut gradient, &engine.gather_rows(&sums, &of_list)?, 1)?;
-            }
+            let term = |error| Term { selector: error % samples, row: error - first };
+            let terms: Vec<Vec<Term>> =
+                terms.into_iter().map(|(_, errors)| errors.map(term).collect()).collect();
+            sums.push(engine.products(x, &rows, &terms)?);
+        }
+        // An output that has fewer parts than others adds zero in their place.
+        sums.push(engine.zero_rows(1));
+        let sums = engine.join_rows(&sums.iter().collect::<Vec<_>>())?;
+        let mut gradient = engine.zero_rows(outputs);
+        for part in 0..parts.iter().map(Vec::len).max().unwrap_or(0) {
+            let of_outputs = parts.iter().map(|parts| parts.get(part).copied().unwrap_or(count));
+            let of_outputs = engine.gather_rows(&sums, &of_outputs.collect::<Vec<_>>())?;
+            engine.add_scaled_rows(&mut gradient, &of_outputs, 1)?;
         }
         Ok(gradient)
     }
@@ -126,41 +138,16 @@ impl<E: Engine> Dense<E> {
     }
 }
 
-/// Errors, as constant rows are made of them.
-enum Errors<'a, E: Engine> {
-    /// N to a row: each coefficient is expanded to a row of its own.
-    Packed(E::Rows),
-    /// Each is packed by itself.
-    Single(&'a E::Values),
-}
-
-impl<'a, E: Engine> Errors<'a, E> {
-    /// The first `count` of some values.
-    fn new(engine: &E, x: &'a E::Values, count: usize) -> Result<Self> {
-        let (n, lists) = (engine.params().row_size, engine.params().lists);
-        if lists.and_then(|lists| lists.expand).is_none() {
-            return Ok(Self::Single(x));
-        }
-        let list = |first: usize| -> Vec<Slot> {
-            let values = first..count.min(first + n);
-            values.enumerate().map(|(coefficient, value)| Slot { value, coefficient }).collect()
-        };
-        // All lists at once share the way of the packing key from memory.
-        let lists: Vec<_> = (0..count).step_by(n).map(list).collect();
-        Ok(Self::Packed(engine.pack(x, &lists)?))
-    }
-
-    /// Returns a constant row of each of a range, which begins with a list.
-    fn constants(&self, engine: &E, range: Range<usize>) -> Result<E::Rows> {
-        let n = engine.params().row_size;
-        match self {
-            Self::Packed(rows) => {
-                let lists: Vec<usize> = (range.start / n..range.end.div_ceil(n)).collect();
-                engine.expand(&engine.gather_rows(rows, &lists)?, n)
-            }
-            Self::Single(x) => engine.pack_constants(&engine.take(x, range)?),
-        }
-    }
+/// Returns the errors of a range that are summed together, with their output. Error `k samples + i`
+/// is of output k.
+fn runs(range: Range<usize>, samples: usize) -> Vec<(usize, Range<usize>)> {
+    let of_output = |output: usize| {
+        let start = range.start.max(output * samples);
+        let end = range.end.min((output + 1) * samples);
+        let run = move |start: usize| (output, start..end.min(start + TERMS));
+        (start..end).step_by(TERMS).map(run)
+    };
+    (range.start / samples..range.end.div_ceil(samples)).flat_map(of_output).collect()
 }
 
 #[cfg(test)]
@@ -184,9 +171,18 @@ mod tests {
             terms.fold(0u64, u64::wrapping_add)
         };
         for params in [Params::toy_insecure(), Params::toy_insecure_batch()] {
-            let engine = Clear::exact(&params.unwrap());
+            let params = params.unwrap();
+            let engine = Clear::exact(&params);
             let layer = Dense::zeros(&engine, outputs);
             let selectors = engine.selectors(x.clone());
+            let errors = errors.clone();
+            let errors = match OutputErrors::<Clear>::are_in_rows(&params) {
+                true => {
+                    let lists = OutputErrors::<Clear>::lists(&params, samples, outputs);
+                    OutputErrors::Rows(engine.pack(&errors, &lists).unwrap())
+                }
+                false => OutputErrors::Values(errors),
+            };
             let got = layer.weight_gradient(&engine, &selectors, &errors).unwrap();
             for (k, row) in got.iter().enumerate() {
                 for (j, got) in row.coefficients(n).into_iter().enumerate() {

@@ -74,6 +74,14 @@ pub struct State {
     pub parts: Vec<Stretch>,
 }
 
+fn one() -> usize {
+    1
+}
+
+fn is_one(x: &usize) -> bool {
+    *x == one()
+}
+
 fn is_zero(x: &usize) -> bool {
     *x == 0
 }
@@ -86,8 +94,11 @@ pub struct Stretch {
     pub from_step: usize,
     /// Step after the last.
     pub to_step: usize,
-    /// Threads.
+    /// Threads of a process.
     pub threads: usize,
+    /// Processes that trained together.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub ranks: usize,
     /// Seconds of training, without the measurements of the raw cost.
     pub wall_seconds: f64,
     /// Lookups.

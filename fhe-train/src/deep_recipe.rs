@@ -27,6 +27,10 @@ pub struct DeepRecipe {
     pub seed: u64,
     /// Rates fall from 1 along half a cosine, and not below this.
     pub least_rate: f64,
+    /// The first layer is updated after so many parts of a mini-batch, and after the last one. Such
+    /// parts can be made at the same time, each by a rank of its own.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub first_layer_every: usize,
     /// The layers.
     pub network: NetworkConfig,
     /// How each is trained, and after all layers the shortcut, if there is one.
@@ -75,6 +79,14 @@ pub struct Binary {
     /// Latent weights are read between minus and plus this; beyond it their sign is read wrongly.
     /// The reading noise, as a part of this range, blurs the sign of small ones.
     pub range: f64,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn is_one(x: &usize) -> bool {
+    *x == one()
 }
 
 fn is_zero(x: &f64) -> bool {

@@ -74,6 +74,20 @@ pub enum Error {
         /// What this run has.
         expected: String,
     },
+    /// Ranks that do not train the same model.
+    #[error("rank {rank} has another {what} than the others: expected the same files everywhere")]
+    Ranks {
+        /// What differs.
+        what: &'static str,
+        /// The rank that says so.
+        rank: usize,
+    },
+    /// The message passing interface.
+    #[error("MPI: {problem}")]
+    Mpi {
+        /// What went wrong.
+        problem: &'static str,
+    },
     /// The system refused to read or write a file.
     #[error("{}: {source}", path.display())]
     Io {

@@ -1,10 +1,15 @@
 //! The trained head: features -> dense -> one-vs-all logistic loss.
 
-use fhe_core::{Engine, List};
-use fhe_nn::Dense;
+use fhe_core::store::ValueLayout;
+use fhe_core::{Clear, Engine, List, Params};
+use fhe_nn::{Dense, OutputErrors};
 
+use crate::ranks::{Alone, Ranks};
 use crate::source::check_batch;
 use crate::{Error, HeadRecipe, OneVsAll, Result, Source, Work};
+
+/// Lookups of a unit of work that are made one at a time.
+const SINGLE: usize = 64;
 
 /// A head in training.
 pub struct HeadTraining<E: Engine> {
@@ -84,16 +89,59 @@ impl<E: Engine> HeadTraining<E> {
     /// # Errors
     /// Those of the source and the engine.
     pub fn train_step(&mut self, engine: &E, source: &impl Source<E>) -> Result<Work> {
-        let steps = source.batches() * self.recipe.passes;
-        let (x, labels) = source.batch(engine, self.step)?;
-        check_batch(source, x.len())?;
-        let z = self.scores(engine, &x)?;
+        self.train_step_among(engine, source, &Alone)
+    }
+
+    /// [`HeadTraining::train_step`] among ranks: each takes units of the mini-batch, and all have
+    /// the same weights afterwards.
+    ///
+    /// # Errors
+    /// Those of the source, the engine and the ranks.
+    pub fn train_step_among(
+        &mut self,
+        engine: &E,
+        source: &impl Source<E>,
+        ranks: &dyn Ranks<E>,
+    ) -> Result<Work> {
+        let (classes, steps) = (self.recipe.classes, source.batches() * self.recipe.passes);
+        let mini_batch = source.batch(engine, self.step)?;
+        let samples = mini_batch.samples;
+        check_batch(source, samples)?;
+        mini_batch.check(engine, classes)?;
         let loss = OneVsAll { logit_range: self.recipe.logit_range };
         let amplitude = self.recipe.amplitude(self.step, steps);
-        let errors = loss.error(engine, &z, &labels, amplitude)?;
-        let update = self.layer.weight_gradient(engine, &x, &errors)?;
+        let unit = unit(engine.params(), classes);
+        let mut update = engine.zero_rows(classes);
+        for (index, first) in (0..samples).step_by(unit).enumerate() {
+            if !ranks.takes(index) {
+                continue;
+            }
+            let range = first..samples.min(first.saturating_add(unit));
+            let part = match range.len() < samples {
+                true => {
+                    Some(engine.gather_selectors(&mini_batch.x, &Vec::from_iter(range.clone()))?)
+                }
+                false => None,
+            };
+            let x = part.as_ref().unwrap_or(&mini_batch.x);
+            let z = self.scores(engine, x)?;
+            let errors = loss.error(engine, &z, (&mini_batch, range), amplitude)?;
+            drop(z);
+            let gradient = self.layer.weight_gradient(engine, x, &errors)?;
+            engine.add_scaled_rows(&mut update, &gradient, 1)?;
+        }
+        ranks.sum_rows(&mut update)?;
         self.layer.subtract(engine, &update)?;
         self.step += 1;
-        Ok(Work { samples: x.len(), lookups: errors.len() })
+        Ok(Work { samples, lookups: samples * classes })
+    }
+}
+
+/// Returns the samples of a unit of work, which goes to one rank: whole batches of lookups, as what
+/// is looked up together shares its noise; or else some lookups, whose number changes nothing.
+pub(crate) fn unit(params: &Params, classes: usize) -> usize {
+    match OutputErrors::<Clear>::are_in_rows(params) {
+        true => ValueLayout::new(params, usize::MAX, classes).unit(),
+        false => (SINGLE / classes.max(1)).max(1),
     }
 }

@@ -16,10 +16,12 @@ mod layer_noise;
 mod list_lookup;
 mod loss;
 mod metrics;
+mod mini_batch;
 mod model;
 mod optimizer;
 mod price;
 mod provenance;
+mod ranks;
 mod recipe;
 mod report;
 mod samples;
@@ -46,9 +48,12 @@ pub use head_recipe::HeadRecipe;
 pub use lanes::Lanes;
 pub use loss::{ERROR_LIMIT, OneVsAll};
 pub use metrics::{accuracy, confusion};
-
+pub use mini_batch::MiniBatch;
 pub use model::Model;
 pub use provenance::Provenance;
+#[cfg(feature = "mpi")]
+pub use ranks::Mpi;
+pub use ranks::{Alone, Ranks, Shares};
 pub use recipe::Recipe;
 pub use report::Report;
 pub use scores::EncryptedScores;

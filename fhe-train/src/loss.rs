@@ -1,7 +1,11 @@
 //! One-vs-all logistic loss.
 
-use fhe_core::{Engine, IntegerTable, Result, Table, to_torus};
-use fhe_nn::Promotable;
+use std::ops::Range;
+
+use fhe_core::{Engine, IntegerTable, List, Result, Table, to_torus};
+use fhe_nn::{OutputErrors, Promotable};
+
+use crate::MiniBatch;
 
 /// Half the largest integer of an error of the last layer: half a promotion's digit of 6 bits holds
 /// twice this.
@@ -47,26 +51,48 @@ impl OneVsAll {
     /// `A = 2 amplitude 2^-31`.
     ///
     /// # Shapes
-    /// As many labels as pre-activations, as many errors.
+    /// The pre-activations are those of a range of samples, a value a class, sample after sample.
+    /// If the parameter set expands, the range is a unit of [`fhe_core::store::ValueLayout`], and
+    /// errors come in rows, where the labels of the unit stand; a batch of lookups leaves them
+    /// there.
     ///
     /// # Cost
     /// One lookup a pre-activation.
     ///
     /// # Errors
-    /// [`fhe_core::Error::Shape`] if the lists differ in length.
+    /// [`crate::Error::Data`] if there are more or fewer labels; those of the engine.
     pub fn error<E: Engine>(
         &self,
         engine: &E,
         z: &E::Values,
-        labels: &E::Values,
+        (mini_batch, range): (&MiniBatch<E>, Range<usize>),
         amplitude: i64,
-    ) -> Result<E::Values> {
+    ) -> crate::Result<OutputErrors<E>> {
         let half = amplitude as f64 * UNITS;
         let scale = 4.0 * self.logit_range;
-        let table = Table::new(engine.params().row_size, |x| half * (x * scale / 2.0).tanh())?;
-        let mut errors = engine.lookup(z, std::slice::from_ref(&table))?;
-        engine.add_scaled_values(&mut errors, labels, -amplitude)?;
-        Ok(errors)
+        let (params, classes) = (engine.params(), mini_batch.classes);
+        mini_batch.check(engine, classes)?;
+        let (op, what, got) = ("the errors of a mini-batch", "the number of scores", z.len());
+        if range.len().checked_mul(classes) != Some(got) || range.end > mini_batch.samples {
+            let expected = format!("{classes} for each of {} samples", range.len());
+            return Err(crate::Error::Data { op, what, got, expected });
+        }
+        let table = Table::new(params.row_size, |x| half * (x * scale / 2.0).tanh())?;
+        let tables = std::slice::from_ref(&table);
+        if OutputErrors::<E>::are_in_rows(params) {
+            let lists = OutputErrors::<E>::lists(params, range.len(), classes);
+            let mut errors = engine.lookup_rows(z, tables, &lists)?;
+            let labels = mini_batch.label_rows(engine, range.start)?;
+            engine.add_scaled_rows(&mut errors, &labels, -amplitude)?;
+            return Ok(OutputErrors::Rows(errors));
+        }
+        let mut errors = engine.lookup(z, tables)?;
+        engine.add_scaled_values(
+            &mut errors,
+            &mini_batch.label_values(engine, range)?,
+            -amplitude,
+        )?;
+        Ok(OutputErrors::Values(errors))
     }
 
     /// Returns the errors as integers `round(L tanh(z/2)) - L y`, [`ERROR_LIMIT`] being L, which is

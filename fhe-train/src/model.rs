@@ -2,6 +2,7 @@
 
 use fhe_core::{Engine, List};
 
+use crate::ranks::{Alone, Ranks};
 use crate::{HeadTraining, NetworkTraining, Recipe, Result, Source, Work};
 
 /// A model in training.
@@ -86,15 +87,30 @@ impl<E: Engine> Model<E> {
     }
 
     /// Trains on the next part of a mini-batch: the samples of a network
-    /// that lie side by side, all of it for a head.
+    /// that lie side by side, or some times as many ([`crate::DeepRecipe::first_layer_every`]); all of
+    /// it for a head.
     /// After each part the training can be saved, and resumed without a difference in the result.
     ///
     /// # Errors
     /// Those of [`HeadTraining::train_step`] and of [`NetworkTraining::train_part`].
     pub fn train_part(&mut self, engine: &E, source: &impl Source<E>) -> Result<Work> {
+        self.train_part_among(engine, source, &Alone)
+    }
+
+    /// [`Model::train_part`] among ranks: each takes units of the work, and all have the same model
+    /// afterwards. Returns the work of all.
+    ///
+    /// # Errors
+    /// Those of [`Model::train_part`] and of the ranks.
+    pub fn train_part_among(
+        &mut self,
+        engine: &E,
+        source: &impl Source<E>,
+        ranks: &dyn Ranks<E>,
+    ) -> Result<Work> {
         match self {
-            Self::Head(head) => head.train_step(engine, source),
-            Self::Deep(deep) => deep.train_part(engine, source),
+            Self::Head(head) => head.train_step_among(engine, source, ranks),
+            Self::Deep(deep) => deep.train_part_among(engine, source, ranks),
         }
     }
 

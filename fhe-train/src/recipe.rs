@@ -23,6 +23,9 @@ const BATCHED_SCORES: usize = 2048;
 /// twins learn as well or better from 0.
 const MANY_CLASSES: usize = 32;
 
+/// Largest bias, as a part of the range of scores.
+const LARGEST_BIAS: f64 = 0.75;
+
 /// Returns the logit of one class among many.
 fn odds_of_one(classes: usize) -> f64 {
     -(classes.saturating_sub(1).max(1) as f64).ln()
@@ -70,7 +73,14 @@ impl Recipe {
     #[must_use]
     pub fn linear(inputs: usize, classes: usize) -> Self {
         let bias = if classes >= MANY_CLASSES { odds_of_one(classes) } else { 0.0 };
-        Self::Head(HeadRecipe { inputs: Some(inputs), classes, bias, ..HeadRecipe::default() })
+        let usual = HeadRecipe::default();
+        // Scores of all but the right class lie below the bias. Beyond the range errors grow again
+        // as scores fall, and a long training would go on from there to the other end.
+        let logit_range = match -bias > LARGEST_BIAS * usual.logit_range {
+            true => 2.0 * usual.logit_range,
+            false => usual.logit_range,
+        };
+        Self::Head(HeadRecipe { inputs: Some(inputs), classes, bias, logit_range, ..usual })
     }
 
     /// A multilayer perceptron: dense layers of `hidden` units with clipped rectifiers of eight
@@ -109,6 +119,7 @@ impl Recipe {
             mirrored: false,
             seed: 1,
             least_rate: 0.02,
+            first_layer_every: 1,
             network: NetworkConfig {
                 input,
                 cells: Cells::default(),

@@ -2,20 +2,19 @@
 
 use std::ops::Range;
 
-use fhe_core::engine::clear;
-use fhe_core::engine::meter::{Metered, MeteredSelectors};
-use fhe_core::{Clear, Engine, Meter, Params};
+use fhe_core::store::{Dataset, ValueLayout};
+use fhe_core::{Clear, Cpu, Engine, Meter, Params};
 use ndarray::ArrayView2;
 
 use crate::head_recipe::MOST_CLASSES;
 use crate::samples::Samples;
 use crate::squared_norm;
-use crate::{Error, Lanes, OneVsAll, Recipe, Result};
+use crate::{Error, Lanes, MiniBatch, OneVsAll, Recipe, Result};
 
 /// Largest number of samples whose training is priced.
 const MOST_SAMPLES: usize = 1 << 24;
 
-/// Where mini-batches come from: selectors of the features, and a label value for each class.
+/// Where mini-batches come from.
 pub trait Source<E: Engine> {
     /// Returns the number of mini-batches of one pass; 0 if there is no sample.
     fn batches(&self) -> usize;
@@ -23,12 +22,11 @@ pub trait Source<E: Engine> {
     /// Returns the number of samples of a mini-batch; the last one may have fewer.
     fn batch_size(&self) -> usize;
 
-    /// Returns the mini-batch of a step, from 0 on; after the last one comes the first one. Its
-    /// selectors are a sample each, or the polynomials of [`Lanes`].
+    /// Returns the mini-batch of a step, from 0 on; after the last one comes the first one.
     ///
     /// # Errors
     /// Those of the data; [`Error::Data`] if there is no sample.
-    fn batch(&self, engine: &E, step: usize) -> Result<(E::Selectors, E::Values)>;
+    fn batch(&self, engine: &E, step: usize) -> Result<MiniBatch<E>>;
 }
 
 /// Refuses a source that has no mini-batches, or a mini-batch that is empty or too large.
@@ -138,23 +136,30 @@ impl Source<Clear> for ClearSource {
         self.batch
     }
 
-    fn batch(&self, engine: &Clear, step: usize) -> Result<(clear::Selectors, Vec<u64>)> {
+    fn batch(&self, engine: &Clear, step: usize) -> Result<MiniBatch<Clear>> {
         self.check()?;
         let range = self.range(step);
         let (op, classes) = ("ClearSource", self.classes);
         if let Some(i) = range.clone().find(|&i| self.labels[i] as usize >= classes) {
             return Err(Error::Label { op, index: i, classes });
         }
-        let labels = self.labels[range.clone()]
-            .iter()
-            .flat_map(|&label| Self::label_values(label, self.classes, self.label_log2))
-            .collect();
-        let samples = &self.features[range];
+        let (labels, samples) = (&self.labels[range.clone()], &self.features[range]);
+        let (params, n) = (engine.params(), engine.params().row_size);
+        let layout = ValueLayout::new(params, labels.len(), classes);
+        let mut phases = vec![0; layout.rows() * n];
+        for (i, &label) in labels.iter().enumerate() {
+            let values = Self::label_values(label, classes, self.label_log2);
+            for (k, value) in values.into_iter().enumerate() {
+                let (row, coefficient) = layout.place(i, k);
+                phases[row * n + coefficient] = value;
+            }
+        }
+        let labels = engine.public_rows(&phases)?;
         let polynomials = match &self.lanes {
             Some(lanes) => lanes.polynomials(samples),
             None => samples.to_vec(),
         };
-        Ok((engine.selectors(polynomials), labels))
+        Ok(MiniBatch { samples: samples.len(), classes, x: engine.selectors(polynomials), labels })
     }
 }
 
@@ -212,7 +217,7 @@ impl Source<Meter> for ShapeSource {
         self.batch
     }
 
-    fn batch(&self, engine: &Meter, step: usize) -> Result<(MeteredSelectors, Metered)> {
+    fn batch(&self, engine: &Meter, step: usize) -> Result<MiniBatch<Meter>> {
         self.check()?;
         let len = self.samples_of(step);
         let x = match self.lanes {
@@ -223,11 +228,12 @@ impl Source<Meter> for ShapeSource {
                 engine.fresh_selectors(lanes.count(len), square * engine.params().row_size as f64)
             }
         };
-        Ok((x, engine.fresh(len * self.classes)))
+        let rows = ValueLayout::new(engine.params(), len, self.classes).rows();
+        Ok(MiniBatch { samples: len, classes: self.classes, x, labels: engine.fresh(rows) })
     }
 }
 
-impl Source<fhe_core::Cpu> for fhe_core::store::Dataset {
+impl Source<Cpu> for Dataset {
     fn batches(&self) -> usize {
         self.batches() / self.shape().copies.max(1)
     }
@@ -236,11 +242,14 @@ impl Source<fhe_core::Cpu> for fhe_core::store::Dataset {
         self.shape().batch
     }
 
-    fn batch(
-        &self,
-        engine: &fhe_core::Cpu,
-        step: usize,
-    ) -> Result<(fhe_core::engine::cpu::Selectors, fhe_core::engine::cpu::Values)> {
-        Ok(self.batch(engine, step % self.batches())?)
+    fn batch(&self, engine: &Cpu, step: usize) -> Result<MiniBatch<Cpu>> {
+        let index = step % self.batches();
+        let (x, labels) = self.batch(engine, index)?;
+        Ok(MiniBatch {
+            samples: self.shape().samples_of(index),
+            classes: self.shape().values,
+            x,
+            labels,
+        })
     }
 }

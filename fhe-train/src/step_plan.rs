@@ -18,8 +18,9 @@ pub struct MiniBatches {
 
 /// One step, which takes one mini-batch in parts.
 ///
-/// A part takes the samples that lie side by side forward and backward, and updates the first
-/// layer. After the last part the other layers are updated, with the sums of all parts.
+/// A part takes the samples that lie side by side forward and backward. After a group of parts, in
+/// most recipes of one, the first layer is updated with their sum, and after the last part the
+/// others with the sums of all.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StepPlan<'a> {
     plan: &'a TrainingPlan,
@@ -55,6 +56,12 @@ impl<'a> StepPlan<'a> {
     /// Returns the number of parts.
     pub(crate) fn parts(&self) -> usize {
         self.samples.div_ceil(self.plan.network().lanes())
+    }
+
+    /// Returns the parts from one on after which the first layer is updated.
+    pub(crate) fn group(&self, first: usize) -> Range<usize> {
+        let every = self.plan.recipe().first_layer_every.max(1);
+        first..self.parts().min((first / every + 1).saturating_mul(every)).max(first)
     }
 
     /// Returns what rates are multiplied by in a part. All mini-batches count as full, so that a
@@ -112,6 +119,7 @@ mod tests {
             mirrored: false,
             seed: 1,
             least_rate: 0.0,
+            first_layer_every: 1,
             network: NetworkConfig {
                 input: Shape { channels: 8, height: 1, width: 1 },
                 cells: Cells { side: 16, stride: 1 },

@@ -1,5 +1,6 @@
 //! A training run in a folder of the server: resume, checkpoints, report.
 
+use std::hash::{Hash as _, Hasher as _};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -8,6 +9,7 @@ use fhe_core::engine::cpu::Rows;
 use fhe_core::store::{Dataset, Lock, Message, Secrecy, write_whole};
 use fhe_core::{Cpu, Engine};
 
+use crate::ranks::{Alone, Ranks};
 use crate::{
     Checkpoint, Error, Model, Provenance, Recipe, Report, Result, Source, State, Stretch, Work,
 };
@@ -81,15 +83,33 @@ pub struct Event {
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct Trainer<'a> {
     engine: &'a Cpu,
+    ranks: &'a dyn Ranks<Cpu>,
     dataset: &'a Dataset,
     folder: PathBuf,
     options: TrainerOptions,
     state: State,
     model: Model<Cpu>,
-    _lock: Lock,
+    /// Of rank 0.
+    _lock: Option<Lock>,
+}
+
+impl std::fmt::Debug for Trainer<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Trainer").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+/// Returns numbers by which ranks tell whether they hold the same.
+fn digest(state: &State, model: &Model<Cpu>) -> [u64; 2] {
+    let mut hash = std::hash::DefaultHasher::new();
+    let State { recipe, dataset, inputs, step, part, steps, images, lookups, .. } = state;
+    serde_json::json!(recipe).to_string().hash(&mut hash);
+    (dataset, inputs, step, part, steps, images, lookups).hash(&mut hash);
+    let of_state = hash.finish();
+    model.parts().iter().for_each(|rows| rows.elements().hash(&mut hash));
+    [of_state, hash.finish()]
 }
 
 fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
@@ -111,10 +131,39 @@ impl<'a> Trainer<'a> {
         recipe: &Recipe,
         options: TrainerOptions,
     ) -> Result<Self> {
+        Self::open_among(folder, engine, dataset, recipe, options, &Alone)
+    }
+
+    /// Opens a run of several processes, each of which calls this with a folder, keys and a data set
+    /// that hold the same. Rank 0 writes the files; the others read the checkpoint.
+    ///
+    /// # Errors
+    /// Those of [`Trainer::open`]; [`Error::Ranks`] if ranks found different files;
+    /// [`Error::Recipe`] if the recipe leaves nothing to share.
+    pub fn open_among(
+        folder: &Path,
+        engine: &'a Cpu,
+        dataset: &'a Dataset,
+        recipe: &Recipe,
+        options: TrainerOptions,
+        ranks: &'a dyn Ranks<Cpu>,
+    ) -> Result<Self> {
         recipe.check(engine.params())?;
         recipe.fits(dataset.shape(), engine.params())?;
-        std::fs::create_dir_all(folder.join("snapshots")).map_err(io(folder))?;
-        let lock = Lock::take(&folder.join("lock"))?;
+        if let Recipe::Deep(deep) = recipe
+            && deep.first_layer_every == 1
+            && ranks.count() > 1
+        {
+            let rule = "several ranks would wait for each other: expected 2 or more";
+            return Err(Error::Recipe { field: "first_layer_every", got: "1".into(), rule });
+        }
+        let lock = match ranks.rank() {
+            0 => {
+                std::fs::create_dir_all(folder.join("snapshots")).map_err(io(folder))?;
+                Some(Lock::take(&folder.join("lock"))?)
+            }
+            _ => None,
+        };
 
         let name = &dataset.shape().name;
         let steps = Source::<Cpu>::batches(dataset) * recipe.passes();
@@ -151,7 +200,17 @@ impl<'a> Trainer<'a> {
             };
             (state, Model::new(engine, recipe)?)
         };
-        Ok(Self { engine, dataset, folder: folder.into(), options, state, model, _lock: lock })
+        ranks.agree("recipe, data set or checkpoint", &digest(&state, &model))?;
+        Ok(Self {
+            ranks,
+            engine,
+            dataset,
+            folder: folder.into(),
+            options,
+            state,
+            model,
+            _lock: lock,
+        })
     }
 
     /// Returns the public state.
@@ -189,6 +248,7 @@ impl<'a> Trainer<'a> {
             from_step: first,
             to_step: first,
             threads: rayon::current_num_threads(),
+            ranks: self.ranks.count(),
             wall_seconds: 0.0,
             lookups: 0,
             raw_seconds: 0.0,
@@ -196,19 +256,26 @@ impl<'a> Trainer<'a> {
             provenance: Provenance::here(),
         };
         let mut since_checkpoint = Duration::ZERO;
-        if first < last {
+        if first < last && self.is_first() {
             self.measure(&mut stretch);
         }
         let mut stopped = false;
         while self.model.step() < last && !stopped {
             let start = Instant::now();
-            let work = self.model.train_part(self.engine, self.dataset)?;
+            let work = self.model.train_part_among(self.engine, self.dataset, self.ranks)?;
             let took = start.elapsed();
             since_checkpoint += took;
             self.account(&mut stretch, work, took);
             let (step, part) = (self.state.step, self.state.part);
             let (lookups, seconds) = (stretch.lookups, stretch.wall_seconds);
-            stopped = progress(Event { step, steps, part, lookups, seconds }).is_break();
+            let stop = progress(Event { step, steps, part, lookups, seconds }).is_break();
+            // All stop where one does.
+            let mut stops = [u64::from(stop)];
+            self.ranks.sum(&mut stops)?;
+            stopped = stops[0] > 0;
+            if !self.is_first() {
+                continue;
+            }
 
             let whole = part == 0;
             let is_kept = |every: usize| step.is_multiple_of(every) || step == steps;
@@ -232,10 +299,17 @@ impl<'a> Trainer<'a> {
             self.state.parts.push(stretch);
         }
         let report = Report::new(&self.state, self.engine.params().name.clone());
-        let json = serde_json::to_vec_pretty(&report)
-            .map_err(|error| Error::Text { what: "report", problem: error.to_string() })?;
-        write_whole(&self.folder.join("report.json"), &json, Secrecy::Public)?;
+        if self.is_first() {
+            let json = serde_json::to_vec_pretty(&report)
+                .map_err(|error| Error::Text { what: "report", problem: error.to_string() })?;
+            write_whole(&self.folder.join("report.json"), &json, Secrecy::Public)?;
+        }
         Ok(Some(report))
+    }
+
+    /// Returns whether this is the process that writes files.
+    fn is_first(&self) -> bool {
+        self.ranks.rank() == 0
     }
 
     /// Notes what a part of a step did.

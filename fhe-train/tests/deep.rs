@@ -13,8 +13,8 @@ use fhe_core::{Clear, Cpu, Engine, List, Params, Seed, from_torus};
 use fhe_nn::activation::{Activation, Kind};
 use fhe_nn::{Cells, LayerConfig, NetworkConfig, Shape};
 use fhe_train::{
-    Binary, Checkpoint, ClearSource, DeepRecipe, LayerTraining, Model, Recipe, ShapeSource, Source,
-    Trainer, TrainerOptions, Work,
+    Binary, Checkpoint, ClearSource, DeepRecipe, LayerTraining, MiniBatch, Model, Recipe,
+    ShapeSource, Source, Trainer, TrainerOptions, Work,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -32,6 +32,7 @@ fn recipe() -> DeepRecipe {
         passes: 1,
         seed: 4,
         least_rate: 0.1,
+        first_layer_every: 1,
         network: NetworkConfig {
             input: Shape { channels: 2, height: 3, width: 3 },
             z_range: 8.0,
@@ -379,7 +380,7 @@ impl Source<Clear> for Broken {
         BATCH
     }
 
-    fn batch(&self, _: &Clear, _: usize) -> fhe_train::Result<(clear::Selectors, Vec<u64>)> {
+    fn batch(&self, _: &Clear, _: usize) -> fhe_train::Result<MiniBatch<Clear>> {
         Err(fhe_train::Error::Lost { step: 7 })
     }
 }

@@ -32,6 +32,7 @@ fn recipe(input: Shape, layers: Vec<LayerConfig>, init: [f64; 3]) -> DeepRecipe 
         passes: 2,
         seed: 3,
         least_rate: 0.1,
+        first_layer_every: 1,
         network,
         training,
     }

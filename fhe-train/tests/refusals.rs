@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use fhe_core::client::ClientKey;
 use fhe_core::store::{EncryptedQuery, Header, Message, write_to};
-use fhe_core::{Clear, Cpu, Meter, Params, Seed};
+use fhe_core::{Clear, Cpu, Engine, Meter, Params, Seed};
 use fhe_train::{
     Checkpoint, ClearModel, ClearSource, Client, DeepRecipe, EncryptedScores, FastTwin, HeadRecipe,
-    HeadTraining, MiniBatches, Model, OneVsAll, Recipe, Report, Server, ShapeSource, Source,
-    Trainer, TrainerOptions, check_rates, confusion, tune,
+    HeadTraining, MiniBatch, MiniBatches, Model, OneVsAll, Recipe, Report, Server, ShapeSource,
+    Source, Trainer, TrainerOptions, check_rates, confusion, tune,
 };
 use ndarray::Array2;
 use serde_json::json;
@@ -205,10 +205,21 @@ fn losses_take_any_list_and_any_number() {
         let loss = OneVsAll { logit_range };
         for (scores, labels) in [(3, 2), (0, 1), (2, 3)] {
             let (z, y) = (vec![0; scores], vec![0; labels]);
-            assert!(says(loss.error(&clear, &z, &y, i64::MIN), "expected"));
             assert!(says(loss.integer_error(&clear, &z, &y, f64::NAN), "expected"));
         }
-        assert!(loss.error(&clear, &vec![0; 2], &vec![0; 2], i64::MAX).is_ok());
+        let mini_batch = |samples: usize, rows: usize| MiniBatch::<Clear> {
+            samples,
+            classes: 2,
+            x: clear.selectors(Vec::new()),
+            labels: clear.zero_rows(rows),
+        };
+        for (samples, rows, scores) in [(0, 1, 2), (2, 1, 3), (2, 0, 4), (2, 2, 4)] {
+            let (y, z) = (mini_batch(samples, rows), vec![0; scores]);
+            assert!(says(loss.error(&clear, &z, (&y, 0..samples), i64::MIN), "expected"));
+        }
+        let (y, z) = (mini_batch(1, 1), vec![0; 2]);
+        assert!(says(loss.error(&clear, &z, (&y, 1..2), 1), "expected"));
+        assert!(loss.error(&clear, &z, (&y, 0..1), i64::MAX).is_ok());
         assert!(loss.integer_error(&clear, &vec![0; 2], &vec![0; 2], f64::INFINITY).is_ok());
     }
     assert_eq!(ClearSource::label_values(200, 2, -31), ClearSource::label_values(2, 2, -31));

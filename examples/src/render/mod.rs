@@ -5,6 +5,8 @@ pub mod figure;
 mod batch;
 mod bnn;
 mod operations;
+pub mod ranks;
+mod scale;
 mod search;
 mod step;
 mod training;
@@ -14,6 +16,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use ranks::RankRuns;
 pub use twin::line;
 
 use crate::batch_lookup::results::BatchResults;
@@ -22,6 +25,7 @@ use crate::bnn::results::BnnResults;
 use crate::fast::FastResults;
 use crate::file;
 use crate::results::Results;
+use crate::scale::Scale;
 use crate::search::Search;
 use crate::step::StepResults;
 
@@ -32,8 +36,18 @@ fn facts(name: &str, rows: &[(&str, String)]) -> String {
 }
 
 /// The trainings of the book.
-pub const RUNS: [&str; 5] =
-    ["head-cifar10", "head-cifar10-lite2", "deep-mnist", "deep-builtin", "deep-builtin-2048"];
+pub const RUNS: [&str; 6] = [
+    "head-cifar10",
+    "head-cifar10-lite2",
+    "head-tiny-imagenet",
+    "deep-mnist",
+    "deep-builtin",
+    "deep-builtin-2048",
+];
+/// The simulated training of a thousand classes of the book.
+pub const SCALE: &str = "head-imagenet";
+/// The training by several processes of the book.
+pub const RANKS: &str = "mpi";
 /// The single step of the book.
 pub const STEP: &str = "deep-step-cifar10";
 /// The simulated training of the book.
@@ -97,6 +111,10 @@ pub fn page(folder: &Path) -> Result<String> {
         // Writing to a string cannot fail.
         let _ = write!(text, "\n{}", run.section(name));
     }
+    let scale: Scale = file::read_json(&folder.join(format!("{SCALE}.json")), "simulation")?;
+    let _ = write!(text, "\n{}", scale.section(SCALE));
+    let ranks: RankRuns = file::read_json(&folder.join(format!("{RANKS}.json")), "ranks")?;
+    let _ = write!(text, "\n{}", ranks.section(RANKS));
     let step: StepResults = file::read_json(&folder.join(format!("{STEP}.json")), "step")?;
     let twin: FastResults = file::read_json(&folder.join(format!("{TWIN}.json")), "twin")?;
     let (step_section, twin_section) = (step.section(STEP), twin.section(TWIN));

@@ -18,6 +18,7 @@ mod options;
 mod own_data;
 mod own_data_refused;
 mod program;
+mod ranks;
 mod resume;
 mod run;
 mod sides;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// All programs.
-pub(crate) const PROGRAMS: [&str; 12] = [
+pub(crate) const PROGRAMS: [&str; 13] = [
     "quickstart",
     "setup",
     "train",
@@ -15,6 +15,7 @@ pub(crate) const PROGRAMS: [&str; 12] = [
     "parameter_search",
     "batch_lookup",
     "many_classes",
+    "ranks",
     "report",
     "infer_bnn",
     "train_bnn",

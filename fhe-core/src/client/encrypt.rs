@@ -226,7 +226,7 @@ impl ClientKey {
 
     /// Encrypts polynomials, given as torus elements one after another. The caller sees to it that
     /// they are whole and at least one.
-    pub(super) fn seeded_rows(&self, messages: &[u64], of: Use<'_>) -> SeededRows {
+    pub(crate) fn seeded_rows(&self, messages: &[u64], of: Use<'_>) -> SeededRows {
         let n = PolynomialSize(self.params.row_size);
         let [mask_seed, noise_seed] = self.seeds("row", of, bytemuck::cast_slice(messages));
         let mut list = SeededGlweCiphertextList::new(

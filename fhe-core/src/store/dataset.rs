@@ -1,25 +1,27 @@
 //! Encrypted data sets: selectors, and for each sample a few values.
 //!
-//! A record is the selector's mask seed (16 bytes), its bodies cut to their upper 48 bits (6 bytes
-//! a coefficient), the values' mask seed (16 bytes) and their bodies (8 bytes each). Cutting adds a
-//! rounding error of standard deviation 2^-49.8, against a noise of 2^-47.8. A chunk of the
-//! container is one mini-batch, so that training reads and checks whole chunks. Where samples lie
-//! side by side, a record has values only, and the mini-batch's selectors follow its records.
+//! A chunk of the container is one mini-batch, so that training reads and checks whole chunks. It
+//! has the selectors, one a sample or those of samples that lie side by side: each is a mask seed
+//! (16 bytes) and its bodies cut to their upper 48 bits (6 bytes a coefficient). Cutting adds a
+//! rounding error of standard deviation 2^-49.8, against a noise of 2^-47.8. Then come the values,
+//! in rows ([`ValueLayout`]): a mask seed and bodies of 8 bytes. What is left of a row is 0.
 
 use std::path::Path;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::container::{ChunkReader, ChunkWriter, Header, MAX_CHUNK};
 use super::stored;
+use super::value_layout::ValueLayout;
 use super::whole::Secrecy;
 use crate::client::{ClientKey, Nonce, Use};
 use crate::engine::Engine;
-use crate::engine::cpu::{Cpu, Selectors, Values};
+use crate::engine::cpu::{Cpu, Rows, Selectors};
 use crate::{Error, Params, Result};
 
-const KIND: &str = "encrypted data set";
+pub(super) const KIND: &str = "encrypted data set";
 /// Bounds that keep every product of sizes far from overflow.
 const MAX_SAMPLES: usize = 1 << 24;
 const MAX_VALUES: usize = 1 << 20;
@@ -100,31 +102,38 @@ impl DatasetShape {
         self.samples.div_ceil(self.batch)
     }
 
-    /// Returns the samples of a mini-batch.
-    fn samples_of(&self, index: usize) -> usize {
+    /// Returns the samples of a mini-batch; the last one may have fewer, and there is none beyond.
+    #[must_use]
+    pub fn samples_of(&self, index: usize) -> usize {
         self.batch.min(self.samples.saturating_sub(index.saturating_mul(self.batch)))
     }
 
-    /// Returns the selectors of so many samples of a mini-batch that lie side by side.
-    fn selectors_in_lanes(&self, samples: usize) -> usize {
-        self.lanes.map_or(0, |lanes| lanes.count(samples))
+    /// Returns the selectors of so many samples of a mini-batch.
+    fn selectors_of(&self, samples: usize) -> usize {
+        self.lanes.map_or(samples, |lanes| lanes.count(samples))
+    }
+
+    /// Returns where the values of so many samples stand.
+    #[must_use]
+    pub fn layout(&self, params: &Params, samples: usize) -> ValueLayout {
+        ValueLayout::new(params, samples, self.values)
+    }
+
+    /// Returns the bytes of the values of so many samples; `None` if they are too many.
+    fn values_bytes(&self, params: &Params, samples: usize) -> Option<u64> {
+        let bodies = self.layout(params, samples).rows().checked_mul(params.row_size)?;
+        match bodies {
+            0 => Some(0),
+            _ => (bodies as u64).checked_mul(stored::WHOLE as u64)?.checked_add(16),
+        }
     }
 
     /// Returns the bytes of a mini-batch of so many samples; `None` if they are too many.
     fn batch_bytes(&self, params: &Params, samples: usize) -> Option<u64> {
-        let records = (self.record_bytes(params) as u64).checked_mul(samples as u64)?;
-        let in_lanes = self.selectors_in_lanes(samples) as u64;
-        let in_lanes = in_lanes.checked_mul(stored::selector_bytes(params) as u64)?;
-        records.checked_add(in_lanes).filter(|&bytes| bytes <= MAX_CHUNK)
-    }
-
-    fn record_bytes(&self, params: &Params) -> usize {
-        self.selector_bytes(params) + stored::bytes(self.values, stored::WHOLE)
-    }
-
-    /// Returns the bytes of a sample's own selector.
-    fn selector_bytes(&self, params: &Params) -> usize {
-        self.lanes.map_or_else(|| stored::selector_bytes(params), |_| 0)
+        let selectors = self.selectors_of(samples) as u64;
+        let selectors = selectors.checked_mul(stored::selector_bytes(params) as u64)?;
+        let bytes = selectors.checked_add(self.values_bytes(params, samples)?)?;
+        Some(bytes).filter(|&bytes| bytes <= MAX_CHUNK)
     }
 
     /// Returns the header, or says which number is out of range. A nonce stands beside the shape.
@@ -139,18 +148,16 @@ impl DatasetShape {
         if self.values > MAX_VALUES {
             return fail("values a sample (2^20 at most)", self.values, MAX_VALUES);
         }
-        let record = self.record_bytes(params).max(1) as u64;
-        let most = (MAX_CHUNK / record) as usize;
-        if self.batch == 0 || self.batch > most {
-            let expected = self.batch.clamp(1, most);
-            return fail("samples of a mini-batch (2^32 bytes at most)", self.batch, expected);
+        if self.batch == 0 || self.batch > MAX_SAMPLES {
+            let expected = self.batch.clamp(1, MAX_SAMPLES);
+            return fail("samples of a mini-batch (1 to 2^24)", self.batch, expected);
         }
         let bytes = |samples| self.batch_bytes(params, samples);
         let (Some(whole), Some(last)) =
             (bytes(self.batch), bytes(self.samples_of(self.batches() - 1)))
         else {
-            let what = "selectors of a mini-batch (2^32 bytes at most, all in all)";
-            return fail(what, self.selectors_in_lanes(self.batch), 0);
+            let what = "selectors of a mini-batch (2^32 bytes at most, with its values)";
+            return fail(what, self.selectors_of(self.batch), 0);
         };
         if !self.has_whole_copies() {
             let whole = self.batch.saturating_mul(self.copies.max(1));
@@ -181,7 +188,7 @@ impl DatasetShape {
 /// Encrypts a data set into a file, on the client. An interrupted run is gone on with.
 ///
 /// ```
-/// use fhe_core::{Cpu, Params, Seed, client::ClientKey};
+/// use fhe_core::{Cpu, List, Params, Seed, client::ClientKey, from_torus};
 /// use fhe_core::store::{Dataset, DatasetShape, DatasetWriter};
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("train.data");
@@ -208,8 +215,11 @@ impl DatasetShape {
 /// // On the server.
 /// let server = Cpu::new(&key.evaluation_keys());
 /// let data = Dataset::open(&path, key.params(), server.key_id())?;
-/// let (_selectors, values) = data.batch(&server, 0)?;
-/// assert_eq!(values.len(), 2);
+/// let (selectors, values) = data.batch(&server, 0)?;
+/// assert_eq!((selectors.len(), values.len()), (2, 1));
+/// // The value of the second sample is coefficient 1 of the row.
+/// let value = key.decrypt_rows(&values)?[1];
+/// assert!((from_torus(value) + 0.25).abs() < 1e-6);
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
@@ -280,20 +290,11 @@ impl<'a> DatasetWriter<'a> {
             return Err(Error::Shape { op, what, got, expected: lanes.count(samples.len()) });
         }
         let first = self.next_sample();
-        let n = self.key.params().row_size;
-        let values: Vec<&[u64]> = samples.iter().map(|(_, values)| &values[..]).collect();
+        let (polynomials, values): (Vec<_>, Vec<_>) =
+            samples.iter().map(|(m, values)| (&m[..], &values[..])).unzip();
         self.check(&values)?;
-        samples.iter().try_for_each(|(m, _)| expect_coefficients(m, n))?;
-        let of_sample = |(i, (m, values)): (usize, &(Vec<i32>, Vec<u64>))| {
-            let index = (first + i) as u64;
-            let purpose = format!("data set {}", self.shape.name);
-            let mut record = self.selector(m, &purpose, index)?;
-            self.write_values(&mut record, values, index);
-            Ok(record)
-        };
-        let records = samples.par_iter().enumerate().map(of_sample);
-        let records: Vec<Vec<u8>> = records.collect::<Result<_>>()?;
-        self.writer.write(&records.concat())
+        let purpose = format!("data set {}", self.shape.name);
+        self.write(&polynomials, &purpose, first, &values)
     }
 
     /// Encrypts the next mini-batch of samples that lie side by side: the torus elements of each,
@@ -305,27 +306,49 @@ impl<'a> DatasetWriter<'a> {
     /// # Errors
     /// Those of [`DatasetWriter::write_batch`].
     pub fn write_lanes(&mut self, values: &[Vec<u64>], polynomials: &[Vec<i32>]) -> Result<()> {
-        let first = self.next_sample();
-        let n = self.key.params().row_size;
-        self.check(&values.iter().map(|values| &values[..]).collect::<Vec<_>>())?;
-        let expected = self.shape.selectors_in_lanes(values.len());
+        let values: Vec<_> = values.iter().map(|values| &values[..]).collect();
+        self.check(&values)?;
+        let expected = self.shape.selectors_of(values.len());
         if polynomials.len() != expected {
             let (op, what, got) = ("encrypting a mini-batch", "selectors", polynomials.len());
             return Err(Error::Shape { op, what, got, expected });
         }
-        polynomials.iter().try_for_each(|m| expect_coefficients(m, n))?;
-        let mut records = Vec::new();
-        for (i, values) in values.iter().enumerate() {
-            self.write_values(&mut records, values, (first + i) as u64);
-        }
-        let of_batch = self.shape.selectors_in_lanes(self.shape.batch);
+        let of_batch = self.shape.selectors_of(self.shape.batch);
         let first = self.writer.next() as usize * of_batch;
         let purpose = format!("lanes of data set {}", self.shape.name);
+        let polynomials: Vec<_> = polynomials.iter().map(|m| &m[..]).collect();
+        self.write(&polynomials, &purpose, first, &values)
+    }
+
+    /// Encrypts a mini-batch: its polynomials, as uses of a purpose from the first one on, and the
+    /// values of its samples.
+    fn write(
+        &mut self,
+        polynomials: &[&[i32]],
+        purpose: &str,
+        first: usize,
+        values: &[&[u64]],
+    ) -> Result<()> {
+        let n = self.key.params().row_size;
+        polynomials.iter().try_for_each(|m| expect_coefficients(m, n))?;
         let selectors = polynomials.par_iter().enumerate();
-        let selectors = selectors.map(|(i, m)| self.selector(m, &purpose, (first + i) as u64));
+        let selectors = selectors.map(|(i, m)| self.selector(m, purpose, (first + i) as u64));
         let selectors: Vec<Vec<u8>> = selectors.collect::<Result<_>>()?;
-        records.extend(selectors.concat());
-        self.writer.write(&records)
+        let mut chunk = selectors.concat();
+        let layout = self.shape.layout(self.key.params(), values.len());
+        if layout.rows() > 0 {
+            let mut phases = Zeroizing::new(vec![0; layout.rows() * n]);
+            for (i, values) in values.iter().enumerate() {
+                for (v, value) in values.iter().enumerate() {
+                    let (row, coefficient) = layout.place(i, v);
+                    phases[row * n + coefficient] = *value;
+                }
+            }
+            let purpose = format!("values of data set {}", self.shape.name);
+            let values = self.key.seeded_rows(&phases, self.of(&purpose, self.writer.next()));
+            stored::write(&mut chunk, &values, stored::WHOLE);
+        }
+        self.writer.write(&chunk)
     }
 
     /// Checks the number of samples, and of the values of each.
@@ -355,13 +378,6 @@ impl<'a> DatasetWriter<'a> {
         Ok(record)
     }
 
-    /// Encrypts the values of a sample.
-    fn write_values(&self, record: &mut Vec<u8>, values: &[u64], index: u64) {
-        let purpose = format!("values of data set {}", self.shape.name);
-        let values = self.key.seeded_values(values, self.of(&purpose, index));
-        stored::write(record, &values, stored::WHOLE);
-    }
-
     fn of<'b>(&self, purpose: &'b str, index: u64) -> Use<'b> {
         match self.nonce {
             Some(nonce) => Use::fresh(purpose, index, nonce),
@@ -383,7 +399,6 @@ impl<'a> DatasetWriter<'a> {
 pub struct Dataset {
     reader: ChunkReader,
     shape: DatasetShape,
-    record: usize,
 }
 
 impl Dataset {
@@ -402,8 +417,7 @@ impl Dataset {
         if header != *reader.header() {
             return Err(bad(unfit));
         }
-        let record = shape.record_bytes(params);
-        Ok(Self { reader, shape, record })
+        Ok(Self { reader, shape })
     }
 
     /// Returns the shape.
@@ -418,24 +432,23 @@ impl Dataset {
         self.reader.chunks() as usize
     }
 
-    /// Reads one mini-batch: its selectors, and `values` values for each sample.
+    /// Reads one mini-batch: its selectors, and the rows of its values ([`ValueLayout`]).
     ///
     /// # Errors
     /// [`Error::Index`], [`Error::Io`], [`Error::Corrupt`] with the chunk.
-    pub fn batch(&self, cpu: &Cpu, index: usize) -> Result<(Selectors, Values)> {
+    pub fn batch(&self, cpu: &Cpu, index: usize) -> Result<(Selectors, Rows)> {
         let bytes = self.reader.read(index as u64)?;
-        let records = self.record * self.shape.samples_of(index);
-        let (records, in_lanes) = bytes.split_at(bytes.len().min(records));
-        let own = self.shape.selector_bytes(cpu.params());
-        let read = |record: &[u8]| stored::read(record, stored::CUT);
-        let (selectors, values): (Vec<_>, Vec<_>) = records
-            .par_chunks_exact(self.record.max(1))
-            .map(|r| ((own > 0).then(|| read(&r[..own])), stored::read(&r[own..], stored::WHOLE)))
-            .unzip();
-        let in_lanes = in_lanes.par_chunks_exact(stored::selector_bytes(cpu.params())).map(read);
-        let mut selectors: Vec<_> = selectors.into_iter().flatten().collect();
-        selectors.extend(in_lanes.collect::<Vec<_>>());
-        Ok((cpu.open_selectors(&selectors)?, cpu.open_values(&values)))
+        let of_selector = stored::selector_bytes(cpu.params());
+        let selectors = self.shape.selectors_of(self.shape.samples_of(index)) * of_selector;
+        let (selectors, values) = bytes.split_at(bytes.len().min(selectors));
+        let selectors = selectors.par_chunks_exact(of_selector);
+        let selectors: Vec<_> = selectors.map(|x| stored::read(x, stored::CUT)).collect();
+        let n = cpu.params().row_size;
+        let values = match values {
+            [] => Rows::of(n, Vec::new()),
+            values => Rows::of(n, stored::read(values, stored::WHOLE).expand_rows(n)),
+        };
+        Ok((cpu.open_selectors(&selectors)?, values))
     }
 }
 

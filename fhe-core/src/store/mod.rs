@@ -10,6 +10,7 @@ mod message;
 mod pieces;
 mod query;
 mod stored;
+mod value_layout;
 mod values;
 mod whole;
 
@@ -21,5 +22,6 @@ pub use lock::Lock;
 pub use message::{Message, Opened, deserialize, serialize};
 pub use pieces::{Incoming, Pieces};
 pub use query::EncryptedQuery;
+pub use value_layout::ValueLayout;
 pub use values::EncryptedValues;
 pub use whole::{Secrecy, write_whole};

@@ -2,8 +2,8 @@
 
 use faer::MatRef;
 use fhe_core::noise::{Noise, SelectorKind};
-use fhe_core::{Params, Table};
-use fhe_nn::argmax;
+use fhe_core::{Clear, Params, Table};
+use fhe_nn::{Dense, argmax};
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 
@@ -68,8 +68,6 @@ struct Moves {
     /// What makes a constant row of an error: in its constant, and in each other coefficient.
     constant: f64,
     idle: f64,
-    /// Errors of a list.
-    list: usize,
 }
 
 /// How the scores of a mini-batch of so many samples are looked up.
@@ -90,22 +88,26 @@ impl Moves {
             None => (noise.pack_constant() + noise.pack_rounding(), noise.pack_constant()),
             Some(_) => {
                 let levels = n.ilog2();
-                let packed = noise.pack_list(errors.min(n)) + noise.pack_list_rounding();
+                // A batch of lookups leaves errors in the rows that are expanded.
+                let packed = match params.looks_up_in_place(errors, errors.div_ceil(n)) {
+                    true => 0.0,
+                    false => noise.pack_list(errors.min(n)) + noise.pack_list_rounding(),
+                };
                 (packed + noise.expansion(levels, levels), noise.expansion_beside(levels))
             }
         };
         let (fresh, reflect) = (noise.fresh_selectors(), noise.reflect());
-        Self { fresh, reflect, constant, idle, list: n, noise }
+        Self { fresh, reflect, constant, idle, noise }
     }
 
-    /// Returns the variance of a gradient, of samples with these squared norms: sums over those
-    /// that share a list of N errors.
-    fn gradient(&self, squares: &[f64], classes: usize) -> f64 {
+    /// Returns the variance of a gradient, of samples with these squared norms: of sums that are as
+    /// long as [`Dense`] makes them.
+    fn gradient(&self, squares: &[f64]) -> f64 {
         let sum = |squares: &[f64]| {
             let square = squares.iter().sum::<f64>();
             self.noise.products(self.fresh, squares.len(), square) + square * self.idle
         };
-        squares.chunks((self.list / classes).max(1)).map(sum).sum()
+        squares.chunks(Dense::<Clear>::TERMS).map(sum).sum()
     }
 }
 
@@ -247,7 +249,7 @@ impl FastHead {
                 MatRef::from_row_major_slice(&errors, rows, samples),
                 matrix,
             );
-            disturb(&mut noise, &mut gradient, || moves.gradient(&squares, classes));
+            disturb(&mut noise, &mut gradient, || moves.gradient(&squares));
             weights.iter_mut().zip(gradient).for_each(|(w, g)| *w -= g);
         });
         self.step += 1;

@@ -178,6 +178,7 @@ impl FastTwin {
         let step = StepPlan::new(&self.plan, self.data, self.step, samples.len());
         let (parts, rule): (Vec<_>, _) =
             ((0..step.parts()).map(|i| step.part(i)).collect(), step.rule());
+        let ends: Vec<bool> = (0..parts.len()).map(|i| step.group(i).end == i + 1).collect();
         let used = self.used(Moves::Noisy)?;
         let mut sums: Vec<Sum> = self.layers.iter().map(|_| Sum::default()).collect();
         for (i, part) in parts.iter().enumerate() {
@@ -194,8 +195,10 @@ impl FastTwin {
                 add(&mut self.wraps.pre_activations, &outcome.wraps);
                 add(&mut self.wraps.errors, &outcome.lost);
             }
-            let of_first = std::mem::take(&mut sums[0]);
-            self.subtract_from_first(of_first, i);
+            if ends[i] {
+                let of_first = std::mem::take(&mut sums[0]);
+                self.subtract_from_first(of_first, i);
+            }
         }
         for (i, sum) in sums.into_iter().enumerate().skip(1) {
             self.update(i, sum, &rule)?;

@@ -29,6 +29,9 @@ pub(super) fn recipe(recipe: &DeepRecipe) -> Result<()> {
     if !(0.0..=1.0).contains(&recipe.least_rate) {
         return fail("least_rate", recipe.least_rate, "expected 0 to 1");
     }
+    if !(1..=65_536).contains(&recipe.first_layer_every) {
+        return fail("first_layer_every", recipe.first_layer_every, "expected 1 to 65536");
+    }
     let got = recipe.training.len();
     if got != recipe.network.layers.len() + usize::from(recipe.network.shortcut) {
         let rule = "expected an entry a layer, and one for the shortcut, if there is one";

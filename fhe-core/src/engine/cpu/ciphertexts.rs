@@ -167,7 +167,7 @@ pub struct Selectors {
     pub(super) gadget: Gadget,
     /// Whether the rows of -S m are times 1 - X: see [`super::product`].
     pub(super) divided: bool,
-    pub(super) data: Vec<c64>,
+    pub(super) data: Pages<c64>,
     /// Complex numbers of one selector.
     pub(super) stride: usize,
 }
@@ -176,7 +176,7 @@ impl Selectors {
     /// Selectors that multiply whole masks: those that the client encrypts.
     pub(super) fn new(gadget: Gadget, points: usize, count: usize) -> Self {
         let stride = 4 * gadget.levels as usize * points;
-        let data = vec![c64::new(0.0, 0.0); stride * count];
+        let data = Pages::zeros(stride * count);
         Self { gadget, divided: false, data, stride }
     }
 

@@ -154,16 +154,6 @@ impl Cpu {
         }
     }
 
-    /// Expands stored values.
-    #[must_use]
-    pub(crate) fn open_values(&self, stored: &[SeededRows]) -> Values {
-        let n = self.params.row_size;
-        let values: Vec<u64> = stored.iter().flat_map(|s| s.expand_values(n)).collect();
-        let mut out = Values::new(n, values.len() / (n + 1));
-        out.data.copy_from_slice(&values);
-        out
-    }
-
     /// Applies one table to one value by tfhe's own key switch and programmable bootstrap (one key
     /// bit a step), on the calling thread: the cost that efficiency is measured against.
     #[must_use]
@@ -292,7 +282,7 @@ impl Engine for Cpu {
             _ => {}
         }
         let y = other.as_ref().unwrap_or(y);
-        x.data.par_iter_mut().zip(&y.data).for_each(|(x, y)| *x += y);
+        x.data.par_iter_mut().zip(&y.data[..]).for_each(|(x, y)| *x += y);
         Ok(())
     }
 

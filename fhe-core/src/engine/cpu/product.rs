@@ -9,12 +9,15 @@
 //! before they are decomposed. As (1 - X) J = 2, the noise is then that of (1 - X) S' e / 2: as
 //! large in each coefficient as before, and with a sum of nearly nothing.
 
+use aligned_vec::AVec;
 use rayon::prelude::*;
 use tfhe::core_crypto::fft_impl::fft64::c64;
 
-use super::fourier::{Scratch, decompose, multiply, multiply_add};
+use super::fourier::{Scratch, decompose, multiply, multiply_add, zeros};
+use super::huge_pages::Pages;
 use super::{Cpu, Rows, Selectors, Values};
-use crate::engine::Term;
+use crate::engine::{List, Term};
+use crate::params::Gadget;
 use crate::polynomial;
 use crate::server::SeededRows;
 
@@ -50,33 +53,95 @@ pub(super) fn divide(cpu: &Cpu, x: &mut Selectors) {
     x.divided = true;
 }
 
-/// Transformed digits of each row, as selectors want them: for level j those of the mask, then
-/// those of the body.
-fn transform_digits(cpu: &Cpu, rows: &Rows, selectors: &Selectors) -> Vec<c64> {
-    let n = cpu.params.row_size;
-    let points = cpu.transform.points();
-    let gadget = selectors.gadget;
-    let levels = gadget.levels as usize;
-    let mut out = vec![ZERO; rows.len() * 2 * levels * points];
-    out.par_chunks_exact_mut(2 * levels * points)
-        .zip(rows.data.par_chunks_exact(2 * n))
-        .for_each_init(
-            || (cpu.transform.scratch(), vec![0u64; levels * n], vec![0u64; n]),
-            |(scratch, digits, element), (out, row)| {
-                for (part, x) in row.chunks_exact(n).enumerate() {
-                    element.copy_from_slice(x);
-                    if part == 0 && selectors.divided {
-                        polynomial::divide_by_one_less_x(element);
-                    }
-                    decompose(digits, element, gadget);
-                    for (level, digits) in digits.chunks_exact(n).enumerate() {
-                        let at = (2 * level + part) * points;
-                        cpu.transform.forward_integer(&mut out[at..at + points], digits, scratch);
-                    }
-                }
-            },
-        );
-    out
+/// Transformed digits of rows, as selectors want them: for level j those of the mask, then those of
+/// the body.
+struct RowDigits<'a> {
+    cpu: &'a Cpu,
+    rows: &'a Rows,
+    gadget: Gadget,
+    divided: bool,
+    /// Those of all rows. Rows that are used once are transformed where they are used, which takes
+    /// no memory.
+    stored: Option<Pages<c64>>,
+}
+
+/// Working memory of one thread.
+struct Work {
+    scratch: Scratch,
+    digits: Vec<u64>,
+    element: Vec<u64>,
+    fourier: AVec<c64>,
+}
+
+impl<'a> RowDigits<'a> {
+    /// Of rows that are used so many times in all.
+    fn new(cpu: &'a Cpu, rows: &'a Rows, selectors: &Selectors, uses: usize) -> Self {
+        let (gadget, divided) = (selectors.gadget, selectors.divided);
+        let mut digits = Self { cpu, rows, gadget, divided, stored: None };
+        if uses > rows.len() {
+            let stride = digits.stride();
+            let mut stored = Pages::zeros(rows.len() * stride);
+            stored.par_chunks_exact_mut(stride).enumerate().for_each_init(
+                || digits.work(),
+                |work, (row, out)| digits.transform(out, row, work),
+            );
+            digits.stored = Some(stored);
+        }
+        digits
+    }
+
+    /// Complex numbers of the digits of a row.
+    fn stride(&self) -> usize {
+        2 * self.gadget.levels as usize * self.cpu.transform.points()
+    }
+
+    fn work(&self) -> Work {
+        let (n, levels) = (self.rows.n, self.gadget.levels as usize);
+        Work {
+            scratch: self.cpu.transform.scratch(),
+            digits: vec![0; levels * n],
+            element: vec![0; n],
+            fourier: zeros(if self.stored.is_some() { 0 } else { self.stride() }),
+        }
+    }
+
+    fn of<'b>(&'b self, row: usize, work: &'b mut Work) -> &'b [c64] {
+        let stride = self.stride();
+        match &self.stored {
+            Some(stored) => &stored[row * stride..][..stride],
+            None => {
+                let mut fourier = std::mem::replace(&mut work.fourier, zeros(0));
+                self.transform(&mut fourier, row, work);
+                work.fourier = fourier;
+                &work.fourier
+            }
+        }
+    }
+
+    fn transform(&self, out: &mut [c64], row: usize, work: &mut Work) {
+        let (n, points) = (self.rows.n, self.cpu.transform.points());
+        let row = &self.rows.data[2 * n * row..][..2 * n];
+        for (part, x) in row.chunks_exact(n).enumerate() {
+            work.element.copy_from_slice(x);
+            if part == 0 && self.divided {
+                polynomial::divide_by_one_less_x(&mut work.element);
+            }
+            decompose(&mut work.digits, &work.element, self.gadget);
+            for (level, digits) in work.digits.chunks_exact(n).enumerate() {
+                let out = &mut out[(2 * level + part) * points..][..points];
+                self.cpu.transform.forward_integer(out, digits, &mut work.scratch);
+            }
+        }
+    }
+
+    /// Writes a sum of products.
+    fn sum(&self, sum: &mut [c64], selectors: &Selectors, terms: &[Term], work: &mut Work) {
+        sum.fill(ZERO);
+        for t in terms {
+            let selector = &selectors.data[t.selector * selectors.stride..][..selectors.stride];
+            add_product(sum, self.of(t.row, work), selector, self.cpu.transform.points());
+        }
+    }
 }
 
 /// Adds one product to `sum`, which holds mask and body.
@@ -96,14 +161,13 @@ pub(super) fn to_row(cpu: &Cpu, out: &mut [u64], sum: &[c64], scratch: &mut Scra
 }
 
 pub(super) fn sums(cpu: &Cpu, selectors: &Selectors, rows: &Rows, terms: &[Vec<Term>]) -> Rows {
-    let points = cpu.transform.points();
-    let digits = transform_digits(cpu, rows, selectors);
+    let digits = RowDigits::new(cpu, rows, selectors, terms.iter().map(Vec::len).sum());
     let mut out = Rows::new(rows.n, terms.len());
     out.data.par_chunks_exact_mut(2 * rows.n).zip(terms).for_each_init(
-        || (cpu.transform.scratch(), vec![ZERO; 2 * points]),
-        |(scratch, sum), (out, terms)| {
-            add_terms(sum, &digits, selectors, terms, points);
-            to_row(cpu, out, sum, scratch);
+        || (digits.work(), zeros(2 * cpu.transform.points())),
+        |(work, sum), (out, terms)| {
+            digits.sum(sum, selectors, terms, work);
+            to_row(cpu, out, sum, &mut work.scratch);
         },
     );
     out
@@ -116,63 +180,25 @@ pub(super) fn dot_products(
     rows: &Rows,
     terms: &[Vec<Term>],
 ) -> Values {
-    let (n, points) = (rows.n, cpu.transform.points());
-    let digits = transform_digits(cpu, rows, selectors);
+    let n = rows.n;
+    let digits = RowDigits::new(cpu, rows, selectors, terms.iter().map(Vec::len).sum());
     let mut out = Values::new(n, terms.len());
     out.data.par_chunks_exact_mut(n + 1).zip(terms).for_each_init(
-        || (cpu.transform.scratch(), vec![ZERO; 2 * points], vec![0u64; 2 * n]),
-        |(scratch, sum, row), (out, terms)| {
-            add_terms(sum, &digits, selectors, terms, points);
-            to_row(cpu, row, sum, scratch);
+        || (digits.work(), zeros(2 * cpu.transform.points()), vec![0u64; 2 * n]),
+        |(work, sum, row), (out, terms)| {
+            digits.sum(sum, selectors, terms, work);
+            to_row(cpu, row, sum, &mut work.scratch);
             extract_one(out, row, 0);
         },
     );
     out
 }
 
-/// Writes a sum of products.
-fn add_terms(
-    sum: &mut [c64],
-    digits: &[c64],
-    selectors: &Selectors,
-    terms: &[Term],
-    points: usize,
-) {
-    let stride = 2 * selectors.gadget.levels as usize * points;
-    sum.fill(ZERO);
-    for t in terms {
-        let digits = &digits[t.row * stride..][..stride];
-        let selector = &selectors.data[t.selector * selectors.stride..][..selectors.stride];
-        add_product(sum, digits, selector, points);
-    }
-}
-
 pub(super) fn dots(cpu: &Cpu, selectors: &Selectors, rows: &Rows) -> Values {
-    let n = cpu.params.row_size;
-    let points = cpu.transform.points();
-    let digits = transform_digits(cpu, rows, selectors);
-    let stride = 2 * selectors.gadget.levels as usize * points;
-    let count = rows.len();
-    let mut out = Values::new(n, selectors.data.len() / selectors.stride * count);
-    if count == 0 {
-        return out;
-    }
-    out.data
-        .par_chunks_exact_mut((n + 1) * count)
-        .zip(selectors.data.par_chunks_exact(selectors.stride))
-        .for_each_init(
-            || (cpu.transform.scratch(), vec![ZERO; 2 * points], vec![0u64; 2 * n]),
-            |(scratch, sum, row), (out, selector)| {
-                let digits = digits.chunks_exact(stride);
-                for (out, digits) in out.chunks_exact_mut(n + 1).zip(digits) {
-                    sum.fill(ZERO);
-                    add_product(sum, digits, selector, points);
-                    to_row(cpu, row, sum, scratch);
-                    extract_one(out, row, 0);
-                }
-            },
-        );
-    out
+    let (samples, count) = (selectors.len(), rows.len());
+    let terms: Vec<Vec<Term>> =
+        (0..samples * count).map(|i| vec![Term { selector: i / count, row: i % count }]).collect();
+    dot_products(cpu, selectors, rows, &terms)
 }
 
 /// Sample extraction (ibid., definition 4.1): coefficient c as a value of dimension N.

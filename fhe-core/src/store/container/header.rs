@@ -5,15 +5,20 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::store::dataset;
 use crate::{Error, Params, ParamsSpec, Result};
 
 const MAGIC: &[u8; 8] = b"FHETORUS";
-const VERSION: u32 = 1;
 pub(super) const SUM: usize = 32;
 /// A header is a few hundred bytes; this bounds what a damaged length can make us allocate.
 const MAX_HEADER: usize = 1 << 20;
 pub(in crate::store) const MAX_CHUNK: u64 = 1 << 32;
 const MAX_PAYLOAD: u64 = 1 << 48;
+
+/// Returns the version of the format of a kind. Data sets had values of their own in version 1.
+fn version(kind: &str) -> u32 {
+    if kind == dataset::KIND { 2 } else { 1 }
+}
 
 /// What a file says about itself. All of it is public.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,12 +41,12 @@ pub struct Header {
 }
 
 impl Header {
-    /// A header of the present version.
+    /// A header of the present version of a kind.
     #[must_use]
     pub fn new(kind: &str, params: &Params, key_id: &str, meta: serde_json::Value) -> Self {
         Self {
             kind: kind.into(),
-            version: VERSION,
+            version: version(kind),
             params: (**params).clone(),
             key_id: key_id.into(),
             meta,
@@ -145,8 +150,9 @@ impl Header {
         if self.kind != kind {
             return mismatch("kind", self.kind.clone(), kind.into());
         }
-        if self.version != VERSION {
-            return mismatch("version", self.version.to_string(), VERSION.to_string());
+        let version = version(kind);
+        if self.version != version {
+            return mismatch("version", self.version.to_string(), version.to_string());
         }
         Ok(())
     }

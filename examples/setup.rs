@@ -10,7 +10,9 @@ use fhe_core::store::{Dataset, Lock, Message, Secrecy};
 use fhe_core::{Params, Seed};
 use fhe_examples::backbone::{BackboneArgs, Network};
 use fhe_examples::client::{self, ClientFolder, Labelled, Setup};
+use fhe_examples::encoder::EncoderChoice;
 use fhe_examples::own_data::{self, OwnData, RawData};
+use fhe_examples::pictures::Pictures;
 use fhe_examples::preset::{self, Preset};
 use fhe_examples::program::{self, Common};
 use fhe_examples::server::ServerFolder;
@@ -38,6 +40,8 @@ Examples:
   setup --run runs/pets --images FOLDER --backbone MODEL.onnx --backbone-mean 127 \\
       --backbone-scale 128                  features by a network of others (feature onnx)
   setup --run runs/fashion --idx FOLDER                       IDX files of any size
+  setup --run runs/imagenet --imagenet ILSVRC2012_img_train.tar --backbone MODEL.onnx \\
+      --imagenet-val VALIDATION --ground-truth LOC_val_solution.csv
 
 After it: train."
 )]
@@ -54,7 +58,7 @@ struct Args {
     data: Option<PathBuf>,
     /// Number of patches of the dictionary that encodes colour images; default: the preset's, or a
     /// number that suits the images.
-    #[arg(long, conflicts_with_all = ["features", "idx"])]
+    #[arg(long, conflicts_with_all = ["features", "idx", "imagenet"])]
     dictionary: Option<usize>,
     /// Seed of the built-in images, and of the order of your own samples.
     #[arg(long, default_value_t = 1)]
@@ -115,21 +119,27 @@ impl Job {
         let own_recipe = given.is_some();
         let [count, encrypted, batch] =
             [args.count, args.encrypt, args.batch].map(|count| count.map(|count| count as usize));
-        let network = args.backbone.open()?;
+        let network = args.backbone.open(args.own.sizing())?;
         if args.own.is_given() || network.is_some() {
             // All sets have rows of one size.
             let n = Params::secure128()?.row_size;
-            let mut data = if args.own.is_given() {
-                let shape = network.as_ref().map(Network::shape);
-                args.own.read(args.seed, args.dictionary, n, shape)?
-            } else {
-                let split = args.preset.images(args.data.as_deref(), args.seed, count)?;
-                RawData::Images(split, args.preset.encoder(None))
+            let data = match &network {
+                None => args.own.read(args.seed, args.dictionary, n)?,
+                Some(network) => {
+                    let pictures = if args.own.is_given() {
+                        args.own.pictures(args.seed)?
+                    } else {
+                        let split = args.preset.images(args.data.as_deref(), args.seed, count)?;
+                        Pictures::Images(split)
+                    };
+                    // To run the network may take hours: what can be refused is refused before.
+                    let names = pictures.class_names();
+                    takes_classes(given.as_ref(), names.len())?;
+                    let client = ClientFolder::of(&args.run);
+                    client.check_agreed(&agreed(args, None, Some(network), names))?;
+                    pictures.features(network, &client.feature_cache(), args.seed, n)?
+                }
             };
-            if let Some(network) = &network {
-                let cache = ClientFolder::of(&args.run).feature_cache();
-                data = data.with_features(network, &cache, n)?;
-            }
             let encrypted = encrypted.unwrap_or(data.len()).min(data.len());
             let classes = data.class_names().len();
             let batch = batch.unwrap_or_else(|| own_data::batch(encrypted, classes));
@@ -157,6 +167,20 @@ impl Job {
     }
 }
 
+/// Refuses more classes than the recipe, or a linear classifier, can have.
+fn takes_classes(recipe: Option<&Recipe>, classes: usize) -> Result<()> {
+    match recipe {
+        Some(recipe) => {
+            let has = recipe.classes();
+            ensure!(has >= classes, "the recipe has {has} classes, and the data {classes}");
+        }
+        None => {
+            Recipe::linear(1, classes).params(1).context("the labels of the data")?;
+        }
+    }
+    Ok(())
+}
+
 /// Refuses data of one's own that the recipe, or a linear classifier to be tuned, cannot take.
 fn fits(recipe: Option<&Recipe>, data: &RawData, params: &Params, encrypted: usize) -> Result<()> {
     let classes = data.class_names().len();
@@ -167,8 +191,7 @@ fn fits(recipe: Option<&Recipe>, data: &RawData, params: &Params, encrypted: usi
         );
         return Ok(());
     };
-    let has = recipe.classes();
-    ensure!(has >= classes, "the recipe has {has} classes, and the data {classes}");
+    takes_classes(Some(recipe), classes)?;
     if let RawData::Rows { quantizer, .. } = data {
         ensure!(recipe.copies() == 1, "the recipe wants mirror images: features have none");
         let (takes, width) = (recipe.inputs(params.row_size), quantizer.width());
@@ -183,7 +206,7 @@ fn fits(recipe: Option<&Recipe>, data: &RawData, params: &Params, encrypted: usi
 
 fn setup(args: &Args) -> Result<()> {
     let (client, server) = (ClientFolder::of(&args.run), ServerFolder::of(&args.run));
-    let job = Job::read(args)?;
+    let mut job = Job::read(args)?;
     if args.own.is_given() || job.network.is_some() {
         output::note(job.data.described())?;
     }
@@ -204,7 +227,11 @@ fn setup(args: &Args) -> Result<()> {
         let text = "stopped; the same command goes on";
         let _ = output::result("stopped", text, &json!({}));
     })?;
-    client.agree(&agreed(args, &job))?;
+    let choice = match &job.data {
+        RawData::Images(_, choice) => Some(choice),
+        RawData::Rows { .. } => None,
+    };
+    client.agree(&agreed(args, choice, job.network.as_ref(), job.data.class_names()))?;
     if let Some(network) = &job.network {
         let noted = serde_json::to_vec_pretty(network.chosen())?;
         file::write(&client.backbone(), &noted, Secrecy::Secret)?;
@@ -218,6 +245,7 @@ fn setup(args: &Args) -> Result<()> {
         owner.key().evaluation_keys().save(&server.keys())?;
     }
     let train = encode(&client, &job)?;
+    job.data.forget_rows();
     let recipe = settle(&server, &job, &train)?;
     if server.dataset().exists() {
         Dataset::open(&server.dataset(), owner.params(), &owner.key().id())?;
@@ -233,16 +261,18 @@ fn setup(args: &Args) -> Result<()> {
     Ok(output::result("ready", text, &data)?)
 }
 
-/// What a later call on the same folder must ask for too.
-fn agreed(args: &Args, job: &Job) -> Setup {
-    let preset = match (&job.data, args.own.is_given()) {
-        (RawData::Images(_, choice), false) => format!("{:?} {choice:?}", args.preset),
-        (RawData::Images(_, choice), true) => format!("{} {choice:?}", args.own.described()),
-        (RawData::Rows { .. }, true) => args.own.described(),
-        (RawData::Rows { .. }, false) => format!("{:?}", args.preset),
-    };
-    let network = job.network.iter().map(|network| format!(", {}", network.described()));
-    let preset = std::iter::once(preset).chain(network).collect::<String>();
+/// What a later call on the same folder must ask for too: the encoder, the network and the classes
+/// beside the options.
+fn agreed(
+    args: &Args,
+    encoder: Option<&EncoderChoice>,
+    network: Option<&Network>,
+    classes: &[String],
+) -> Setup {
+    let own = args.own.is_given();
+    let mut preset = if own { args.own.described() } else { format!("{:?}", args.preset) };
+    preset.extend(encoder.map(|encoder| format!(" {encoder:?}")));
+    preset.extend(network.map(|network| format!(", {}", network.described())));
     let given = |count: Option<u64>| count.map(|count| count as usize);
     Setup {
         preset,
@@ -251,7 +281,7 @@ fn agreed(args: &Args, job: &Job) -> Setup {
         encrypted: given(args.encrypt),
         batch: given(args.batch),
         reproducible_key: args.reproducible_key,
-        classes: job.data.class_names().to_vec(),
+        classes: classes.to_vec(),
     }
 }
 
@@ -296,7 +326,7 @@ fn encode(client: &ClientFolder, job: &Job) -> Result<Labelled> {
             (train, Labelled::encode(&encoder, &split.test)?)
         }
         RawData::Rows { train, test, .. } => {
-            (train.head(job.encrypted).encode(&encoder)?, test.encode(&encoder)?)
+            (train.encode(&encoder, job.encrypted)?, test.encode(&encoder, test.len())?)
         }
     };
     client.save("train", &train)?;

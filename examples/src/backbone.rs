@@ -5,16 +5,19 @@ use std::str::FromStr;
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use fhe_data::{ImageSet, ImageShape};
+use fhe_data::imagenet::ImageNet;
+use fhe_data::{ImageSet, LabelledFile};
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
+
+use crate::rows::Rows;
 
 /// The options of a network that makes features of images.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Features by a network of others")]
 pub struct BackboneArgs {
     /// An ONNX file. Images are resized to its input, and what its last dense layer takes are the
-    /// features. With --images, --idx, or --preset cifar10 or builtin.
+    /// features. With --images, --idx, --imagenet, or --preset cifar10 or builtin.
     #[arg(long, value_name = "MODEL.onnx", conflicts_with_all = ["features", "dictionary"])]
     pub backbone: Option<PathBuf>,
     /// Rows and columns of its pictures, if it leaves them open.
@@ -48,6 +51,29 @@ impl FromStr for Channels {
     }
 }
 
+/// How pictures get the size of the network's input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sizing {
+    /// The largest centred part of the input's proportions, resized.
+    #[default]
+    Whole,
+    /// As the pictures of ImageNet: the shorter side is resized to 8/7 of the input's, and the
+    /// centre cropped.
+    ImageNet,
+}
+
+/// A part of the pictures.
+#[derive(Debug)]
+pub enum Part<'a> {
+    /// In memory.
+    Images(&'a ImageSet),
+    /// In files.
+    Files(Vec<LabelledFile>),
+    /// In files or archives, whose pictures have [`Sizing::ImageNet`].
+    ImageNet(&'a ImageNet),
+}
+
 /// A network and its options, as the client notes them for later images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -56,24 +82,27 @@ pub struct Chosen {
     size: Option<usize>,
     normalisation: Option<[[f32; 3]; 2]>,
     output: Option<String>,
+    #[serde(default)]
+    sizing: Sizing,
     /// Hash of the file and of all that matters to features; empty before it was opened.
     #[serde(default)]
     id: String,
 }
 
 impl BackboneArgs {
-    /// Opens the network, if one is named.
+    /// Opens the network, if one is named, for pictures that get its input's size in some way.
     ///
     /// # Errors
     /// Those of the file and of the options; always if the program was built without the feature
     /// `onnx`.
-    pub fn open(&self) -> Result<Option<Network>> {
+    pub fn open(&self, sizing: Sizing) -> Result<Option<Network>> {
         let Some(model) = &self.backbone else { return Ok(None) };
         let both = self.backbone_mean.zip(self.backbone_scale);
         let normalisation = both.map(|(mean, scale)| [mean.0, scale.0]);
         let (size, output) = (self.backbone_size, self.backbone_output.clone());
         let id = String::new();
-        Network::open(Chosen { model: model.clone(), size, normalisation, output, id }).map(Some)
+        let model = model.clone();
+        Network::open(Chosen { model, size, normalisation, output, sizing, id }).map(Some)
     }
 }
 
@@ -120,29 +149,54 @@ impl Network {
         let (size, output) = (chosen.size, chosen.output.clone());
         let options = BackboneOptions { size, normalisation, output };
         let backbone = Backbone::open(&chosen.model, &options)?;
+        let (height, width) = backbone.input_size();
+        ensure!(
+            chosen.sizing == Sizing::Whole || height == width,
+            "{}: takes pictures of {height}x{width} pixels: --imagenet expects squares",
+            chosen.model.display()
+        );
         chosen.id = backbone.id().to_owned();
         chosen.model = std::path::absolute(&chosen.model)?;
         Ok(Self { chosen, backbone })
     }
 
-    /// Returns the shape of the pictures that it takes.
-    #[must_use]
-    pub fn shape(&self) -> ImageShape {
-        let (height, width) = self.backbone.input_size();
-        ImageShape { channels: 3, height, width }
-    }
-
-    /// Returns the features of images. Those of a former call are in a folder, in files that
-    /// their content names.
+    /// Returns the features of pictures, and their labels. Features of a former call are in a
+    /// folder, in files that the content of the pictures names.
     ///
     /// # Errors
     /// Those of the network and of the files.
-    pub fn features(&self, images: &ImageSet, cache: &Path) -> Result<Array2<f64>> {
+    pub fn features(&self, part: Part<'_>, cache: &Path) -> Result<Rows> {
+        use fhe_data::Progress;
         use fhe_data::backbone::{FeatureCache, set_pictures};
-        let show = crate::progress::stages("images");
-        let pictures = set_pictures(images);
-        let found = FeatureCache::open(cache)?.features(&self.backbone, &pictures, &show)?;
-        Ok(found.mapv(f64::from))
+
+        use crate::rows::Numbers;
+        use crate::{own_data, progress};
+
+        let (cache, network, stage) = (FeatureCache::open(cache)?, &self.backbone, "features");
+        let (features, labels) = match part {
+            Part::Images(images) => {
+                let (pictures, show) = (set_pictures(images), progress::stages("images"));
+                (cache.features(network, &pictures, &show)?, images.labels().to_vec())
+            }
+            Part::Files(files) => {
+                let (total, show) = (files.len() as u64, progress::stages("images"));
+                let mut files = files.into_iter().map(Ok);
+                cache.labelled(network, &mut files, &|left| {
+                    show(Progress { stage, done: total - left.len() as u64, total });
+                })?
+            }
+            Part::ImageNet(set) => {
+                let mut pictures = set.pictures();
+                // Archives do not say how many pictures they have: then classes are counted.
+                let show = progress::stages(pictures.progress().stage);
+                let found = cache.labelled(network, &mut pictures, &|stream| {
+                    show(Progress { stage, ..stream.progress() });
+                })?;
+                own_data::warn_of_skipped(pictures.skipped())?;
+                found
+            }
+        };
+        Ok(Rows::new(Numbers::Single(features), labels))
     }
 
     /// Returns the features of an image file, a row.
@@ -150,7 +204,13 @@ impl Network {
     /// # Errors
     /// Those of the file and of the network.
     pub fn features_of_file(&self, path: &Path) -> Result<Array2<f64>> {
-        Ok(self.backbone.features(&[path.to_path_buf()])?.mapv(f64::from))
+        let features = match self.chosen.sizing {
+            Sizing::Whole => self.backbone.features(&[path.to_path_buf()])?,
+            Sizing::ImageNet => {
+                self.backbone.features(&[fhe_data::imagenet::RawPicture::read(path, 0)?])?
+            }
+        };
+        Ok(features.mapv(f64::from))
     }
 }
 
@@ -164,17 +224,11 @@ impl Network {
         )
     }
 
-    /// Returns the shape of the pictures that it takes.
-    #[must_use]
-    pub fn shape(&self) -> ImageShape {
-        match self.never {}
-    }
-
-    /// Returns the features of images.
+    /// Returns the features of pictures.
     ///
     /// # Errors
     /// None: there is no network.
-    pub fn features(&self, _images: &ImageSet, _cache: &Path) -> Result<Array2<f64>> {
+    pub fn features(&self, _part: Part<'_>, _cache: &Path) -> Result<Rows> {
         match self.never {}
     }
 

@@ -116,6 +116,18 @@ impl ClientFolder {
         if !path.exists() {
             return file::write(&path, &serde_json::to_vec_pretty(setup)?, Secrecy::Secret);
         }
+        self.check_agreed(setup)
+    }
+
+    /// Refuses a folder that was set up for something else, before anything is noted.
+    ///
+    /// # Errors
+    /// The file, with the field that differs.
+    pub fn check_agreed(&self, setup: &Setup) -> Result<()> {
+        let path = self.setup();
+        if !path.exists() {
+            return Ok(());
+        }
         let old = self.read_setup()?;
         let name = path.display();
         let Setup { preset, seed, images, encrypted, batch, reproducible_key, classes } = setup;

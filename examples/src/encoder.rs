@@ -100,8 +100,16 @@ impl SampleEncoder {
     /// # Errors
     /// Those of the quantizer; an encoder of images.
     pub fn encode_rows(&self, rows: ArrayView2<'_, f64>) -> Result<Encoded> {
+        Ok(self.quantizer()?.encode(rows)?)
+    }
+
+    /// Returns the quantizer of features of any kind.
+    ///
+    /// # Errors
+    /// An encoder of images.
+    pub fn quantizer(&self) -> Result<&Quantizer> {
         match self {
-            Self::Features(quantizer) => Ok(quantizer.encode(rows)?),
+            Self::Features(quantizer) => Ok(quantizer),
             Self::Patches(_) | Self::Gradients(_) => {
                 bail!("this run was set up with images, and takes no features")
             }

@@ -6,14 +6,15 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use fhe_data::idx::{self, IdxOptions, Orientation};
 use fhe_data::{
-    Column, EncoderConfig, Features, FolderOptions, ImageSet, ImageShape, Labels, Quantizer,
-    Selection, Split, image_folder, read_features, read_labels, train_test_split,
+    Column, EncoderConfig, Features, FolderOptions, Labels, Quantizer, Selection, Split,
+    folder_files, image_folder, read_features, read_labels, train_test_split,
 };
-use ndarray::{Array2, Axis};
 
-use crate::backbone::Network;
-use crate::client::Labelled;
+use crate::backbone::Sizing;
 use crate::encoder::{EncoderChoice, SampleEncoder};
+use crate::imagenet::ImageNetArgs;
+use crate::pictures::Pictures;
+use crate::rows::{Numbers, Rows};
 use crate::{output, progress};
 
 /// From so many training images on the encoder has the dictionary of the CIFAR-10 preset.
@@ -45,7 +46,7 @@ pub struct OwnData {
         long,
         value_name = "FILE",
         requires = "features",
-        conflicts_with_all = ["images", "idx", "label_column"],
+        conflicts_with_all = ["images", "idx", "imagenet", "label_column"],
     )]
     pub labels: Option<PathBuf>,
     /// A file of features to test on, like --features, in place of a part that is held back. With
@@ -54,7 +55,7 @@ pub struct OwnData {
         long,
         value_name = "FILE",
         requires = "features",
-        conflicts_with_all = ["images", "idx", "test_share"],
+        conflicts_with_all = ["images", "idx", "imagenet", "test_share"],
     )]
     pub test_features: Option<PathBuf>,
     /// The labels of --test-features, like --labels.
@@ -62,7 +63,7 @@ pub struct OwnData {
         long,
         value_name = "FILE",
         requires = "test_features",
-        conflicts_with_all = ["images", "idx", "label_column"],
+        conflicts_with_all = ["images", "idx", "imagenet", "label_column"],
     )]
     pub test_labels: Option<PathBuf>,
     /// The column of a csv file of features that holds the labels: its name, or its number from 1.
@@ -70,17 +71,32 @@ pub struct OwnData {
         long,
         value_name = "COLUMN",
         requires = "features",
-        conflicts_with_all = ["images", "idx"],
+        conflicts_with_all = ["images", "idx", "imagenet"],
     )]
     pub label_column: Option<String>,
     /// The tensor of a safetensors file of features, if there are several.
-    #[arg(long, value_name = "NAME", requires = "features", conflicts_with_all = ["images", "idx"])]
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "features",
+        conflicts_with_all = ["images", "idx", "imagenet"],
+    )]
     pub tensor: Option<String>,
     /// The tensor of a safetensors file of labels, if there are several.
-    #[arg(long, value_name = "NAME", requires = "labels", conflicts_with_all = ["images", "idx"])]
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "labels",
+        conflicts_with_all = ["images", "idx", "imagenet"],
+    )]
     pub label_tensor: Option<String>,
     /// Whether the first line of a csv file is a header; default: if none of its cells is a number.
-    #[arg(long, value_name = "YES", requires = "features", conflicts_with_all = ["images", "idx"])]
+    #[arg(
+        long,
+        value_name = "YES",
+        requires = "features",
+        conflicts_with_all = ["images", "idx", "imagenet"],
+    )]
     pub header: Option<bool>,
     /// What the names of the IDX files begin with, such as emnist-letters-, if there are several
     /// sets.
@@ -88,15 +104,23 @@ pub struct OwnData {
         long,
         value_name = "PREFIX",
         requires = "idx",
-        conflicts_with_all = ["images", "features"],
+        conflicts_with_all = ["images", "features", "imagenet"],
     )]
     pub idx_prefix: Option<String>,
     /// How pixels lie in the IDX files; default: transposed if their names begin with emnist.
-    #[arg(long, value_enum, requires = "idx", conflicts_with_all = ["images", "features"])]
+    #[arg(
+        long,
+        value_enum,
+        requires = "idx",
+        conflicts_with_all = ["images", "features", "imagenet"],
+    )]
     pub orientation: Option<PixelOrder>,
-    /// The part of --images or --features that is held back to test on; default: 0.2.
+    /// The part of --images, --features or --imagenet that is held back to test on; default: 0.2.
     #[arg(long, value_name = "SHARE", requires = "own", conflicts_with = "idx")]
     pub test_share: Option<f64>,
+    /// ImageNet.
+    #[command(flatten)]
+    pub imagenet: ImageNetArgs,
 }
 
 /// How pixels lie in a file.
@@ -128,7 +152,7 @@ const TEST_SHARE: f64 = 0.2;
 pub enum RawData {
     /// Images, and the encoder that they take.
     Images(Split, EncoderChoice),
-    /// Rows of features, and the encoder that is fitted to those to train on.
+    /// Rows of features, and the encoder that was fitted to those to train on.
     Rows {
         /// To train on.
         train: Rows,
@@ -141,17 +165,20 @@ pub enum RawData {
     },
 }
 
-/// Features and their labels.
-pub struct Rows {
-    features: Array2<f64>,
-    labels: Vec<u32>,
-}
-
 impl OwnData {
     /// Returns whether any of it was asked for.
     #[must_use]
     pub fn is_given(&self) -> bool {
-        self.images.is_some() || self.features.is_some() || self.idx.is_some()
+        self.images.is_some()
+            || self.features.is_some()
+            || self.idx.is_some()
+            || self.imagenet.imagenet.is_some()
+    }
+
+    /// Returns how a network of others is to take pictures.
+    #[must_use]
+    pub fn sizing(&self) -> Sizing {
+        if self.imagenet.imagenet.is_some() { Sizing::ImageNet } else { Sizing::Whole }
     }
 
     /// Returns the options that were given, on one line.
@@ -173,36 +200,58 @@ impl OwnData {
             ("orientation", self.orientation.map(|order| format!("{order:?}").to_lowercase())),
             ("test-share", self.test_share.map(|share| share.to_string())),
         ];
-        let given =
-            given.into_iter().filter_map(|(name, value)| Some(format!("{name} {}", value?)));
+        let given = given.into_iter().chain(self.imagenet.given());
+        let given = given.filter_map(|(name, value)| Some(format!("{name} {}", value?)));
         given.collect::<Vec<_>>().join(", ")
     }
 
-    /// Reads the data. `seed` decides the order of samples; these get `n` integers at most. Images
-    /// get a shape, or that of their encoder.
+    /// Reads the data. `seed` decides the order of samples; these get `n` integers at most.
     ///
     /// # Errors
-    /// Those of the readers: they name the file. One class only.
-    pub fn read(
-        &self,
-        seed: u64,
-        dictionary: Option<usize>,
-        n: usize,
-        shape: Option<ImageShape>,
-    ) -> Result<RawData> {
+    /// Those of the readers: they name the file. One class only; ImageNet.
+    pub fn read(&self, seed: u64, dictionary: Option<usize>, n: usize) -> Result<RawData> {
         let share = self.test_share.unwrap_or(TEST_SHARE);
         let (place, data) = match (&self.images, &self.idx, &self.features) {
-            (Some(folder), ..) => (folder, read_images(folder, share, seed, dictionary, shape)?),
-            (None, Some(folder), _) => (folder, self.read_idx(folder, seed, shape)?),
+            (Some(folder), ..) => (folder, read_images(folder, share, seed, dictionary)?),
+            (None, Some(folder), _) => {
+                let Split { train, test, class_names } = self.read_idx(folder, seed)?;
+                let choice = EncoderChoice::Gradients;
+                let (train, test) = (train.resized(choice.shape())?, test.resized(choice.shape())?);
+                (folder, RawData::Images(Split { train, test, class_names }, choice))
+            }
             (None, None, Some(file)) => (file, self.read_rows(file, share, seed, n)?),
             (None, None, None) => bail!("no data: expected --images, --features or --idx"),
         };
-        let one = "one class only: expected two or more";
-        ensure!(data.class_names().len() > 1, "{}: {one}", place.display());
+        several(place, data.class_names())?;
         Ok(data)
     }
 
-    fn read_idx(&self, folder: &Path, seed: u64, shape: Option<ImageShape>) -> Result<RawData> {
+    /// Finds pictures for a network of others. Those of a folder and of ImageNet are not read.
+    ///
+    /// # Errors
+    /// As [`OwnData::read`]; features.
+    pub fn pictures(&self, seed: u64) -> Result<Pictures> {
+        let share = self.test_share.unwrap_or(TEST_SHARE);
+        let (place, pictures) = match (&self.images, &self.idx, &self.imagenet.imagenet) {
+            (Some(folder), ..) => {
+                let files = folder_files(folder, share, seed)?;
+                warn_of_skipped(&files.skipped)?;
+                (folder, Pictures::Folder(files))
+            }
+            (None, Some(folder), _) => (folder, Pictures::Images(self.read_idx(folder, seed)?)),
+            (None, None, Some(path)) => {
+                // A share that is none is told before hours of work.
+                train_test_split(1, share, seed)?;
+                let sets = Box::new(self.imagenet.open()?);
+                (path, Pictures::ImageNet { sets, test_share: share })
+            }
+            (None, None, None) => bail!("no pictures: expected --images, --idx or --imagenet"),
+        };
+        several(place, pictures.class_names())?;
+        Ok(pictures)
+    }
+
+    fn read_idx(&self, folder: &Path, seed: u64) -> Result<Split> {
         let orientation = match self.orientation {
             None => Orientation::ByName,
             Some(PixelOrder::Rows) => Orientation::Rows,
@@ -213,12 +262,7 @@ impl OwnData {
         // The server sees the order, which is that of the classes in some files.
         let (order, _) = train_test_split(split.train.len(), 0.0, seed)?;
         split.train = split.train.select(&order);
-        // A network of others resizes them itself, and in colour.
-        if shape.is_none() {
-            let shape = EncoderChoice::Gradients.shape();
-            (split.train, split.test) = (split.train.resized(shape)?, split.test.resized(shape)?);
-        }
-        Ok(RawData::Images(split, EncoderChoice::Gradients))
+        Ok(split)
     }
 
     /// Reads rows, their labels and the names of the classes; these may be given.
@@ -251,7 +295,7 @@ impl OwnData {
             }
             None => found,
         };
-        Ok((Rows { features: features.values, labels }, class_names))
+        Ok((Rows::new(Numbers::Double(features.values), labels), class_names))
     }
 
     fn read_rows(&self, path: &Path, share: f64, seed: u64, n: usize) -> Result<RawData> {
@@ -259,20 +303,17 @@ impl OwnData {
         let (train, test) = match &self.test_features {
             // The server sees the order of the samples.
             Some(test) => {
-                let (order, _) = train_test_split(all.labels.len(), 0.0, seed)?;
+                let (order, _) = train_test_split(all.len(), 0.0, seed)?;
                 let labels = self.test_labels.as_deref();
                 let (test, _) = self.read_labelled(test, labels, Some(&class_names))?;
-                (all.take(&order), test)
+                (all.split(order, &[]).0, test)
             }
             None => {
-                let (train, test) = train_test_split(all.labels.len(), share, seed)?;
-                (all.take(&train), all.take(&test))
+                let (train, test) = train_test_split(all.len(), share, seed)?;
+                all.split(train, &test)
             }
         };
-        // The constant behind the features is the bias.
-        let width = (train.features.ncols() + 1).min(n);
-        let quantizer = Quantizer::fit(train.features.view(), width)
-            .with_context(|| path.display().to_string())?;
+        let quantizer = train.quantizer(n).with_context(|| path.display().to_string())?;
         Ok(RawData::Rows { train, test, class_names, quantizer })
     }
 }
@@ -296,16 +337,12 @@ fn read_images(
     test_share: f64,
     seed: u64,
     dictionary: Option<usize>,
-    shape: Option<ImageShape>,
 ) -> Result<RawData> {
     let mut config = EncoderConfig::small();
-    let shape = shape.unwrap_or_else(|| EncoderChoice::Patches(config.clone()).shape());
+    let shape = EncoderChoice::Patches(config.clone()).shape();
     let options = FolderOptions { shape, test_share, seed };
     let found = image_folder(folder, &options, &progress::stages("images"))?;
-    if let Some(first) = found.skipped.first() {
-        let (count, first) = (found.skipped.len(), first.display());
-        output::warning(format!("{count} files are no images by their names: {first}, ..."))?;
-    }
+    warn_of_skipped(&found.skipped)?;
     if found.split.train.len() >= MANY_IMAGES {
         config = EncoderConfig::head(LARGE_DICTIONARY);
     }
@@ -313,6 +350,22 @@ fn read_images(
     let choice = EncoderChoice::Patches(config);
     choice.check()?;
     Ok(RawData::Images(found.split, choice))
+}
+
+/// Says how many files were left out, and which is the first of them.
+pub(crate) fn warn_of_skipped(skipped: &[PathBuf]) -> Result<()> {
+    if let Some(first) = skipped.first() {
+        let (count, first) = (skipped.len(), first.display());
+        output::warning(format!("{count} files are no images by their names: {first}, ..."))?;
+    }
+    Ok(())
+}
+
+/// Refuses a single class.
+fn several(place: &Path, class_names: &[String]) -> Result<()> {
+    let one = "one class only: expected two or more";
+    ensure!(class_names.len() > 1, "{}: {one}", place.display());
+    Ok(())
 }
 
 /// Reads features that a quantizer takes.
@@ -331,24 +384,6 @@ pub fn read_numbers(path: &Path, selection: &Selection) -> Result<Features> {
 }
 
 impl RawData {
-    /// Returns the features of images by a network, as rows of at most `n` integers; what is no
-    /// image is as it was.
-    ///
-    /// # Errors
-    /// Those of the network; more features than fit.
-    pub fn with_features(self, network: &Network, cache: &Path, n: usize) -> Result<Self> {
-        let Self::Images(split, _) = self else { return Ok(self) };
-        let rows = |images: &ImageSet| -> Result<Rows> {
-            let features = network.features(images, cache)?;
-            Ok(Rows { features, labels: images.labels().to_vec() })
-        };
-        let (train, test) = (rows(&split.train)?, rows(&split.test)?);
-        let width = (train.features.ncols() + 1).min(n);
-        let quantizer =
-            Quantizer::fit(train.features.view(), width).with_context(|| network.described())?;
-        Ok(Self::Rows { train, test, class_names: split.class_names, quantizer })
-    }
-
     /// Returns the names of the classes.
     #[must_use]
     pub fn class_names(&self) -> &[String] {
@@ -364,7 +399,7 @@ impl RawData {
         let (train, names) = (self.len(), self.class_names());
         let test = match self {
             Self::Images(split, _) => split.test.len(),
-            Self::Rows { test, .. } => test.labels.len(),
+            Self::Rows { test, .. } => test.len(),
         };
         let first = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
         let more = if names.len() > NAMED { ", ..." } else { "" };
@@ -377,7 +412,7 @@ impl RawData {
     pub fn len(&self) -> usize {
         match self {
             Self::Images(split, _) => split.train.len(),
-            Self::Rows { train, .. } => train.labels.len(),
+            Self::Rows { train, .. } => train.len(),
         }
     }
 
@@ -385,6 +420,13 @@ impl RawData {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Drops the rows, which take more memory than the integers that were made of them.
+    pub fn forget_rows(&mut self) {
+        if let Self::Rows { train, test, .. } = self {
+            (*train, *test) = Default::default();
+        }
     }
 
     /// Fits an encoder to what is trained on, without labels.
@@ -398,30 +440,5 @@ impl RawData {
             }
             Self::Rows { quantizer, .. } => SampleEncoder::Features(quantizer.clone()),
         })
-    }
-}
-
-impl Rows {
-    /// Returns rows in another order.
-    fn take(&self, rows: &[usize]) -> Self {
-        let labels = rows.iter().map(|&i| self.labels[i]).collect();
-        Self { features: self.features.select(Axis(0), rows), labels }
-    }
-
-    /// Encodes the rows.
-    ///
-    /// # Errors
-    /// Those of the encoder.
-    pub fn encode(&self, encoder: &SampleEncoder) -> Result<Labelled> {
-        let features = encoder.encode_rows(self.features.view())?;
-        Ok(Labelled { features, labels: self.labels.clone() })
-    }
-
-    /// Returns the first rows, or all if there are fewer.
-    #[must_use]
-    pub fn head(&self, count: usize) -> Self {
-        let count = count.min(self.labels.len());
-        let features = self.features.slice(ndarray::s![..count, ..]).to_owned();
-        Self { features, labels: self.labels[..count].to_vec() }
     }
 }

@@ -46,7 +46,7 @@ pub use cache::FeatureCache;
 pub use error::BackboneError;
 pub use image::RgbImage;
 pub use options::{BackboneOptions, Normalisation};
-pub use picture::{Picture, SetPicture, set_pictures};
+pub use picture::{LabelledPicture, Picture, SetPicture, set_pictures};
 
 /// Pictures that are worked on before the first error is told.
 const BLOCK: usize = 256;

@@ -35,6 +35,28 @@ impl FolderOptions {
     }
 }
 
+/// The image files of a folder, none of which has been read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FolderFiles {
+    /// Files to train on.
+    pub train: Vec<LabelledFile>,
+    /// Files to test on.
+    pub test: Vec<LabelledFile>,
+    /// The name of each class, by label.
+    pub class_names: Vec<String>,
+    /// As [`ImageFolder::skipped`].
+    pub skipped: Vec<PathBuf>,
+}
+
+/// An image file and its class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LabelledFile {
+    /// The file.
+    pub path: PathBuf,
+    /// The number of the class, from 0.
+    pub label: u32,
+}
+
 /// What a folder of images held.
 #[derive(Clone, Debug)]
 pub struct ImageFolder {
@@ -78,13 +100,33 @@ pub fn image_folder(
     progress: &dyn Fn(Progress),
 ) -> Result<ImageFolder> {
     image_file::check_shape(options.shape)?;
-    let share = options.test_share;
-    if !(0.0..1.0).contains(&share) {
+    let FolderFiles { train, test, class_names, skipped } =
+        folder_files(root, options.test_share, options.seed)?;
+    let total = (train.len() + test.len()) as u64;
+    let read = |part: &str, files: Vec<LabelledFile>, done: usize| {
+        let name = format!("{}, {part}", root.display());
+        let report = |here: usize| {
+            progress(Progress { stage: "images", done: (done + here) as u64, total });
+        };
+        read_files(name, &files, options.shape, &report)
+    };
+    let done = train.len();
+    let (train, test) = (read("train", train, 0)?, read("test", test, done)?);
+    Ok(ImageFolder { split: Split::new(train, test, class_names)?, skipped })
+}
+
+/// Lists the PNG and JPEG files of a folder with one subfolder a class, as [`image_folder`] reads
+/// them, in its order. `test_share` and `seed` are those of [`FolderOptions`].
+///
+/// # Errors
+/// Those of [`image_folder`], but for those of reading a file.
+pub fn folder_files(root: &Path, test_share: f64, seed: u64) -> Result<FolderFiles> {
+    if !(0.0..1.0).contains(&test_share) {
         let wanted = "0 to below 1";
-        return Err(Error::Config { field: "test_share", got: share, wanted });
+        return Err(Error::Config { field: "test_share", got: test_share, wanted });
     }
     let mut listing = Listing::default();
-    let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let (train, test, classes) = if root.join("train").is_dir() && root.join("test").is_dir() {
         let classes = classes_of(&root.join("train"))?;
         let train = listing.files(&root.join("train"), &classes)?;
@@ -98,28 +140,11 @@ pub fn image_folder(
     } else {
         let classes = classes_of(root)?;
         let all = shuffled(listing.files(root, &classes)?, &mut rng);
-        let (test, train) = divide(all, classes.len(), share);
+        let (test, train) = divide(all, classes.len(), test_share);
         (train, test, classes)
     };
     require_classes(root, &classes, &train)?;
-    let total = (train.len() + test.len()) as u64;
-    let read = |part: &str, files: Vec<LabelledFile>, done: usize| {
-        let name = format!("{}, {part}", root.display());
-        let report = |here: usize| {
-            progress(Progress { stage: "images", done: (done + here) as u64, total });
-        };
-        read_files(name, &files, options.shape, &report)
-    };
-    let done = train.len();
-    let (train, test) = (read("train", train, 0)?, read("test", test, done)?);
-    let split = Split::new(train, test, names(&classes))?;
-    Ok(ImageFolder { split, skipped: listing.skipped })
-}
-
-/// An image file and its class.
-struct LabelledFile {
-    path: PathBuf,
-    label: u32,
+    Ok(FolderFiles { train, test, class_names: names(&classes), skipped: listing.skipped })
 }
 
 /// What was found that is no image.

@@ -217,12 +217,29 @@ impl ImageNet {
     /// do not say so.
     #[must_use]
     pub fn total(&self) -> Option<u64> {
+        self.counts().into_iter().sum()
+    }
+
+    /// Returns how many pictures of each class there are to read, by label; `None` for those that
+    /// lie in an archive of their own, which does not say so.
+    #[must_use]
+    pub fn counts(&self) -> Vec<Option<u64>> {
         let most = self.per_class.map_or(u64::MAX, |most| most as u64);
-        let count = |group: &Group| match group {
-            Group::Class { count, .. } => count.map(|count| count.min(most)),
-            Group::Mixed { pictures, .. } => Some(pictures.len() as u64),
+        let mut counts = vec![Some(0); self.classes.len()];
+        let mut add = |label: u32, more: Option<u64>| {
+            if let Some(count) = counts.get_mut(label as usize) {
+                *count = count.zip(more).map(|(count, more)| count + more);
+            }
         };
-        self.groups.iter().map(count).sum()
+        for group in &self.groups {
+            match group {
+                Group::Class { label, count, .. } => add(*label, count.map(|n| n.min(most))),
+                Group::Mixed { pictures, .. } => {
+                    pictures.iter().for_each(|(_, label)| add(*label, Some(1)));
+                }
+            }
+        }
+        counts
     }
 
     /// Returns the pictures, from the first one on.

@@ -29,7 +29,9 @@ pub use features::{
     Column, Features, Labels, Selection, read_csv, read_features, read_labels, read_npy,
     read_safetensors,
 };
-pub use image_folder::{FolderOptions, ImageFolder, image_folder};
+pub use image_folder::{
+    FolderFiles, FolderOptions, ImageFolder, LabelledFile, folder_files, image_folder,
+};
 pub use image_set::{CHANNELS, IMAGE_BYTES, ImageSet, ImageShape, PLANE_BYTES, SIDE_PIXELS, Split};
 pub use quantizer::Quantizer;
 pub use split::train_test_split;

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use fhe_data::idx::{IdxOptions, Orientation};
 use fhe_data::{
-    Error, FolderOptions, ImageFolder, ImageSet, ImageShape, Quantizer, idx, image_file,
-    image_folder,
+    Error, FolderOptions, ImageFolder, ImageSet, ImageShape, LabelledFile, Quantizer, folder_files,
+    idx, image_file, image_folder,
 };
 use image::{
     DynamicImage, GrayAlphaImage, GrayImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, RgbImage,
@@ -182,6 +182,11 @@ fn folders_are_divided_by_class() {
         let count = |class| set.labels().iter().filter(|l| **l == class).count();
         assert_eq!([count(0), count(1)], [set.len() / 3; 2]);
     }
+    // A list of the files has the same order.
+    let files = folder_files(folder.path(), options.test_share, options.seed).unwrap();
+    let labels = |files: Vec<LabelledFile>| files.into_iter().map(|f| f.label).collect::<Vec<_>>();
+    assert_eq!(labels(files.train), split.train.labels());
+    assert_eq!(labels(files.test), split.test.labels());
     // Classes are mixed, every image is there once, and the seed decides.
     assert!(split.train.labels().windows(2).filter(|pair| pair[0] != pair[1]).count() > 6);
     let mut all: Vec<u8> =

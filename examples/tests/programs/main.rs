@@ -12,6 +12,7 @@ mod common;
 mod damage;
 mod ends;
 mod full_disk;
+mod imagenet;
 mod many_classes;
 mod options;
 mod own_data;

@@ -28,7 +28,7 @@ fn write<'a>(files: &Path, name: &'a str, bytes: impl AsRef<[u8]>) -> &'a str {
 #[test]
 fn options_that_do_not_belong_together() {
     let files = empty();
-    let cases: [(&[&str], &str); 14] = [
+    let cases: [(&[&str], &str); 23] = [
         (&["--preset", "builtin", "--images", "x"], "--images"),
         (&["--images", "x", "--features", "y.csv"], "--features"),
         (&["--idx", "x", "--images", "y"], "--images"),
@@ -43,6 +43,18 @@ fn options_that_do_not_belong_together() {
         (&["--idx", "x", "--test-share", "0.5"], "--test-share"),
         (&["--features", "x.csv", "--orientation", "rows"], "--orientation"),
         (&["--features", "x.npy", "--label-tensor", "y"], "--labels"),
+        (&["--imagenet", "x"], "--backbone"),
+        (&["--imagenet", "x", "--images", "y"], "--images"),
+        (&["--imagenet", "x", "--backbone", "y", "--preset", "builtin"], "--preset"),
+        (&["--imagenet", "x", "--dictionary", "32"], "--dictionary"),
+        (&["--imagenet", "x", "--backbone", "y", "--labels", "z.npy"], "--labels"),
+        (&["--imagenet-val", "x"], "--imagenet"),
+        (&["--images", "x", "--per-class", "3"], "--per-class"),
+        (&["--imagenet", "x", "--backbone", "y", "--ground-truth", "z"], "--imagenet-val"),
+        (
+            &["--imagenet", "x", "--backbone", "y", "--imagenet-val", "z", "--test-share", "0"],
+            "--test-share",
+        ),
     ];
     for (arguments, word) in cases {
         setup(files.path(), arguments).refuses(&[word]);

@@ -7,7 +7,7 @@ use ndarray::Array2;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Backbone, Picture};
+use super::{Backbone, LabelledPicture, Picture};
 use crate::encoder::store::Tensors;
 use crate::{Error, Progress, Result};
 
@@ -84,23 +84,87 @@ impl FeatureCache {
         let mut values = Vec::with_capacity(count.saturating_mul(width));
         let mut done = 0;
         for chunk in pictures.chunks(CHUNK) {
-            let path = self.folder.join(name(backbone, chunk)?);
-            let shape = [chunk.len(), width];
-            if path.exists() {
-                let (tensors, _) = Tensors::load::<Settings>(&path, KIND)?;
-                values.extend(tensors.f32(&path, TENSOR, shape)?);
-            } else {
-                let (fresh, _) = backbone.rows(done, chunk)?.into_raw_vec_and_offset();
-                let mut tensors = Tensors::default();
-                tensors.push_f32(TENSOR, shape, &fresh);
-                let backbone = backbone.id().to_owned();
-                tensors.save(&path, KIND, &Settings { backbone, pictures: shape[0], width })?;
-                values.extend(fresh);
-            }
+            values.extend(self.chunk(backbone, done, chunk)?);
             done += chunk.len();
             progress(Progress { stage: "features", done: done as u64, total: count as u64 });
         }
         backbone.matrix(count, values)
+    }
+
+    /// Returns the features and the labels of pictures that are read one after another, such as
+    /// [`Pictures`](crate::imagenet::Pictures): as [`FeatureCache::features`], with 256 of them in
+    /// memory at a time. To go on after an interruption, files are read again and not decoded.
+    ///
+    /// `progress` is told at first, after each 256 pictures, and in the end, how far their stream
+    /// has come.
+    ///
+    /// # Shapes
+    /// `n` pictures `-> [n, backbone.width()]`, `[n]`
+    ///
+    /// # Errors
+    /// Those of [`FeatureCache::features`], and the first of the stream.
+    ///
+    /// ```no_run
+    /// use std::path::Path;
+    ///
+    /// use fhe_data::backbone::{Backbone, BackboneOptions, FeatureCache};
+    /// use fhe_data::imagenet::{ImageNet, ImageNetOptions};
+    ///
+    /// let backbone = Backbone::open(Path::new("model.onnx"), &BackboneOptions::default())?;
+    /// let cache = FeatureCache::open(Path::new("features"))?;
+    /// let train = Path::new("ILSVRC2012_img_train.tar");
+    /// let set = ImageNet::train(train, &ImageNetOptions::default())?;
+    /// let (features, labels) =
+    ///     cache.labelled(&backbone, &mut set.pictures(), &|stream| {
+    ///         println!("{:?}", stream.progress());
+    ///     })?;
+    /// assert_eq!(features.nrows(), labels.len());
+    /// # Ok::<(), fhe_data::Error>(())
+    /// ```
+    pub fn labelled<P, S>(
+        &self,
+        backbone: &Backbone,
+        pictures: &mut S,
+        progress: &dyn Fn(&S),
+    ) -> Result<(Array2<f32>, Vec<u32>)>
+    where
+        P: LabelledPicture,
+        S: Iterator<Item = Result<P>>,
+    {
+        let (mut values, mut labels) = (Vec::new(), Vec::new());
+        loop {
+            progress(pictures);
+            let chunk = pictures.by_ref().take(CHUNK).collect::<Result<Vec<P>>>()?;
+            if chunk.is_empty() {
+                break;
+            }
+            values.extend(self.chunk(backbone, labels.len(), &chunk)?);
+            labels.extend(chunk.iter().map(P::label));
+        }
+        progress(pictures);
+        Ok((backbone.matrix(labels.len(), values)?, labels))
+    }
+
+    /// Returns the features of pictures of one file, of which the first has the number `first`.
+    fn chunk<P: Picture>(
+        &self,
+        backbone: &Backbone,
+        first: usize,
+        pictures: &[P],
+    ) -> Result<Vec<f32>> {
+        let path = self.folder.join(name(backbone, pictures)?);
+        let shape = [pictures.len(), backbone.width()];
+        if path.exists() {
+            let (tensors, _) = Tensors::load::<Settings>(&path, KIND)?;
+            return tensors.f32(&path, TENSOR, shape);
+        }
+        let (fresh, _) = backbone.rows(first, pictures)?.into_raw_vec_and_offset();
+        let mut tensors = Tensors::default();
+        tensors.push_f32(TENSOR, shape, &fresh);
+        let [pictures, width] = shape;
+        let backbone = backbone.id().to_owned();
+        tensors.save(&path, KIND, &Settings { backbone, pictures, width })?;
+        Ok(fresh)
     }
 }
 

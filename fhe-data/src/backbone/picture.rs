@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 
 use image::RgbImage;
 
-use crate::{Error, ImageSet, ImageShape, Result, image_file};
+use crate::imagenet::{Preparation, RawPicture};
+use crate::{Error, ImageSet, ImageShape, LabelledFile, Result, image_file};
 
 /// A picture of any size, in memory or in a file.
 ///
 /// It is cropped to the largest centred part that has the proportions of the shape that is wanted,
-/// then resized by bicubic interpolation (Catmull and Rom), both as [`image_file::read`] does.
+/// then resized by bicubic interpolation (Catmull and Rom), both as [`image_file::read`] does. Only
+/// a [`RawPicture`] goes another way.
 pub trait Picture: Sync {
     /// Returns the pixels, `[3, height, width]`, planes red, green, blue, each row-major.
     ///
@@ -52,6 +54,50 @@ impl Picture for PathBuf {
         let path: &Path = self;
         let bytes = fs::read(path).map_err(Error::io("reading", path))?;
         Ok(content("file", &[], &bytes))
+    }
+}
+
+/// A picture whose class is known.
+pub trait LabelledPicture: Picture {
+    /// Returns the number of the class, from 0.
+    fn label(&self) -> u32;
+}
+
+impl Picture for LabelledFile {
+    fn planes(&self, shape: ImageShape) -> Result<Vec<u8>> {
+        self.path.planes(shape)
+    }
+
+    fn digest(&self) -> Result<[u8; 32]> {
+        self.path.digest()
+    }
+}
+
+impl LabelledPicture for LabelledFile {
+    fn label(&self) -> u32 {
+        self.label
+    }
+}
+
+/// The file of a picture of ImageNet, decoded by [`RawPicture::decode`] and prepared as ImageNet's
+/// pictures are, by [`Preparation::scaled`]. The shape that is wanted must be square.
+impl Picture for RawPicture {
+    fn planes(&self, shape: ImageShape) -> Result<Vec<u8>> {
+        let wanted = ImageShape { channels: 3, height: shape.height, width: shape.height };
+        if shape != wanted {
+            return Err(Error::Shape { op: "RawPicture::planes", got: shape, wanted });
+        }
+        Preparation::scaled(shape.height)?.apply(&self.decode()?)
+    }
+
+    fn digest(&self) -> Result<[u8; 32]> {
+        Ok(content("imagenet", &[], self.bytes()))
+    }
+}
+
+impl LabelledPicture for RawPicture {
+    fn label(&self) -> u32 {
+        Self::label(self)
     }
 }
 

@@ -7,7 +7,7 @@ use std::vec::IntoIter;
 use image::RgbImage;
 
 use super::place::{Found, Place};
-use super::{Group, ImageNet};
+use super::{Group, ImageNet, file};
 use crate::{Progress, Result, image_file};
 
 /// Files at most that [`Pictures::skipped`] names.
@@ -22,6 +22,15 @@ pub struct RawPicture {
 }
 
 impl RawPicture {
+    /// Reads the file of a picture that is in no set, under a label.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io); [`Error::Field`](crate::Error::Field) for a file of more
+    /// than 64 MiB.
+    pub fn read(file: &Path, label: u32) -> Result<Self> {
+        Ok(Self { file: file.to_path_buf(), label, bytes: file::read(file)? })
+    }
+
     /// Returns where the file lies; for one in an archive that is the archive's path, and then the
     /// path in it.
     #[must_use]

@@ -26,6 +26,7 @@ const MOST_PIXELS: u64 = 20 << 20;
 /// use fhe_data::imagenet::Preparation;
 ///
 /// assert_eq!(Preparation::new(256, 224)?, Preparation::IMAGENET);
+/// assert_eq!(Preparation::scaled(224)?, Preparation::IMAGENET);
 /// assert_eq!(Preparation::IMAGENET.shape().bytes(), 3 * 224 * 224);
 /// assert!(Preparation::new(64, 65).is_err());
 /// # Ok::<(), fhe_data::Error>(())
@@ -51,6 +52,17 @@ impl Preparation {
         // A crop that is larger than the picture has no shape either.
         check_shape(square(if crop <= resize { crop } else { 0 }))?;
         Ok(Self { resize, crop })
+    }
+
+    /// Returns [`Preparation::IMAGENET`] for a model that takes another size: of a shorter side of
+    /// `round(8 side / 7)`, the centre of `side` rows and columns.
+    ///
+    /// # Errors
+    /// [`Error::ShapeOfFiles`] unless `1 <= side <= 3584`.
+    pub fn scaled(side: usize) -> Result<Self> {
+        let resize = side.saturating_mul(8).saturating_add(3) / 7;
+        let length = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
+        Self::new(length(resize), length(side))
     }
 
     /// Returns the shape of the images: `[3, crop, crop]`.

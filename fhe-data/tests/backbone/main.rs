@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod cache;
+mod labelled;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -32,6 +32,13 @@ fn the_centre_is_cropped() {
     for (resize, crop) in [(0, 0), (8, 0), (8, 9), (5000, 224)] {
         assert!(matches!(Preparation::new(resize, crop), Err(Error::ShapeOfFiles { .. })));
     }
+    for (side, resize) in [(1, 1), (4, 5), (224, 256), (260, 297), (3584, 4096)] {
+        let wanted = Preparation::new(resize, side as u32).unwrap();
+        assert_eq!(Preparation::scaled(side).unwrap(), wanted);
+    }
+    for side in [0, 3585, usize::MAX] {
+        assert!(matches!(Preparation::scaled(side), Err(Error::ShapeOfFiles { .. })));
+    }
 }
 
 #[test]

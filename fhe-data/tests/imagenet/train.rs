@@ -31,6 +31,8 @@ fn training_set_in_every_layout() {
         let kept: Vec<_> = [0, 1, 3, 4, 5].map(|at| order[at]).into();
         assert_eq!(names(&listed(two.pictures())), kept);
         assert_eq!(two.total(), total.map(|_| 5));
+        let known = |counts: [u64; 3]| counts.map(|count| total.map(|_| count)).to_vec();
+        assert_eq!((set.counts(), two.counts()), (known([3, 1, 2]), known([2, 1, 2])));
     }
     // Progress is in pictures where their number is known.
     let set = ImageNet::train(&folder, &options()).unwrap();
@@ -66,6 +68,7 @@ fn labels_count_the_classes_given() {
     let set = ImageNet::train(&root.path().join("train"), &options).unwrap();
     let labels: Vec<u32> = listed(set.pictures()).into_iter().map(|(_, label)| label).collect();
     assert_eq!(labels, [1, 1, 1, 2, 3, 3]);
+    assert_eq!(set.counts(), [0, 3, 1, 2, 0].map(Some));
     // A folder that is none of the classes.
     let two = Some(Classes::new(["n01440764", "n02119789"]).unwrap());
     let options = ImageNetOptions { classes: two, ..options };

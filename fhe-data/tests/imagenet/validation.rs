@@ -71,6 +71,10 @@ fn validation_set_with_every_ground_truth() {
             assert_eq!(names(&listed(set.pictures())), wanted, "{name}");
             let one = ImageNetOptions { per_class: Some(1), ..options.clone() };
             let one = ImageNet::validation(&path, &one).unwrap();
+            assert_eq!(
+                (set.counts(), one.counts()),
+                ([2, 1, 1].map(Some).into(), vec![Some(1); 3])
+            );
             let last = wanted.iter().rposition(|(_, label)| *label == 0).unwrap();
             let mut kept = wanted.clone();
             kept.remove(last);

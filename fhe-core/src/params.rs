@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tfhe::core_crypto::commons::noise_formulas::secure_noise::minimal_lwe_bound_for_132_bits_security_tuniform;
+use tfhe::core_crypto::prelude::LweDimension;
 
 use crate::{Error, Result};
 
@@ -12,6 +14,8 @@ mod memory;
 pub use batch::{BatchSpec, Limbs, LookupPath};
 pub use memory::Memory;
 
+/// The security for which tfhe-rs gives bounds of noise.
+const MOST_SECURITY: u32 = 132;
 /// Most bits of the short key that one step of a blind rotation takes.
 const MAX_GROUP: usize = 4;
 
@@ -152,6 +156,9 @@ impl Params {
             if bits > 60 {
                 return fail(field, u64::from(bits), "must be at most 60");
             }
+        }
+        if let Err((field, got, rule)) = check_security(&spec) {
+            return fail(field, got, rule);
         }
         if let Some(Err((field, got, rule))) = spec.batch.map(|batch| batch.check(&spec)) {
             return fail(field, got, rule);
@@ -426,6 +433,31 @@ impl Params {
     }
 }
 
+/// Refuses a set whose noise is below what tfhe-rs asks for its dimensions, at 132 bits of security:
+/// `2^b` with `b = ceil(68.1 - 0.025167785 n)` for a key of n bits and q = 2^64. A set that claims no
+/// security needs the feature `toy-params`.
+fn check_security(spec: &ParamsSpec) -> Result<(), (&'static str, u64, &'static str)> {
+    if spec.security_bits == 0 {
+        let rule = "must be above 0: sets without security need the feature toy-params";
+        return if cfg!(feature = "toy-params") { Ok(()) } else { Err(("security_bits", 0, rule)) };
+    }
+    if spec.security_bits > MOST_SECURITY {
+        let rule = "must be at most 132, for which the bounds of noise are";
+        return Err(("security_bits", spec.security_bits.into(), rule));
+    }
+    for (field, bits, dimension) in [
+        ("short_noise_bits", spec.short_noise_bits, spec.short_dimension),
+        ("row_noise_bits", spec.row_noise_bits, spec.row_size),
+    ] {
+        let dimension = LweDimension(dimension);
+        if bits < minimal_lwe_bound_for_132_bits_security_tuniform(dimension, 64f64.exp2()) {
+            let rule = "must be at least tfhe's bound for this dimension, at 132 bits of security";
+            return Err((field, bits.into(), rule));
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -440,7 +472,10 @@ mod tests {
     fn each_broken_rule_is_named() {
         let good = (*Params::secure128().unwrap()).clone();
         type Break = fn(&mut ParamsSpec);
-        let cases: [(&str, Break); 6] = [
+        let cases: [(&str, Break); 9] = [
+            ("short_noise_bits", |s| s.short_noise_bits = 49),
+            ("row_noise_bits", |s| s.row_noise_bits = 16),
+            ("security_bits", |s| s.security_bits = 133),
             ("lookup_group", |s| s.lookup_group = 7),
             ("row_size", |s| s.row_size = 1000),
             ("short_dimension", |s| s.short_dimension = 0),

@@ -1,6 +1,7 @@
 //! A lock file: one process at a time works in a folder.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use crate::{Error, Result};
@@ -25,9 +26,16 @@ impl Lock {
     /// Takes the lock, or fails at once.
     ///
     /// # Errors
-    /// [`Error::Locked`] if it is held, [`Error::Io`].
+    /// [`Error::Locked`] if it is held, [`Error::Io`]; also if the path is a symbolic link.
     pub fn take(path: &Path) -> Result<Self> {
-        let file = File::create(path).map_err(Error::io("creating", path))?;
+        // What a link points to, and what is in the file, is left alone.
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(path)
+            .map_err(Error::io("creating", path))?;
         match file.try_lock() {
             Ok(()) => Ok(Self(file)),
             Err(std::fs::TryLockError::WouldBlock) => Err(Error::Locked { path: path.into() }),

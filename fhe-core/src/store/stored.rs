@@ -7,7 +7,7 @@ use crate::server::SeededRows;
 pub(super) const WHOLE: usize = 8;
 /// Bytes kept of a body of a selector. The rounding error has a standard deviation of 2^-49.8,
 /// against a noise of 2^-47.8.
-pub(super) const CUT: usize = 6;
+pub(crate) const CUT: usize = 6;
 
 /// Returns the bytes of a list of so many bodies.
 pub(super) fn bytes(bodies: usize, of_body: usize) -> usize {
@@ -20,7 +20,7 @@ pub(super) fn selector_bytes(params: &Params) -> usize {
 }
 
 /// Returns a body rounded to its upper bytes.
-pub(super) fn round(body: u64, of_body: usize) -> u64 {
+pub(crate) fn round(body: u64, of_body: usize) -> u64 {
     let dropped = 64 - 8 * of_body as u32;
     if dropped == 0 { body } else { body.wrapping_add(1 << (dropped - 1)) >> dropped << dropped }
 }

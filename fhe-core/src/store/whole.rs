@@ -5,6 +5,8 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use tempfile::NamedTempFile;
+
 use crate::{Error, Result};
 
 /// Who may read a file.
@@ -50,20 +52,54 @@ pub(super) fn replace(
     secrecy: Secrecy,
     write: impl FnOnce(&mut File) -> Result<()>,
 ) -> Result<()> {
-    let folder = match path.parent() {
+    let file = written_beside(path, secrecy, write)?;
+    file.persist(path).map_err(|e| Error::io("renaming", path)(e.error))?;
+    flush_folder(path)
+}
+
+/// The same, and never in place of a file that is there.
+pub(super) fn create(
+    path: &Path,
+    secrecy: Secrecy,
+    write: impl FnOnce(&mut File) -> Result<()>,
+) -> Result<()> {
+    let file = written_beside(path, secrecy, write)?;
+    file.persist_noclobber(path).map_err(|e| Error::io("creating", path)(e.error))?;
+    flush_folder(path)
+}
+
+/// Flushes the folder of a file to the disk: without it a name that was given may be lost when the
+/// machine fails, though the file's content was flushed.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn flush_folder(path: &Path) -> Result<()> {
+    let folder = folder_of(path);
+    let opened = File::open(folder).map_err(Error::io("opening", folder))?;
+    opened.sync_all().map_err(Error::io("flushing", folder))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
-    };
+    }
+}
+
+fn written_beside(
+    path: &Path,
+    secrecy: Secrecy,
+    write: impl FnOnce(&mut File) -> Result<()>,
+) -> Result<NamedTempFile> {
     let mut file = tempfile::Builder::new()
         .prefix(".")
         .suffix(".part")
         .permissions(Permissions::from_mode(secrecy.mode()))
-        .tempfile_in(folder)
+        .tempfile_in(folder_of(path))
         .map_err(Error::io("creating", path))?;
     write(file.as_file_mut())?;
     file.as_file().sync_all().map_err(Error::io("flushing", path))?;
-    file.persist(path).map_err(|e| Error::io("renaming", path)(e.error))?;
-    Ok(())
+    Ok(file)
 }
 
 #[cfg(test)]

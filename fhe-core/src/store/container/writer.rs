@@ -9,7 +9,7 @@ use super::header::{Header, SUM, checksum};
 use super::reader::{ChunkReader, part_of};
 use super::stream::write_pieces;
 use crate::store::pieces::Pieces;
-use crate::store::whole::{Secrecy, replace};
+use crate::store::whole::{Secrecy, flush_folder, replace};
 use crate::{Error, Result};
 
 /// Writes a container chunk by chunk, to `NAME.part`; [`ChunkWriter::finish`] renames it.
@@ -99,7 +99,8 @@ impl ChunkWriter {
             return Err(Error::Shape { op: "finishing a file", what: "chunks", got, expected });
         }
         self.file.sync_all().map_err(Error::io("flushing", &self.part))?;
-        std::fs::rename(&self.part, &self.path).map_err(Error::io("renaming", &self.part))
+        std::fs::rename(&self.part, &self.path).map_err(Error::io("renaming", &self.part))?;
+        flush_folder(&self.path)
     }
 }
 

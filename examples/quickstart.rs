@@ -62,7 +62,7 @@ fn story(folder: &Path) -> Result<()> {
     let preset = Preset::Builtin;
 
     // The client: keys, and an encoder that never sees a label.
-    let owner = Client::new(&preset.params()?);
+    let owner = Client::new(&preset.params()?)?;
     let keys = owner.key().evaluation_keys();
     let images = preset.images(None, 1, None)?;
     let encoder = preset.encoder(None).fit(&images.train, &|_| {})?;

@@ -28,7 +28,7 @@ impl<'a> Parties<'a> {
         values: u64,
     ) -> Result<Self> {
         memory::ensure_room_for_keys(params)?;
-        let key = ClientKey::new(params, Seed::random());
+        let key = ClientKey::new(params, Seed::random()?);
         let engine = Cpu::new(&key.evaluation_keys());
         Ok(Self { key, engine, network, summary, memory: values })
     }

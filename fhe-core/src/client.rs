@@ -3,6 +3,9 @@
 mod encrypt;
 mod evaluation_keys;
 
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha20Rng;
 use tfhe::core_crypto::commons::math::random::Seed as Seed128;
 use tfhe::core_crypto::prelude::*;
 use zeroize::Zeroizing;
@@ -10,6 +13,7 @@ use zeroize::Zeroizing;
 pub use encrypt::Deterministic;
 pub(crate) use encrypt::{Nonce, Use};
 
+use crate::seed::REPRODUCIBLE;
 use crate::store::{EncryptedValues, Message};
 use crate::{Error, Params, Result, Seed};
 
@@ -31,6 +35,20 @@ impl std::fmt::Debug for ClientKey {
     }
 }
 
+/// Returns whether a key was made of a number, so that anyone can derive it, by its public name.
+///
+/// ```
+/// use fhe_core::{Params, Seed, client::{ClientKey, is_reproducible}};
+/// let params = Params::toy_insecure()?;
+/// assert!(is_reproducible(&ClientKey::new(&params, Seed::from_number(1)).id()));
+/// assert!(!is_reproducible(&ClientKey::new(&params, Seed::random()?).id()));
+/// # Ok::<_, fhe_core::Error>(())
+/// ```
+#[must_use]
+pub fn is_reproducible(key_id: &str) -> bool {
+    key_id.starts_with(REPRODUCIBLE)
+}
+
 fn binary_key(seed: &Seed, purpose: &str, len: usize) -> Zeroizing<Vec<u64>> {
     let mut generator =
         SecretRandomGenerator::<DefaultRandomGenerator>::new(seed.derive(purpose, 0, &[]));
@@ -39,7 +57,8 @@ fn binary_key(seed: &Seed, purpose: &str, len: usize) -> Zeroizing<Vec<u64>> {
 }
 
 impl ClientKey {
-    /// Derives the key of a seed.
+    /// Derives the key of a seed. One key is for one job: whatever is published of what it decrypts
+    /// answers a question about decryptions.
     #[must_use]
     pub fn new(params: &Params, seed: Seed) -> Self {
         Self {
@@ -61,10 +80,27 @@ impl ClientKey {
     }
 
     /// Returns a public name of this key: a hash of its seed under a purpose of its own. Files made
-    /// under the key carry it, so that a mix-up is an error and not noise.
+    /// under the key carry it, so that a mix-up is an error and not noise. It begins with
+    /// `reproducible-` if anyone can derive the key, see [`is_reproducible`].
     #[must_use]
     pub fn id(&self) -> String {
-        format!("{:032x}", self.seed.derive("key id", 0, self.params.hash().as_bytes()).0)
+        let mark = if self.seed.is_reproducible() { REPRODUCIBLE } else { "" };
+        let id = self.seed.derive("key id", 0, self.params.hash().as_bytes()).0;
+        format!("{mark}{id:032x}")
+    }
+
+    /// Returns a secret order of `len` things, each number below `len` once: for samples whose
+    /// places must not tell what they are. The same key, purpose and length give the same order.
+    #[must_use]
+    pub fn order(&self, purpose: &str, len: usize) -> Vec<usize> {
+        let mut seed = Zeroizing::new([0; 32]);
+        for (half, bytes) in seed.chunks_exact_mut(16).enumerate() {
+            let derived = self.derive(&format!("order of {purpose}"), half as u64, &[]);
+            bytes.copy_from_slice(&derived.0.to_le_bytes());
+        }
+        let mut order: Vec<usize> = (0..len).collect();
+        order.shuffle(&mut ChaCha20Rng::from_seed(*seed));
+        order
     }
 
     /// Returns a keyed digest: equal for equal data under this key, and nothing more to anyone

@@ -24,7 +24,7 @@ use crate::{Checkpoint, ClearModel, ClearSource, EncryptedScores, Lanes, Model, 
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let folder = tempfile::tempdir()?;
 /// let recipe = Recipe::linear(65, 10);
-/// let client = Client::new(&recipe.params(2)?);
+/// let client = Client::new(&recipe.params(2)?)?;
 /// client.save(&folder.path().join("client.key"))?;
 /// let again = Client::open(&folder.path().join("client.key"))?;
 /// assert_eq!(client.key().id(), again.key().id());
@@ -39,7 +39,8 @@ pub struct Client {
 /// How a training set is encrypted; the default is right for most.
 #[derive(Clone, Debug)]
 pub struct Encryption {
-    /// Name of the data set. Default: "training set". The server sees it.
+    /// Name of the data set. Default: "training set". The server sees it. Data sets of one name
+    /// and key whose samples are all the same show the same digest.
     pub name: String,
     /// Encrypts the same data under the same key and name to the same file, bit for bit. Whoever
     /// has two such files sees which samples are equal. Default: fresh randomness.
@@ -63,9 +64,11 @@ pub struct Encrypted {
 
 impl Client {
     /// Draws a secret key from the system's secure randomness.
-    #[must_use]
-    pub fn new(params: &Params) -> Self {
-        Self::from_key(ClientKey::new(params, Seed::random()))
+    ///
+    /// # Errors
+    /// [`crate::Error::Core`] if the system has none.
+    pub fn new(params: &Params) -> Result<Self> {
+        Ok(Self::from_key(ClientKey::new(params, Seed::random()?)))
     }
 
     /// Takes a key that is there.
@@ -165,7 +168,7 @@ impl Client {
             samples: data.len(),
             values: recipe.classes(),
             batch,
-            inputs: self.key.digest(&data.bytes()),
+            inputs: self.key.digest(&[options.name.as_bytes(), &[0], &data.bytes()].concat()),
             values_log2: recipe.label_log2(),
             copies: recipe.copies(),
             lanes: lanes.as_ref().map(Lanes::stored),

@@ -34,7 +34,7 @@ use crate::{
 /// # let folder = tempfile::tempdir()?;
 /// # let at = |name: &str| folder.path().join(name);
 /// // A client with a parameter set without any security, so that the example is quick.
-/// let client = Client::new(&Params::toy_insecure()?);
+/// let client = Client::new(&Params::toy_insecure()?)?;
 /// client.write_evaluation_keys(std::fs::File::create(at("keys"))?)?;
 /// let (x, recipe) = (array![[7_i8, 0, 7], [0, 7, 7]], Recipe::linear(3, 2));
 /// client.encrypt(x.view(), &[0, 1], &recipe, 2, &at("data"))?;

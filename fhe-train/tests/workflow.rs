@@ -47,7 +47,7 @@ fn a_linear_classifier_from_floats_to_an_encrypted_answer() {
     let recipe = Recipe::linear(quantizer.width(), 3);
     let (recipe, report) = tune(&recipe, (train, &labels[..60]), 15).unwrap();
     assert!(report.accuracy > 0.9, "{report:?}");
-    let client = Client::new(&recipe.params(15).unwrap());
+    let client = Client::new(&recipe.params(15).unwrap()).unwrap();
     client.write_evaluation_keys(File::create(at("keys")).unwrap()).unwrap();
     client.encrypt(train, &labels[..60], &recipe, 15, &at("data")).unwrap();
 
@@ -95,7 +95,7 @@ fn refuses_what_does_not_belong_together(
     query: &EncryptedQuery,
     scores: &EncryptedScores,
 ) {
-    let stranger = Client::new(client.params());
+    let stranger = Client::new(client.params()).unwrap();
     let text = |error: Error| error.to_string();
     assert!(text(stranger.read(scores).unwrap_err()).contains("key"));
     assert!(text(stranger.decrypt(model).unwrap_err()).contains("key"));
@@ -124,7 +124,7 @@ fn network(folder: &Path, stop_at: Option<usize>) -> Checkpoint {
     assert_eq!((report.trained, report.held_out, report.trials.len()), (48, 12, 7));
     let params = recipe.params(12).unwrap();
     assert_eq!(params.name, Params::secure128_deep_v4().unwrap().name);
-    let client = Client::new(&params);
+    let client = Client::new(&params).unwrap();
     let server = Server::from_keys(&client.key().evaluation_keys());
     let train = (x.view().slice_move(s![..12, ..]), &labels[..12]);
     client.encrypt(train.0, train.1, &recipe, 6, &at("data")).unwrap();
@@ -171,7 +171,7 @@ fn samples_that_do_not_fit_are_refused_before_anything_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("data");
     let recipe = Recipe::linear(4, 3);
-    let client = Client::new(&recipe.params(2).unwrap());
+    let client = Client::new(&recipe.params(2).unwrap()).unwrap();
     let x = Array2::<i8>::ones((4, 4));
     let fails = |x: &Array2<i8>, labels: &[u32], batch: usize, part: &str| {
         let error =
@@ -191,7 +191,7 @@ fn an_encryption_is_broken_off_and_gone_on_with() {
     let folder = tempfile::tempdir().unwrap();
     let (path, again) = (folder.path().join("data"), folder.path().join("again"));
     let recipe = Recipe::linear(4, 2);
-    let client = Client::new(&recipe.params(2).unwrap());
+    let client = Client::new(&recipe.params(2).unwrap()).unwrap();
     let (x, labels) = (Array2::<i8>::ones((4, 4)), [0, 1, 0, 1]);
     let run = |path: &Path, stop: bool, deterministic: bool| {
         let options = Encryption { name: "four".into(), deterministic };

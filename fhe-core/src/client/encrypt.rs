@@ -117,7 +117,7 @@ impl ClientKey {
     ///
     /// ```
     /// use fhe_core::{Params, Seed, client::ClientKey};
-    /// let key = ClientKey::new(&Params::toy_insecure()?, Seed::random());
+    /// let key = ClientKey::new(&Params::toy_insecure()?, Seed::random()?);
     /// let again = || key.deterministic("my figures").encrypt_values(&[1 << 62], 0);
     /// assert_eq!(again()?, again()?);
     /// assert_ne!(key.encrypt_values(&[1 << 62])?, key.encrypt_values(&[1 << 62])?);
@@ -147,7 +147,7 @@ impl ClientKey {
     /// ```
     /// use fhe_core::{Cpu, Engine, Params, Seed, client::ClientKey, from_torus, to_torus};
     /// use fhe_core::store::{EncryptedValues, Message};
-    /// let key = ClientKey::new(&Params::toy_insecure()?, Seed::random());
+    /// let key = ClientKey::new(&Params::toy_insecure()?, Seed::random()?);
     /// let mut sent = Vec::new();
     /// key.encrypt_values(&[to_torus(0.125)])?.write_to(&mut sent)?;
     ///
@@ -305,5 +305,95 @@ impl ClientKey {
             &mut Once(noise_seed),
         );
         SeededRows { seed: mask_seed.0, bodies: list.into_container() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::store::stored;
+    use crate::{Params, Seed, from_torus};
+
+    fn key() -> ClientKey {
+        ClientKey::new(&Params::toy_insecure().unwrap(), Seed::random().unwrap())
+    }
+
+    /// Checks mean and variance of 10^5 errors or more: within 3 %, or 40 standard deviations of
+    /// the measured variance of normal errors and more of uniform ones.
+    fn exactly(what: &str, errors: &[f64], variance: f64) {
+        let count = errors.len() as f64;
+        assert!(count >= 1e5, "{what}");
+        let mean = errors.iter().sum::<f64>() / count;
+        assert!(mean.abs() < 8.0 * (variance / count).sqrt(), "{what}: mean {mean:e}");
+        let ratio = errors.iter().map(|e| e * e).sum::<f64>() / count / variance;
+        assert!((ratio - 1.0).abs() < 0.03, "{what}: variance is {ratio:.3} of the predicted");
+    }
+
+    #[test]
+    fn rows_of_selectors_have_fresh_noise_and_are_rounded() {
+        let key = key();
+        let (n, gadget) = (key.params().row_size, key.params().selector);
+        let (mut errors, mut cut) = (Vec::new(), Vec::new());
+        for index in 0..60 {
+            let of = Use::deterministic("test", index);
+            let rows = key.seeded_selector(&vec![0; n], of).unwrap();
+            cut.extend(rows.bodies.iter().map(|&body| {
+                let error = stored::round(body, stored::CUT).wrapping_sub(body);
+                from_torus(error)
+            }));
+            let rows = Rows::of(n, rows.expand_rows(n));
+            assert_eq!(rows.len(), 2 * gadget.levels as usize);
+            errors.extend(key.decrypt_rows(&rows).unwrap().into_iter().map(from_torus));
+        }
+        exactly("selector", &errors, crate::noise::Noise::new(key.params()).fresh());
+        // Uniform in a unit of 2^-48.
+        exactly("cut", &cut, (-96f64).exp2() / 12.0);
+    }
+
+    #[test]
+    fn no_two_uses_share_randomness() {
+        let (key, other) = (key(), key());
+        let (a, b) = (Nonce(1), Nonce(2));
+        let uses = [
+            Use::deterministic("purpose", 0),
+            Use::deterministic("purpose", 1),
+            Use::deterministic("purposes", 0),
+            Use::fresh("purpose", 0, a),
+            Use::fresh("purpose", 1, a),
+            Use::fresh("purpose", 0, b),
+        ];
+        let mut seeds = HashSet::new();
+        let mut count = 0;
+        for key in [&key, &other] {
+            for form in ["row", "value"] {
+                for of in uses {
+                    for message in [&[][..], &[0], &[1], &[0, 0]] {
+                        let [mask, noise] = key.seeds(form, of, message);
+                        seeds.extend([mask.0, noise.0]);
+                        count += 2;
+                    }
+                }
+            }
+        }
+        assert_eq!(seeds.len(), count);
+    }
+
+    #[test]
+    fn what_is_encrypted_is_part_of_its_randomness() {
+        let key = key();
+        let n = key.params().row_size;
+        let of = Use::deterministic("test", 0);
+        let rows = |x: u64| key.seeded_rows(&vec![x; n], of);
+        assert_eq!(rows(1).seed, rows(1).seed);
+        assert_ne!(rows(1).seed, rows(2).seed);
+        let values = |x: u64| key.seeded_values(&[x], of).seed;
+        assert_ne!(values(1), values(2));
+        assert_ne!(values(1), rows(1).seed);
+        let mut one = vec![0; n];
+        one[0] = 1;
+        let selector = |m: &[i32]| key.seeded_selector(m, of).unwrap().seed;
+        assert_ne!(selector(&one), selector(&vec![0; n]));
     }
 }

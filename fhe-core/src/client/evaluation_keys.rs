@@ -67,8 +67,11 @@ impl ClientKey {
             .enumerate()
             .map(|(index, bits)| {
                 let value = bits.iter().rev().fold(0, |value, bit| 2 * value + *bit as usize);
-                let mut rows = Zeroizing::new(Vec::new());
-                for pattern in 1..1usize << p.lookup_group {
+                let patterns = 1..1usize << p.lookup_group;
+                let of_one = 2 * p.lookup.levels as usize * p.row_size;
+                // All at once: a vector that grows leaves copies behind.
+                let mut rows = Zeroizing::new(Vec::with_capacity(patterns.len() * of_one));
+                for pattern in patterns {
                     self.selector_of_bit(&mut rows, u64::from(value == pattern), p.lookup);
                 }
                 self.key_rows(&rows, "blind rotation", index)

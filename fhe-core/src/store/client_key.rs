@@ -4,12 +4,14 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use super::container::{Header, read_file, write_file};
-use super::whole::Secrecy;
-use crate::client::ClientKey;
-use crate::{Error, Params, Result, Seed};
+use super::container::{ChunkReader, Header, corrupt, write_pieces};
+use super::pieces::Pieces;
+use super::whole::{Secrecy, create};
+use crate::client::{ClientKey, is_reproducible};
+use crate::{Error, Result, Seed};
 
 const CLIENT_KEY: &str = "client key";
+const SEED_BYTES: u64 = 32;
 
 impl ClientKey {
     /// Writes the key, mode 0600. A key that is there already is never replaced: what was
@@ -18,12 +20,10 @@ impl ClientKey {
     /// # Errors
     /// [`Error::Io`].
     pub fn save(&self, path: &Path) -> Result<()> {
-        if path.exists() {
-            let exists = std::io::ErrorKind::AlreadyExists.into();
-            return Err(Error::io("creating", path)(exists));
-        }
         let header = Header::new(CLIENT_KEY, self.params(), &self.id(), serde_json::Value::Null);
-        write_file(path, header, Secrecy::Secret, self.seed().bytes())
+        create(path, Secrecy::Secret, |file| {
+            write_pieces(file, header, Pieces::whole(&self.seed().bytes()[..]), path)
+        })
     }
 
     /// Reads a key.
@@ -31,17 +31,17 @@ impl ClientKey {
     /// # Errors
     /// [`Error::Io`], [`Error::Corrupt`], [`Error::Mismatch`].
     pub fn load(path: &Path) -> Result<Self> {
-        let (header, payload) = read_file(path, CLIENT_KEY)?;
-        let payload = Zeroizing::new(payload);
-        let bytes: [u8; 32] = payload.as_slice().try_into().map_err(|_| Error::Corrupt {
-            path: path.into(),
-            field: "seed".into(),
-            problem: "it is not 32 bytes long",
-        })?;
-        let key = Self::new(&Params::new(header.params)?, Seed::from_bytes(bytes));
+        let reader = ChunkReader::open(path, CLIENT_KEY)?;
+        let header = reader.header();
+        if header.payload_bytes != SEED_BYTES || reader.chunks() != 1 {
+            return Err(corrupt(path, "seed", "it is not 32 bytes long"));
+        }
+        let read = Zeroizing::new(reader.read(0)?);
+        let seed = Seed::with(is_reproducible(&header.key_id), |seed| seed.copy_from_slice(&read));
+        let key = Self::new(&reader.params()?, seed);
         if key.id() != header.key_id {
-            let (path, field) = (path.into(), "key");
-            return Err(Error::Mismatch { path, field, got: header.key_id, expected: key.id() });
+            let (path, field, got) = (path.into(), "key", header.key_id.clone());
+            return Err(Error::Mismatch { path, field, got, expected: key.id() });
         }
         Ok(key)
     }

@@ -192,7 +192,7 @@ impl DatasetShape {
 /// use fhe_core::store::{Dataset, DatasetShape, DatasetWriter};
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("train.data");
-/// let key = ClientKey::new(&Params::toy_insecure()?, Seed::random());
+/// let key = ClientKey::new(&Params::toy_insecure()?, Seed::random()?);
 /// let n = key.params().row_size;
 /// // Two samples with one value each, in one mini-batch.
 /// let samples = [(vec![1; n], vec![1 << 62]), (vec![-1; n], vec![3 << 62])];

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
+use zeroize::Zeroizing;
+
 use super::container::{Header, MAX_CHUNK, corrupt};
 use super::message::Opened;
 use crate::{Error, Params, Result};
@@ -40,7 +42,9 @@ impl<'a> Pieces<'a> {
         mut write: impl FnMut(&[u8]) -> Result<()>,
     ) -> Result<()> {
         let mut written = 0;
-        let mut chunk = Vec::new();
+        // A payload may be secret: its copy does not grow, and is wiped.
+        let most = usize::try_from(self.bytes).unwrap_or(len).min(len);
+        let mut chunk = Zeroizing::new(Vec::with_capacity(most));
         for piece in self.pieces {
             written += piece.len() as u64;
             let mut rest = &piece[..];

@@ -15,7 +15,7 @@ use crate::{Params, Result};
 /// ```
 /// use fhe_core::{Cpu, List, Params, Seed, client::ClientKey};
 /// use fhe_core::store::{EncryptedQuery, Message};
-/// let key = ClientKey::new(&Params::toy_insecure()?, Seed::random());
+/// let key = ClientKey::new(&Params::toy_insecure()?, Seed::random()?);
 /// let mut sample = vec![0; key.params().row_size];
 /// sample[..3].copy_from_slice(&[7, -7, 2]);
 /// let bytes = key.encrypt_query(&[sample])?.to_bytes()?;

@@ -91,7 +91,7 @@ impl EncryptedValues {
     /// use fhe_core::store::EncryptedValues;
     /// use fhe_core::{Cpu, List, Params, Seed, client::ClientKey};
     /// # fn main() -> fhe_core::Result<()> {
-    /// let key = ClientKey::new(&Params::toy_insecure()?, Seed::random());
+    /// let key = ClientKey::new(&Params::toy_insecure()?, Seed::random()?);
     /// let engine = Cpu::new(&key.evaluation_keys());
     /// let values: EncryptedValues = key.encrypt_values(&[0; 5])?;
     /// let mut lengths = Vec::new();

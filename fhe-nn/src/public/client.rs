@@ -53,7 +53,7 @@ use crate::argmax;
 /// ];
 /// let params = Params::toy_insecure()?;
 /// let network = PublicNetwork::new(&config, weights, params.row_size)?;
-/// let key = ClientKey::new(&params, Seed::random());
+/// let key = ClientKey::new(&params, Seed::random()?);
 /// let keys: Vec<u8> = key.evaluation_keys().to_bytes()?;
 /// let images = array![[1, -1], [1, 1]];
 /// let query: Vec<u8> = client::encrypt(&network, &key, images.view())?.to_bytes()?;

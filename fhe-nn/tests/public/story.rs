@@ -34,7 +34,7 @@ fn a_query_and_its_scores_go_between_client_and_server_as_bytes() {
     let params = Params::toy_insecure().unwrap();
     let file = to_bytes(&config(), &weights()).unwrap();
     let network = network(&file, &params);
-    let key = ClientKey::new(&params, Seed::random());
+    let key = ClientKey::new(&params, Seed::random().unwrap());
     let keys = key.evaluation_keys().to_bytes().unwrap();
     let images = two_images();
     let query = client::encrypt(&network, &key, images.view()).unwrap().to_bytes().unwrap();
@@ -55,7 +55,7 @@ fn images_and_scores_of_another_network_are_refused() {
     let params = Params::toy_insecure().unwrap();
     let file = to_bytes(&config(), &weights()).unwrap();
     let network = network(&file, &params);
-    let key = ClientKey::new(&params, Seed::random());
+    let key = ClientKey::new(&params, Seed::random().unwrap());
     let engine = Cpu::new(&key.evaluation_keys());
     let said = |error: PublicError| error.to_string();
 
@@ -86,6 +86,6 @@ fn images_and_scores_of_another_network_are_refused() {
     let query = client::encrypt(&network, &key, two_images().view()).unwrap();
     let error = said(other.evaluate(&engine, &query, |_, _| ()).unwrap_err());
     assert!(error.starts_with("network: number of slots of a lookup is"), "{error}");
-    let stranger = ClientKey::new(&params, Seed::random());
+    let stranger = ClientKey::new(&params, Seed::random().unwrap());
     assert!(client::decrypt(&network, &stranger, &query).is_err());
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, value_parser};
+use fhe_core::client::is_reproducible;
 use fhe_core::store::{Dataset, DatasetShape};
 use fhe_core::{Cpu, Engine, Meter, Params};
 use fhe_examples::audit::Audit;
@@ -14,7 +15,7 @@ use fhe_examples::program::{self, Common};
 use fhe_examples::server::ServerFolder;
 use fhe_examples::step::{self, AuditSource, LayerUpdate, StepResults, Update};
 use fhe_examples::{file, folders, output, progress};
-use fhe_train::{ClearSource, Model, Provenance, Recipe, ShapeSource};
+use fhe_train::{ClearSource, Model, Recipe, ShapeSource};
 
 /// Makes a training step, decrypts what every move gives, and compares noise and
 /// updates with their predictions.
@@ -58,7 +59,7 @@ fn main() -> ExitCode {
 }
 
 fn audit(args: &Args) -> Result<()> {
-    let mut here = Provenance::here();
+    let mut here = fhe_examples::results::here();
     let (client, server) = (ClientFolder::of(&args.run), ServerFolder::of(&args.run));
     for file in [server.recipe(), server.keys(), server.dataset(), client.key()] {
         folders::needs_setup(&file, &args.run)?;
@@ -101,6 +102,7 @@ fn audit(args: &Args) -> Result<()> {
         peak_memory_bytes: here.peak_memory_bytes,
         parameter_set: params.name.clone(),
         seed: setup.seed,
+        reproducible_key: Some(is_reproducible(&key.id())),
         command: here.command,
         commit: here.commit,
         machine: here.machine,

@@ -18,7 +18,6 @@ use fhe_examples::program::{self, Common};
 use fhe_examples::render::BATCH;
 use fhe_examples::signals::Stop;
 use fhe_examples::{file, memory, output, progress};
-use fhe_train::Provenance;
 
 /// Looks values up in full batches, decrypts everything, and compares it with predictions and with
 /// today's lookups.
@@ -65,7 +64,7 @@ fn main() -> ExitCode {
 }
 
 fn measure(args: &Args) -> Result<()> {
-    let mut here = Provenance::here();
+    let mut here = fhe_examples::results::here();
     let (today, params) = (Params::secure128_deep()?, Params::secure128_deep_v3()?);
     let functions = Functions::new(&params)?;
     let (values, lookups, timed) =

@@ -12,7 +12,7 @@ use fhe_examples::program::{self, Common};
 use fhe_examples::scale::{Scale, ScaleRun};
 use fhe_examples::step::StepResults;
 use fhe_examples::{file, output, preset, progress};
-use fhe_train::{FastHead, HeadRecipe, MiniBatches, Provenance, Recipe};
+use fhe_train::{FastHead, HeadRecipe, MiniBatches, Recipe};
 use ndarray::ArrayView2;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
@@ -154,8 +154,14 @@ fn simulate(args: &Args, train: &Train, drawn: &Drawn) -> Result<()> {
     }
     let step = train.step.as_deref().map(|path| file::read_json::<StepResults>(path, "step"));
     let image_steps = (samples * head.passes) as u64;
-    let found =
-        Scale::new(&recipe, batch, image_steps, runs, step.transpose()?, Provenance::here())?;
+    let found = Scale::new(
+        &recipe,
+        batch,
+        image_steps,
+        runs,
+        step.transpose()?,
+        fhe_examples::results::here(),
+    )?;
     if let Some(path) = &train.results {
         file::write_json(path, &found)?;
     }

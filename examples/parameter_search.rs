@@ -13,7 +13,6 @@ use fhe_examples::search::Search;
 use fhe_examples::search::candidate::{self, Candidate, NEED};
 use fhe_examples::search::measure::{Measurement, ROUNDS, SEED};
 use fhe_examples::{file, output, progress};
-use fhe_train::Provenance;
 
 /// Predicts noise and work of many kinds of lookup, and measures the promising ones.
 ///
@@ -51,7 +50,7 @@ fn main() -> ExitCode {
 
 fn search(args: &Args) -> Result<()> {
     let values = if args.quick { 8 } else { args.values };
-    let mut provenance = Provenance::here();
+    let mut provenance = fhe_examples::results::here();
     let default = Params::secure128()?;
     let mut candidates = candidate::all(&default)?;
     let mut chosen = candidate::promising(&candidates, &default);

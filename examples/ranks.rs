@@ -13,7 +13,7 @@ use fhe_examples::program::{self, Common};
 use fhe_examples::render::ranks::{Killed, RankRun, RankRuns};
 use fhe_examples::server::ServerFolder;
 use fhe_examples::{file, folders, output};
-use fhe_train::{Checkpoint, Provenance, Report};
+use fhe_train::{Checkpoint, Report};
 
 /// Trains a run with one process and with several, which mpirun starts, and compares the models bit
 /// for bit. Then it kills one of two processes in the middle, and goes on with another number.
@@ -81,7 +81,7 @@ fn run(args: &Args) -> Result<()> {
     output::result("killed", text, &killed)?;
     let models = runs.iter().map(|run| &run.model).chain([&killed.model]);
     let same = models.collect::<std::collections::BTreeSet<_>>().len() == 1;
-    let found = RankRuns { same, cores, runs, killed, provenance: Provenance::here() };
+    let found = RankRuns { same, cores, runs, killed, provenance: fhe_examples::results::here() };
     if let Some(path) = &args.results {
         file::write_json(path, &found)?;
     }

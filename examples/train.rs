@@ -14,7 +14,7 @@ use fhe_examples::processes::Processes;
 use fhe_examples::program::{self, Common};
 use fhe_examples::server::ServerFolder;
 use fhe_examples::signals::Stop;
-use fhe_examples::{folders, output, preset, progress};
+use fhe_examples::{folders, output, preset, progress, results};
 use fhe_train::{Quote, Ranks, Recipe, Server, Shares, State, Trainer, TrainerOptions};
 use indicatif::HumanDuration;
 use serde::Serialize;
@@ -94,6 +94,7 @@ fn train(args: &Args, ranks: &dyn Ranks<Cpu>) -> Result<()> {
     let options = TrainerOptions {
         checkpoint_every: Duration::from_secs(args.checkpoint_seconds),
         stop_after: args.stop_after.map(|steps| steps as usize),
+        commit: results::COMMIT.into(),
         ..TrainerOptions::default()
     };
     let (path, engine) = (folder.path(), server.engine());

@@ -33,7 +33,7 @@ pub(crate) fn run(
 ) -> Result<()> {
     let together = parties.together(batch)?;
     let hash = blake3::hash(&std::fs::read(weights)?).to_hex()[..16].to_owned();
-    let mut provenance = Provenance::here();
+    let mut provenance = fhe_examples::results::here();
     let mut found = match earlier(args, (&hash, &parties.engine.params().name), (count, batch))? {
         Some(earlier) => {
             output::note(format!("going on after {} images", earlier.images.len()))?;

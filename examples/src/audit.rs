@@ -21,6 +21,8 @@ use fhe_core::{
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::results::published;
+
 /// Ciphertexts and their phases.
 #[derive(Clone)]
 pub struct Seen<C, P> {
@@ -149,7 +151,7 @@ impl<'a> Audit<'a> {
     pub fn findings(&self) -> Findings {
         let mut found = self.lock().clone();
         for noise in found.noise.values_mut() {
-            noise.measured = (noise.measured / noise.numbers.max(1) as f64).sqrt();
+            noise.measured = published((noise.measured / noise.numbers.max(1) as f64).sqrt());
             noise.predicted = (noise.predicted / noise.numbers.max(1) as f64).sqrt();
         }
         found

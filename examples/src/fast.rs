@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use fhe_core::Params;
 use fhe_data::Encoded;
-use fhe_train::{DeepRecipe, FastTwin, Provenance, Wraps};
+use fhe_train::{DeepRecipe, FastTwin, Wraps};
 use serde::{Deserialize, Serialize};
 
 use crate::client::Labelled;
@@ -180,7 +180,7 @@ impl FastResults {
     ) -> Result<Self> {
         let first = runs.iter().find(|run| run.0.is_some()).or(runs.first());
         let (seed, run) = first.context("no run")?;
-        let here = Provenance::here();
+        let here = crate::results::here();
         Ok(Self {
             what: "fast twin: simulation in the clear with the predicted noise".into(),
             accuracy: run.accuracy,

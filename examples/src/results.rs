@@ -3,11 +3,39 @@
 use std::fmt;
 
 use anyhow::{Context, Result};
-use fhe_train::{Report, Stretch};
+use fhe_core::client::is_reproducible;
+use fhe_train::{Provenance, Report, Stretch};
 use serde::{Deserialize, Serialize};
 
 /// Classes up to which it is told, and drawn, which ones are taken for which.
 pub const MOST_CONFUSED: usize = 30;
+
+/// The commit that this program was built from, as [`Provenance`] has it.
+pub const COMMIT: &str = env!("FHE_COMMIT");
+
+/// Where a figure of this process comes from.
+#[must_use]
+pub fn here() -> Provenance {
+    Provenance::here(COMMIT)
+}
+
+/// Rounds what was found with the secret key to three digits before it is published: an exact
+/// figure would tell more about decryptions than anyone needs.
+#[must_use]
+pub fn published(x: f64) -> f64 {
+    if x == 0.0 || !x.is_finite() {
+        return x;
+    }
+    let unit = 10f64.powi(2 - x.abs().log10().floor() as i32);
+    (x * unit).round() / unit
+}
+
+/// Rounds counts of decrypted decisions to hundredths of a row's sum, for the same reason.
+#[must_use]
+pub fn published_counts(row: &[u32]) -> Vec<u32> {
+    let unit = row.iter().sum::<u32>().div_ceil(100).max(1);
+    row.iter().map(|count| (count + unit / 2) / unit * unit).collect()
+}
 
 /// A finished training, as the client sees it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +62,9 @@ pub struct Results {
     pub parameter_set: String,
     /// Seed of the set-up.
     pub seed: u64,
+    /// Whether anyone can derive the secret key; older files do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reproducible_key: Option<bool>,
     /// Command of the training.
     pub command: String,
     /// Commit of its last part.
@@ -130,11 +161,17 @@ impl Results {
     ///
     /// # Errors
     /// If the report has no part.
-    pub fn new(report: &Report, seed: u64, accuracy: f64, twin_accuracy: f64) -> Result<Self> {
+    pub fn new(
+        report: &Report,
+        key_id: &str,
+        seed: u64,
+        accuracy: f64,
+        twin_accuracy: f64,
+    ) -> Result<Self> {
         let last = report.state.parts.last().context("the training's report has no part")?;
         let memory = report.state.parts.iter().map(|part| part.provenance.peak_memory_bytes);
         Ok(Self {
-            accuracy,
+            accuracy: published(accuracy),
             twin_accuracy,
             noisy_twin_accuracy: None,
             images: report.state.images,
@@ -144,6 +181,7 @@ impl Results {
             efficiency: report.efficiency,
             parameter_set: report.parameter_set.clone(),
             seed,
+            reproducible_key: Some(is_reproducible(key_id)),
             command: last.provenance.command.clone(),
             commit: last.provenance.commit.clone(),
             machine: last.provenance.machine.clone(),

@@ -9,6 +9,7 @@ use fhe_train::{ClearSource, MiniBatch, Model, Recipe, Source, Work};
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{Audit, Findings};
+use crate::results::published;
 
 /// The encrypted mini-batches and what they are known to hold.
 #[derive(Debug)]
@@ -166,9 +167,9 @@ impl LayerUpdate {
             name: name.into(),
             weights: exact.len(),
             update: rms(exact.iter().copied()),
-            measured_noise: off(encrypted),
+            measured_noise: published(off(encrypted)),
             predicted_noise: mean(&off),
-            correlation: correlation(encrypted, exact),
+            correlation: published(correlation(encrypted, exact)),
             predicted_correlation: mean(&|x| correlation(x, exact)),
         }
     }
@@ -204,6 +205,9 @@ pub struct StepResults {
     pub parameter_set: String,
     /// Seed of the set-up.
     pub seed: u64,
+    /// Whether anyone can derive the secret key; older files do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reproducible_key: Option<bool>,
     /// Command.
     pub command: String,
     /// Commit.

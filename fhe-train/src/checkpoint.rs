@@ -23,7 +23,7 @@ use crate::{Model, Provenance, Recipe, Result};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let folder = tempfile::tempdir()?;
 /// # let (run, data) = (folder.path().join("run"), folder.path().join("data"));
-/// # let client = Client::new(&Params::toy_insecure()?);
+/// # let client = Client::new(&Params::toy_insecure()?)?;
 /// # let x = ndarray::array![[7_i8, 0, 7], [0, 7, 7]];
 /// # client.encrypt(x.view(), &[0, 1], &Recipe::linear(3, 2), 2, &data)?;
 /// # let server = Server::from_keys(&client.key().evaluation_keys());
@@ -72,6 +72,18 @@ pub struct State {
     pub lookups: u64,
     /// The stretches of work that led here.
     pub parts: Vec<Stretch>,
+}
+
+impl State {
+    /// Returns whether another state is of the same training: the same recipe, data set and number
+    /// of steps.
+    #[must_use]
+    pub fn is_part_of(&self, other: &Self) -> bool {
+        self.recipe == other.recipe
+            && self.dataset == other.dataset
+            && self.inputs == other.inputs
+            && self.steps == other.steps
+    }
 }
 
 fn one() -> usize {

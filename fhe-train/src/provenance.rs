@@ -1,15 +1,13 @@
 //! Where a figure comes from.
 
-use std::process::Command;
-
 use serde::{Deserialize, Serialize};
 
 /// Commit, machine, command line and memory of this process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Provenance {
-    /// Commit of the working directory, with `-dirty` if files but results differ from it;
-    /// "unknown" elsewhere.
+    /// Commit that the program was built from, with `-dirty` if files but results differed from
+    /// it; "unknown" if the program does not say.
     pub commit: String,
     /// Processor and operating system.
     pub machine: String,
@@ -20,10 +18,11 @@ pub struct Provenance {
 }
 
 impl Provenance {
-    /// Looks at this process.
+    /// Looks at this process, whose program was built from a commit. No other program is run.
     #[must_use]
-    pub fn here() -> Self {
-        let mut here = Self { commit: commit(), machine: machine(), ..Self::default() };
+    pub fn here(commit: &str) -> Self {
+        let commit = commit.to_owned();
+        let mut here = Self { commit, machine: machine(), ..Self::default() };
         // A path need not be UTF-8; a file that names it is.
         let mut arguments = std::env::args_os().map(|x| x.to_string_lossy().into_owned());
         let program = arguments.next().unwrap_or_default();
@@ -47,24 +46,6 @@ fn field<'a>(text: &'a str, name: &str) -> &'a str {
     line.split_once(':').map_or("", |(_, value)| value.trim())
 }
 
-/// Results of other runs make no tree dirty: a figure does not depend on them.
-fn commit() -> String {
-    let changed =
-        ["status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)docs/results"];
-    match (git(&["rev-parse", "HEAD"]), git(&changed)) {
-        (Some(commit), Some(changed)) if changed.is_empty() => commit,
-        (Some(commit), _) => commit + "-dirty",
-        (None, _) => "unknown".into(),
-    }
-}
-
-/// Returns what git says, if there is a repository.
-fn git(arguments: &[&str]) -> Option<String> {
-    let output = Command::new("git").args(arguments).output().ok()?;
-    let said = || String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    output.status.success().then(said)
-}
-
 fn machine() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
@@ -81,7 +62,7 @@ mod tests {
 
     #[test]
     fn a_process_knows_its_memory_on_linux() {
-        let here = Provenance::here();
+        let here = Provenance::here("abc");
         assert!(!cfg!(target_os = "linux") || here.peak_memory_bytes > 1 << 20, "{here:?}");
         assert!(here.machine.contains("cores"));
         assert_eq!(field("a: 1\nb:  2 kB", "b"), "2 kB");

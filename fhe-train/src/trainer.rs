@@ -25,12 +25,15 @@ pub struct TrainerOptions {
     pub stop_after: Option<usize>,
     /// Lookups of each thread in one measurement of the raw cost, at least 1.
     pub raw_lookups: usize,
+    /// Commit that the program was built from, for the report.
+    pub commit: String,
 }
 
 impl Default for TrainerOptions {
     fn default() -> Self {
         let checkpoint_every = Duration::from_secs(60);
-        Self { checkpoint_every, snapshots: 20, stop_after: None, raw_lookups: 16 }
+        let commit = "unknown".into();
+        Self { checkpoint_every, snapshots: 20, stop_after: None, raw_lookups: 16, commit }
     }
 }
 
@@ -63,7 +66,7 @@ pub struct Event {
 /// # let folder = tempfile::tempdir()?;
 /// # let at = |name: &str| folder.path().join(name);
 /// // A client with a parameter set without any security, so that the example is quick.
-/// let client = Client::new(&Params::toy_insecure()?);
+/// let client = Client::new(&Params::toy_insecure()?)?;
 /// let (x, recipe) = (array![[7_i8, 0, 7], [0, 7, 7], [5, 1, 7], [2, 6, 7]], Recipe::linear(3, 2));
 /// client.encrypt(x.view(), &[0, 1, 0, 1], &recipe, 2, &at("data"))?;
 ///
@@ -253,7 +256,7 @@ impl<'a> Trainer<'a> {
             lookups: 0,
             raw_seconds: 0.0,
             raw_measurements: 0,
-            provenance: Provenance::here(),
+            provenance: Provenance::here(&self.options.commit),
         };
         let mut since_checkpoint = Duration::ZERO;
         if first < last && self.is_first() {

@@ -74,7 +74,14 @@ fn encrypt(path: &Path, key: &ClientKey, source: &ClearSource, stop_after: usize
 
 fn options(stop_after: Option<usize>) -> TrainerOptions {
     let checkpoint_every = Duration::ZERO;
-    TrainerOptions { checkpoint_every, snapshots: 2, stop_after, raw_lookups: 1 }
+    let (snapshots, raw_lookups) = (2, 1);
+    TrainerOptions {
+        checkpoint_every,
+        snapshots,
+        stop_after,
+        raw_lookups,
+        ..TrainerOptions::default()
+    }
 }
 
 #[test]

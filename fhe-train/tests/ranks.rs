@@ -72,7 +72,7 @@ struct Job {
 
 impl Job {
     fn new(params: &Params, recipe: Recipe, samples: usize, batch: usize) -> Self {
-        let client = Client::new(params);
+        let client = Client::new(params).unwrap();
         let server = Server::from_keys(&client.key().evaluation_keys());
         let mut rng = ChaCha8Rng::seed_from_u64(6);
         let labels: Vec<u32> = (0..samples).map(|i| i as u32 % 3).collect();
@@ -112,6 +112,7 @@ impl Job {
             snapshots: 0,
             stop_after,
             raw_lookups: 1,
+            ..TrainerOptions::default()
         };
         let engine = self.server.engine();
         let trainer = Trainer::open_among(folder, engine, &data, &self.recipe, options, ranks)?;

@@ -354,6 +354,7 @@ fn runs_of_any_options_and_places_end_well() {
         snapshots,
         stop_after: None,
         raw_lookups: 0,
+        ..TrainerOptions::default()
     };
     let open =
         |folder: &Path, options| Trainer::open(folder, server.engine(), &dataset, &recipe, options);

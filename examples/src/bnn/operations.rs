@@ -70,6 +70,10 @@ impl Operations {
         });
         let threads = rayon::current_num_threads();
         let command = "cargo bench -p fhe-benches --bench operations".into();
-        Ok(Self { threads, operations, provenance: Provenance { command, ..Provenance::here() } })
+        Ok(Self {
+            threads,
+            operations,
+            provenance: Provenance { command, ..crate::results::here() },
+        })
     }
 }

@@ -9,7 +9,7 @@ use fhe_core::client::ClientKey;
 use fhe_core::store::{Dataset, Lock, Message, Secrecy};
 use fhe_core::{Params, Seed};
 use fhe_examples::backbone::{BackboneArgs, Network};
-use fhe_examples::client::{self, ClientFolder, Labelled, Setup};
+use fhe_examples::client::{self, ClientFolder, Labelled, Setup, Training};
 use fhe_examples::encoder::EncoderChoice;
 use fhe_examples::own_data::{self, OwnData, RawData};
 use fhe_examples::pictures::Pictures;
@@ -159,6 +159,7 @@ impl Job {
         let recipe = given.map_or_else(|| args.preset.recipe(), Ok)?;
         recipe.check(&params).context("the recipe does not fit")?;
         let split = args.preset.images(args.data.as_deref(), args.seed, count)?;
+        takes_classes(Some(&recipe), split.class_names.len())?;
         let encrypted = encrypted.unwrap_or(split.train.len()).min(split.train.len());
         let batch = batch.unwrap_or_else(|| args.preset.batch());
         let data = RawData::Images(split, choice);
@@ -172,7 +173,7 @@ fn takes_classes(recipe: Option<&Recipe>, classes: usize) -> Result<()> {
     match recipe {
         Some(recipe) => {
             let has = recipe.classes();
-            ensure!(has >= classes, "the recipe has {has} classes, and the data {classes}");
+            ensure!(has == classes, "the recipe has {has} classes, and the data {classes}");
         }
         None => {
             Recipe::linear(1, classes).params(1).context("the labels of the data")?;
@@ -217,10 +218,9 @@ fn setup(args: &Args) -> Result<()> {
     if let Some(recipe) = &job.recipe {
         client::check_copies(job.encrypted, recipe.copies(), job.batch)?;
     }
-    for folder in [client.path(), server.path()] {
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("creating {}", folder.display()))?;
-    }
+    client.create()?;
+    std::fs::create_dir_all(server.path())
+        .with_context(|| format!("creating {}", server.path().display()))?;
     let _lock = Lock::take(&client.path().join("lock"))?;
     // Files under their final names are whole, and encryption goes on where its file ends.
     signals::end_after(|| {
@@ -231,10 +231,11 @@ fn setup(args: &Args) -> Result<()> {
         RawData::Images(_, choice) => Some(choice),
         RawData::Rows { .. } => None,
     };
-    client.agree(&agreed(args, choice, job.network.as_ref(), job.data.class_names()))?;
+    let data = Some(job.data.digest());
+    let names = job.data.class_names();
+    client.agree(&Setup { data, ..agreed(args, choice, job.network.as_ref(), names) })?;
     if let Some(network) = &job.network {
-        let noted = serde_json::to_vec_pretty(network.chosen())?;
-        file::write(&client.backbone(), &noted, Secrecy::Secret)?;
+        client.write_json(&client.backbone(), network.chosen())?;
     }
 
     let owner = open_client(args, &client, &job.params)?;
@@ -244,9 +245,11 @@ fn setup(args: &Args) -> Result<()> {
         output::note("making evaluation keys")?;
         owner.key().evaluation_keys().save(&server.keys())?;
     }
-    let train = encode(&client, &job)?;
+    let train = encode(&client, &job, owner.key())?;
     job.data.forget_rows();
     let recipe = settle(&server, &job, &train)?;
+    let training = Training { recipe: recipe.clone(), batch: job.batch };
+    client.write_json(&client.training(), &training)?;
     if server.dataset().exists() {
         Dataset::open(&server.dataset(), owner.params(), &owner.key().id())?;
     } else {
@@ -282,6 +285,7 @@ fn agreed(
         batch: given(args.batch),
         reproducible_key: args.reproducible_key,
         classes: classes.to_vec(),
+        data: None,
     }
 }
 
@@ -299,14 +303,15 @@ fn open_client(args: &Args, client: &ClientFolder, params: &Params) -> Result<Cl
     if client.key().exists() {
         return client.open();
     }
-    let seed = if args.reproducible_key { Seed::from_number(args.seed) } else { Seed::random() };
-    let owner = Client::from_key(ClientKey::new(params, seed));
-    owner.save(&client.key())?;
-    Ok(owner)
+    let seed = if args.reproducible_key { Seed::from_number(args.seed) } else { Seed::random()? };
+    ClientKey::new(params, seed).save(&client.key())?;
+    client.open()
 }
 
-/// Encodes both parts, unless that is done, and returns the training part.
-fn encode(client: &ClientFolder, job: &Job) -> Result<Labelled> {
+/// Encodes both parts, unless that is done, and returns the training part in the order that is
+/// encrypted. The server sees places, and data that come sorted tell labels by them: so the order is
+/// a secret one, which the client notes.
+fn encode(client: &ClientFolder, job: &Job, key: &ClientKey) -> Result<Labelled> {
     // What is written last tells that all is there.
     if client.has_encoder() && client.path().join("test.labels").exists() {
         return client.load("train");
@@ -318,7 +323,7 @@ fn encode(client: &ClientFolder, job: &Job) -> Result<Labelled> {
         client.save_encoder(&encoder)?;
         encoder
     };
-    let (train, test) = match &job.data {
+    let (mut train, test) = match &job.data {
         RawData::Images(split, _) => {
             let part = split.train.head(job.encrypted);
             let copies = job.recipe.as_ref();
@@ -329,6 +334,10 @@ fn encode(client: &ClientFolder, job: &Job) -> Result<Labelled> {
             (train.encode(&encoder, job.encrypted)?, test.encode(&encoder, test.len())?)
         }
     };
+    let copies = job.recipe.as_ref().map_or(1, Recipe::copies);
+    let order = key.order("training samples", train.labels.len() / copies);
+    train.reorder(&order, copies)?;
+    client.save_order(&order)?;
     client.save("train", &train)?;
     client.save("test", &test)?;
     Ok(train)

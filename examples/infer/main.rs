@@ -9,16 +9,16 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand, value_parser};
-use fhe_core::store::{Dataset, EncryptedQuery, Message};
+use fhe_core::store::{EncryptedQuery, Message};
 use fhe_data::Selection;
-use fhe_examples::client::{self, ClientFolder, Labelled};
+use fhe_examples::client::{self, ClientFolder, Labelled, Training};
 use fhe_examples::own_data::read_numbers;
 use fhe_examples::program::{self, Common};
-use fhe_examples::results::{MOST_CONFUSED, Results};
+use fhe_examples::results::{MOST_CONFUSED, Results, published, published_counts};
 use fhe_examples::server::ServerFolder;
 use fhe_examples::{file, folders, output};
 use fhe_nn::argmax;
-use fhe_train::{Checkpoint, Client, EncryptedScores, Report};
+use fhe_train::{Checkpoint, Client, EncryptedScores, Report, State};
 use ndarray::{Array2, Axis, concatenate, s};
 use serde_json::json;
 
@@ -59,6 +59,12 @@ enum Command {
         /// Where to write the results, JSON.
         #[arg(long)]
         results: Option<PathBuf>,
+        /// The recipe, if `train` was given another one than RUN/client/training.json has.
+        #[arg(long, value_name = "FILE")]
+        recipe: Option<PathBuf>,
+        /// The passes, if `train` was given other ones.
+        #[arg(long, value_name = "N")]
+        passes: Option<usize>,
     },
     /// Client: encrypt a sample, or several in one query.
     Encrypt {
@@ -143,7 +149,10 @@ fn infer(args: &Args) -> Result<()> {
         if matches!(args.command, Command::Score { .. }) { server.keys() } else { client.key() };
     folders::needs_setup(&needed, run)?;
     match &args.command {
-        Command::Decrypt { results } => decrypt(&client, &server, results.as_deref()),
+        Command::Decrypt { results, recipe, passes } => {
+            let training = client.read_training()?.asked(recipe.as_deref(), *passes)?;
+            decrypt(&client, &server, &training, results.as_deref())
+        }
         Command::Encrypt { index, count, image, features, row, label_column, tensor, out } => {
             let count = *count as usize;
             let samples = match features {
@@ -156,7 +165,7 @@ fn infer(args: &Args) -> Result<()> {
                 None if !image.is_empty() => Samples::Images(image.clone()),
                 None => Samples::Test(*index, count),
             };
-            encrypt(&client, &server, &samples, &out.clone().unwrap_or_else(|| server.query()))
+            encrypt(&client, &samples, &out.clone().unwrap_or_else(|| server.query()))
         }
         Command::Score { query, out } => {
             let query = query.clone().unwrap_or_else(|| server.query());
@@ -175,10 +184,16 @@ fn infer(args: &Args) -> Result<()> {
     }
 }
 
-fn decrypt(client: &ClientFolder, server: &ServerFolder, results: Option<&Path>) -> Result<()> {
+fn decrypt(
+    client: &ClientFolder,
+    server: &ServerFolder,
+    training: &Training,
+    results: Option<&Path>,
+) -> Result<()> {
     let owner = client.open()?;
     let saved = checkpoint(&owner, &server.model())?;
-    let test = client.load("test")?;
+    let (train, test) = (client.load("train")?, client.load("test")?);
+    training.check(&saved.state, train.labels.len())?;
     let confusion = client::confusion(&owner.decrypt(&saved)?, &test)?;
     let accuracy = fhe_train::accuracy(&confusion);
     let (step, steps) = (saved.state.step, saved.state.steps);
@@ -193,11 +208,9 @@ fn decrypt(client: &ClientFolder, server: &ServerFolder, results: Option<&Path>)
     }
     let setup = client.read_setup()?;
     let setup_seed = setup.seed;
-    let train = client.load("train")?;
     let (params, key_id) = (owner.params(), owner.key().id());
-    let batch = Dataset::open(&server.dataset(), params, &key_id)?.shape().batch;
     let twin = |noise| -> Result<f64> {
-        let model = client::twin(params, &saved.state.recipe, &train, batch, noise)?;
+        let model = client::twin(params, &training.recipe, &train, training.batch, noise)?;
         Ok(fhe_train::accuracy(&client::confusion(&model, &test)?))
     };
     let twin_accuracy = twin(None)?;
@@ -215,13 +228,15 @@ fn decrypt(client: &ClientFolder, server: &ServerFolder, results: Option<&Path>)
     let found = Results {
         noisy_twin_accuracy: Some(noisy_twin_accuracy),
         test_images: test.labels.len(),
-        curve: curve(&owner, server, &test)?,
+        curve: curve(&owner, server, &saved.state, &test)?,
         classes: setup.classes,
         confusion: match confusion.nrows() {
-            0..=MOST_CONFUSED => confusion.outer_iter().map(|row| row.to_vec()).collect(),
+            0..=MOST_CONFUSED => {
+                confusion.outer_iter().map(|row| published_counts(&row.to_vec())).collect()
+            }
             _ => Vec::new(),
         },
-        ..Results::new(&report, setup.seed, accuracy, twin_accuracy)?
+        ..Results::new(&report, &key_id, setup.seed, accuracy, twin_accuracy)?
     };
     found.draw(client.path(), "model")?;
     if let Some(path) = results {
@@ -230,8 +245,14 @@ fn decrypt(client: &ClientFolder, server: &ServerFolder, results: Option<&Path>)
     Ok(output::note(format!("figures: {}", client.path().join("model-*.svg").display()))?)
 }
 
-/// Decrypts the snapshots: images seen and test accuracy.
-fn curve(owner: &Client, server: &ServerFolder, test: &Labelled) -> Result<Vec<(u64, f64)>> {
+/// Decrypts the snapshots of a training: images seen and test accuracy. Those that another training
+/// left in the folder are passed over.
+fn curve(
+    owner: &Client,
+    server: &ServerFolder,
+    training: &State,
+    test: &Labelled,
+) -> Result<Vec<(u64, f64)>> {
     let folder = server.path().join("snapshots");
     let mut paths = Vec::new();
     for entry in
@@ -244,8 +265,11 @@ fn curve(owner: &Client, server: &ServerFolder, test: &Labelled) -> Result<Vec<(
     let mut curve = Vec::new();
     for path in paths {
         let saved = checkpoint(owner, &path)?;
+        if !saved.state.is_part_of(training) {
+            continue;
+        }
         let confusion = client::confusion(&owner.decrypt(&saved)?, test)?;
-        curve.push((saved.state.images, fhe_train::accuracy(&confusion)));
+        curve.push((saved.state.images, published(fhe_train::accuracy(&confusion))));
     }
     Ok(curve)
 }
@@ -261,16 +285,11 @@ fn make_folder(path: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))
 }
 
-fn encrypt(
-    client: &ClientFolder,
-    server: &ServerFolder,
-    samples: &Samples,
-    out: &Path,
-) -> Result<()> {
+fn encrypt(client: &ClientFolder, samples: &Samples, out: &Path) -> Result<()> {
     let owner = client.open()?;
     let features = samples.encode(client)?;
     make_folder(out)?;
-    owner.query(features.view(), &server.read_recipe()?)?.save(out)?;
+    owner.query(features.view(), &client.read_training()?.recipe)?.save(out)?;
     let count = features.nrows();
     let data = json!({ "query": out.display().to_string(), "samples": count });
     let text = match count {

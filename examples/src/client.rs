@@ -1,19 +1,21 @@
 //! The client's side of a run: `RUN/client`, the secret key and the data in the clear.
 
+use std::fs::Permissions;
 use std::ops::ControlFlow;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use fhe_core::Params;
 use fhe_core::store::Secrecy;
 use fhe_data::Encoded;
-use fhe_train::{ClearModel, Client, Encryption, Recipe};
+use fhe_train::{ClearModel, Client, Encryption, Recipe, State};
 use ndarray::{Array2, ArrayView2, s};
 use serde::{Deserialize, Serialize};
 
 use crate::backbone::{Chosen, Network};
 use crate::encoder::SampleEncoder;
-use crate::{file, progress};
+use crate::{file, folders, preset, progress};
 
 /// The files of `RUN/client`.
 #[derive(Clone, Debug)]
@@ -49,6 +51,52 @@ pub struct Setup {
     pub reproducible_key: bool,
     /// Class names.
     pub classes: Vec<String>,
+    /// blake3 hash of the samples and labels that were read; older runs do not say.
+    #[serde(default)]
+    pub data: Option<String>,
+}
+
+/// What the client asks the server to train. The server's files are not asked about it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Training {
+    /// The recipe.
+    pub recipe: Recipe,
+    /// Samples of a mini-batch.
+    pub batch: usize,
+}
+
+impl Training {
+    /// The training with what `train` was asked for on its command line.
+    ///
+    /// # Errors
+    /// Those of the recipe's file.
+    pub fn asked(self, recipe: Option<&Path>, passes: Option<usize>) -> Result<Self> {
+        let mut recipe = recipe.map_or(Ok(self.recipe), preset::read_recipe)?;
+        if let Some(passes) = passes {
+            recipe.set_passes(passes);
+        }
+        Ok(Self { recipe, ..self })
+    }
+
+    /// Refuses the state of a training that is another one, of so many samples with their copies.
+    ///
+    /// # Errors
+    /// The first field that differs.
+    pub fn check(&self, state: &State, samples: usize) -> Result<()> {
+        let text = |recipe: &Recipe| serde_json::to_string(recipe);
+        let (theirs, ours) = (text(&state.recipe)?, text(&self.recipe)?);
+        ensure!(
+            theirs == ours,
+            "the server trained another recipe than the client's: {theirs}, expected {ours}; if \
+             `train` had --recipe or --passes, give the same here"
+        );
+        let batches = samples / self.recipe.copies();
+        let steps = batches.div_ceil(self.batch.max(1)) * self.recipe.passes();
+        let said = state.steps;
+        ensure!(said == steps, "the server says that the training has {said} steps, not {steps}");
+        Ok(())
+    }
 }
 
 impl ClientFolder {
@@ -107,6 +155,30 @@ impl ClientFolder {
         self.0.join("setup.json")
     }
 
+    /// Makes the folder, which only its owner may enter.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn create(&self) -> Result<()> {
+        let said = || format!("creating {}", self.0.display());
+        std::fs::create_dir_all(&self.0).with_context(said)?;
+        std::fs::set_permissions(&self.0, Permissions::from_mode(0o700)).with_context(said)
+    }
+
+    /// What the server is to train.
+    #[must_use]
+    pub fn training(&self) -> PathBuf {
+        self.0.join("training.json")
+    }
+
+    /// Reads what the server is to train.
+    ///
+    /// # Errors
+    /// If the file is absent or says something else.
+    pub fn read_training(&self) -> Result<Training> {
+        file::read_json(&self.training(), "training that `setup` wrote")
+    }
+
     /// Notes what the run is set up for; refuses a folder that was set up for something else.
     ///
     /// # Errors
@@ -114,7 +186,7 @@ impl ClientFolder {
     pub fn agree(&self, setup: &Setup) -> Result<()> {
         let path = self.setup();
         if !path.exists() {
-            return file::write(&path, &serde_json::to_vec_pretty(setup)?, Secrecy::Secret);
+            return self.write_json(&path, setup);
         }
         self.check_agreed(setup)
     }
@@ -130,7 +202,7 @@ impl ClientFolder {
         }
         let old = self.read_setup()?;
         let name = path.display();
-        let Setup { preset, seed, images, encrypted, batch, reproducible_key, classes } = setup;
+        let Setup { preset, seed, images, encrypted, batch, .. } = setup;
         ensure!(old.preset == *preset, "{name}: preset is {}, this run has {preset}", old.preset);
         ensure!(old.seed == *seed, "{name}: seed is {}, this run has {seed}", old.seed);
         let count = |n: Option<usize>| n.map_or_else(|| "not given".into(), |n| n.to_string());
@@ -142,10 +214,21 @@ impl ClientFolder {
             let (was, is) = (count(was), count(*is));
             ensure!(was == is, "{name}: the {what} is {was}, this run has {is}");
         }
-        let (was, is) = (old.reproducible_key, *reproducible_key);
+        let (was, is) = (old.reproducible_key, setup.reproducible_key);
         ensure!(was == is, "{name}: --reproducible-key is {was}, this run has {is}");
-        ensure!(old.classes == *classes, "{name}: the classes have other names");
+        ensure!(old.classes == setup.classes, "{name}: the classes have other names");
+        if let (Some(was), Some(is)) = (&old.data, &setup.data) {
+            ensure!(was == is, "{name}: the run was set up with other data");
+        }
         Ok(())
+    }
+
+    /// Writes JSON that only the owner may read.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn write_json(&self, path: &Path, value: &impl Serialize) -> Result<()> {
+        file::write(path, &serde_json::to_vec_pretty(value)?, Secrecy::Secret)
     }
 
     /// Returns what the run was set up for.
@@ -164,7 +247,10 @@ impl ClientFolder {
     /// # Errors
     /// Those of the file.
     pub fn open(&self) -> Result<Client> {
-        Client::open(&self.key()).context("the client needs the secret key that `setup` writes")
+        let needed = "the client needs the secret key that `setup` writes";
+        let client = Client::open(&self.key()).context(needed)?;
+        folders::warn_of_reproducible(&client.key().id())?;
+        Ok(client)
     }
 
     /// Saves the encoder, and notes which one it is.
@@ -219,6 +305,16 @@ impl ClientFolder {
         let path = self.0.join(format!("{part}.labels"));
         let bytes: Vec<u8> = data.labels.iter().flat_map(|label| label.to_le_bytes()).collect();
         file::write(&path, &bytes, Secrecy::Secret)
+    }
+
+    /// Notes the order of the training samples, `train.order`: for each place the number of the
+    /// sample in the data that were read, as u32, little endian.
+    ///
+    /// # Errors
+    /// Those of the file.
+    pub fn save_order(&self, order: &[usize]) -> Result<()> {
+        let bytes: Vec<u8> = order.iter().flat_map(|&i| (i as u32).to_le_bytes()).collect();
+        file::write(&self.0.join("train.order"), &bytes, Secrecy::Secret)
     }
 
     /// Reads features and labels of a part.
@@ -282,6 +378,24 @@ impl Labelled {
             all.labels.extend(&mirrored.labels);
         }
         Ok(all)
+    }
+
+    /// Brings the samples into an order: sample `order[i]` comes to place i. Where there are several
+    /// copies, one after another, each is brought into it.
+    ///
+    /// # Errors
+    /// If the order is not of one copy.
+    pub fn reorder(&mut self, order: &[usize], copies: usize) -> Result<()> {
+        let (width, rows) = (self.features.width(), self.labels.len());
+        ensure!(order.len() * copies == rows, "an order of {} for {rows}", order.len());
+        let places = (0..copies).flat_map(|c| order.iter().map(move |&i| c * order.len() + i));
+        let (mut values, mut labels) = (Vec::with_capacity(rows * width), Vec::with_capacity(rows));
+        for i in places {
+            values.extend(&self.features.values()[i * width..(i + 1) * width]);
+            labels.push(self.labels[i]);
+        }
+        *self = Self { features: Encoded::new(width, values)?, labels };
+        Ok(())
     }
 
     /// Returns sample i as a matrix of one row; `None` beyond the last one.

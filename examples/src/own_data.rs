@@ -422,6 +422,32 @@ impl RawData {
         self.len() == 0
     }
 
+    /// Returns the blake3 hash of everything that was read.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        let mut hash = blake3::Hasher::new();
+        for name in self.class_names() {
+            hash.update(&(name.len() as u64).to_le_bytes());
+            hash.update(name.as_bytes());
+        }
+        match self {
+            Self::Images(split, _) => {
+                for part in [&split.train, &split.test] {
+                    hash.update(&(part.len() as u64).to_le_bytes());
+                    for label in part.labels() {
+                        hash.update(&label.to_le_bytes());
+                    }
+                    hash.update(part.images());
+                }
+            }
+            Self::Rows { train, test, .. } => {
+                train.add_to(&mut hash);
+                test.add_to(&mut hash);
+            }
+        }
+        hash.finalize().to_hex().to_string()
+    }
+
     /// Drops the rows, which take more memory than the integers that were made of them.
     pub fn forget_rows(&mut self) {
         if let Self::Rows { train, test, .. } = self {

@@ -88,6 +88,21 @@ impl Rows {
         }
     }
 
+    /// Adds labels and features to a hash.
+    pub fn add_to(&self, hash: &mut blake3::Hasher) {
+        hash.update(&(self.len() as u64).to_le_bytes());
+        for label in &self.labels {
+            hash.update(&label.to_le_bytes());
+        }
+        let mut add = |number: &[u8]| {
+            hash.update(number);
+        };
+        match &self.features {
+            Numbers::Single(x) => x.iter().for_each(|x| add(&x.to_le_bytes())),
+            Numbers::Double(x) => x.iter().for_each(|x| add(&x.to_le_bytes())),
+        }
+    }
+
     /// Encodes the first rows, or all if there are fewer.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use fhe_core::server::EvaluationKeys;
 use fhe_core::store::{ChunkReader, Message};
 use fhe_train::{Recipe, Server};
 
-use crate::memory;
+use crate::{folders, memory};
 
 /// What the header of a file of evaluation keys calls it.
 const KEYS: &str = EvaluationKeys::KIND;
@@ -74,7 +74,9 @@ impl ServerFolder {
         let needed = "the server needs the evaluation keys that `setup` writes";
         let params = ChunkReader::open(&self.keys(), KEYS).and_then(|file| file.params());
         memory::ensure_room_for_keys(&params.context(needed)?)?;
-        Server::open(&self.keys()).context(needed)
+        let server = Server::open(&self.keys()).context(needed)?;
+        folders::warn_of_reproducible(server.engine().key_id())?;
+        Ok(server)
     }
 
     /// Refuses evaluation keys of another client key.

@@ -21,5 +21,6 @@ mod program;
 mod ranks;
 mod resume;
 mod run;
+mod secrecy;
 mod sides;
 mod stopped;

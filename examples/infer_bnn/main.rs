@@ -14,8 +14,8 @@ use clap::{ArgGroup, Parser, value_parser};
 use fhe_core::Params;
 use fhe_data::ImageSet;
 use fhe_examples::bnn::{ModelName, Together, check_network, integers, parameters};
-use fhe_examples::output;
 use fhe_examples::program::{self, Common};
+use fhe_examples::{output, own_data};
 use fhe_nn::public::client::decide;
 use fhe_nn::public::{self, PublicNetwork};
 use ndarray::ArrayView2;
@@ -118,14 +118,7 @@ fn infer(args: &Args) -> Result<()> {
     let image = match &args.image {
         None => None,
         Some(file) if args.resize => Some(fhe_data::image_file::read(file, shape)?),
-        Some(file) => {
-            Some(fhe_data::image_file::read_unscaled(file, shape).map_err(|error| match error {
-                error @ fhe_data::Error::ImageSize { .. } => {
-                    anyhow::Error::new(error).context("--resize takes images of another size")
-                }
-                error => error.into(),
-            })?)
-        }
+        Some(file) => Some(own_data::read_unscaled(file, shape)?),
     };
     // Both sets have as many slots.
     let slots = parameters(args.params.as_deref(), None)?.row_size;

@@ -12,7 +12,8 @@ use clap::{Parser, Subcommand, value_parser};
 use fhe_core::store::{EncryptedQuery, Message};
 use fhe_data::Selection;
 use fhe_examples::client::{self, ClientFolder, Labelled, Training};
-use fhe_examples::own_data::read_numbers;
+use fhe_examples::own_data::{self, read_numbers};
+use fhe_examples::preset::Preset;
 use fhe_examples::program::{self, Common};
 use fhe_examples::results::{MOST_CONFUSED, Results, published, published_counts};
 use fhe_examples::server::ServerFolder;
@@ -82,6 +83,11 @@ enum Command {
         /// several samples: --image a.png --image b.png.
         #[arg(long, value_name = "IMAGE")]
         image: Vec<PathBuf>,
+        /// Crop and resize image files of another size, to that of the preset's images. A run that
+        /// was set up with images of your own, or with a network of others, does so anyway: its
+        /// set-up did.
+        #[arg(long, requires = "image")]
+        resize: bool,
         /// A file of features instead (npy, CSV or safetensors), of which --row is taken.
         #[arg(long, conflicts_with = "image")]
         features: Option<PathBuf>,
@@ -153,7 +159,17 @@ fn infer(args: &Args) -> Result<()> {
             let training = client.read_training()?.asked(recipe.as_deref(), *passes)?;
             decrypt(&client, &server, &training, results.as_deref())
         }
-        Command::Encrypt { index, count, image, features, row, label_column, tensor, out } => {
+        Command::Encrypt {
+            index,
+            count,
+            image,
+            resize,
+            features,
+            row,
+            label_column,
+            tensor,
+            out,
+        } => {
             let count = *count as usize;
             let samples = match features {
                 Some(path) => {
@@ -162,7 +178,7 @@ fn infer(args: &Args) -> Result<()> {
                     let selection = Selection { tensor, label_column, header: None };
                     Samples::Rows(path.clone(), (*row, count), selection)
                 }
-                None if !image.is_empty() => Samples::Images(image.clone()),
+                None if !image.is_empty() => Samples::Images(image.clone(), *resize),
                 None => Samples::Test(*index, count),
             };
             encrypt(&client, &samples, &out.clone().unwrap_or_else(|| server.query()))
@@ -367,8 +383,8 @@ fn export(client: &ClientFolder, server: &ServerFolder, out: &Path) -> Result<()
 enum Samples {
     /// So many samples of the test set, from one on.
     Test(usize, usize),
-    /// PNG or JPEG files.
-    Images(Vec<PathBuf>),
+    /// PNG or JPEG files, and whether those of another size are resized.
+    Images(Vec<PathBuf>, bool),
     /// So many rows of a file of features, from one on.
     Rows(PathBuf, (usize, usize), Selection),
 }
@@ -383,7 +399,10 @@ impl Samples {
                 let chosen = chosen(("--index", *index), *count, all.nrows(), &has)?;
                 all.slice(s![chosen, ..]).to_owned()
             }
-            Self::Images(paths) => {
+            Self::Images(paths, resize) => {
+                if !resize {
+                    check_sizes(client, paths)?;
+                }
                 let encoded: Vec<_> =
                     paths.iter().map(|path| client.encode_file(path)).collect::<Result<_>>()?;
                 let views: Vec<_> = encoded.iter().map(|image| image.view()).collect();
@@ -398,6 +417,19 @@ impl Samples {
             }
         })
     }
+}
+
+/// Refuses image files of another size than those of the run's preset. Other runs take images of any
+/// size, and resize them as they did in set-up.
+fn check_sizes(client: &ClientFolder, paths: &[PathBuf]) -> Result<()> {
+    if client.backbone().exists() || !Preset::is_noted(&client.read_setup()?.preset) {
+        return Ok(());
+    }
+    let Some(shape) = client.load_encoder()?.image_shape() else { return Ok(()) };
+    for path in paths {
+        own_data::read_unscaled(path, shape)?;
+    }
+    Ok(())
 }
 
 /// Returns `count` places from that of an option on, if all of them are among `there`.

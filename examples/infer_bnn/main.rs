@@ -13,9 +13,9 @@ use anyhow::{Context, Result, ensure};
 use clap::{ArgGroup, Parser, value_parser};
 use fhe_core::Params;
 use fhe_data::ImageSet;
-use fhe_examples::bnn::{ModelName, Together, integers, parameters};
-use fhe_examples::output;
+use fhe_examples::bnn::{ModelName, Together, check_network, integers, parameters};
 use fhe_examples::program::{self, Common};
+use fhe_examples::{output, own_data};
 use fhe_nn::public::client::decide;
 use fhe_nn::public::{self, PublicNetwork};
 use ndarray::ArrayView2;
@@ -112,20 +112,13 @@ fn infer(args: &Args) -> Result<()> {
     let path = args.weights.clone().unwrap_or_else(|| args.model.weights());
     let (config, weights) = public::read(&path)?;
     let shape = args.model.image_shape();
-    ensure!(
-        config.input.len() == shape.bytes(),
-        "{}: takes images of {}, expected {shape} for this model",
-        path.display(),
-        config.input
-    );
+    check_network(&config, shape, args.model.class_names().len())
+        .with_context(|| path.display().to_string())?;
     // Before any key is made: what is wrong with the image should be said at once.
     let image = match &args.image {
         None => None,
         Some(file) if args.resize => Some(fhe_data::image_file::read(file, shape)?),
-        Some(file) => Some(
-            fhe_data::image_file::read_unscaled(file, shape)
-                .context("--resize takes images of another size")?,
-        ),
+        Some(file) => Some(own_data::read_unscaled(file, shape)?),
     };
     // Both sets have as many slots.
     let slots = parameters(args.params.as_deref(), None)?.row_size;
@@ -169,6 +162,7 @@ fn infer(args: &Args) -> Result<()> {
 /// Tests all test images in the clear.
 fn in_the_clear(args: &Args, network: (&PublicNetwork, usize), params: &Params) -> Result<()> {
     let data = args.model.data(args.data.as_deref())?;
+    ensure!(!data.test.is_empty(), "the test set has no images");
     let Twins { exact_accuracy, noisy_accuracy, alike } =
         Twins::run(network, params, &data.test, args.seed)?;
     let images = data.test.len();

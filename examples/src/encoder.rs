@@ -70,6 +70,16 @@ impl SampleEncoder {
         matches!(self, Self::Features(_))
     }
 
+    /// Returns the shape of the images that it takes; none for features.
+    #[must_use]
+    pub fn image_shape(&self) -> Option<ImageShape> {
+        match self {
+            Self::Patches(_) => Some(ImageShape::RGB32),
+            Self::Gradients(_) => Some(ImageShape::GREY28),
+            Self::Features(_) => None,
+        }
+    }
+
     /// Encodes images, given as bytes one after another.
     ///
     /// # Errors
@@ -87,10 +97,8 @@ impl SampleEncoder {
     /// # Errors
     /// Those of the file and of the encoder; an encoder of features.
     pub fn encode_file(&self, path: &Path) -> Result<Encoded> {
-        let shape = match self {
-            Self::Patches(_) => ImageShape::RGB32,
-            Self::Gradients(_) => ImageShape::GREY28,
-            Self::Features(_) => bail!("this run was set up with features, and takes no images"),
+        let Some(shape) = self.image_shape() else {
+            bail!("this run was set up with features, and takes no images")
         };
         self.encode_images(&fhe_data::image_file::read(path, shape)?, &|_| {})
     }

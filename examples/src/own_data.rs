@@ -6,8 +6,8 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use fhe_data::idx::{self, IdxOptions, Orientation};
 use fhe_data::{
-    Column, EncoderConfig, Features, FolderOptions, Labels, Quantizer, Selection, Split,
-    folder_files, image_folder, read_features, read_labels, train_test_split,
+    Column, EncoderConfig, Features, FolderOptions, ImageShape, Labels, Quantizer, Selection,
+    Split, folder_files, image_folder, read_features, read_labels, train_test_split,
 };
 
 use crate::backbone::Sizing;
@@ -163,6 +163,20 @@ pub enum RawData {
         /// The encoder.
         quantizer: Quantizer,
     },
+}
+
+/// Reads a PNG or JPEG file that has the size of `shape`.
+///
+/// # Errors
+/// Those of the file; for one of another size, with what to do.
+pub fn read_unscaled(path: &Path, shape: ImageShape) -> Result<Vec<u8>> {
+    let resized = |error: fhe_data::Error| match error {
+        fhe_data::Error::ImageSize { .. } => {
+            anyhow::Error::new(error).context("--resize takes images of another size")
+        }
+        error => error.into(),
+    };
+    fhe_data::image_file::read_unscaled(path, shape).map_err(resized)
 }
 
 impl OwnData {

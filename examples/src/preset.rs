@@ -35,6 +35,14 @@ pub enum Preset {
 }
 
 impl Preset {
+    /// Returns whether a run's note of what it was set up for begins with a preset: not with data
+    /// of one's own.
+    #[must_use]
+    pub fn is_noted(note: &str) -> bool {
+        let first = note.split([' ', ',']).next();
+        Self::value_variants().iter().any(|preset| first == Some(&format!("{preset:?}")))
+    }
+
     /// Returns the images: `count` of them to train on, drawn from `seed`, or the first of those in
     /// `data`. A data set without a path is looked for, and fetched.
     ///

@@ -5,11 +5,16 @@
 //! testing.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
-use crate::{Error, IMAGE_BYTES, ImageSet, Result, Split};
+use liblzma::stream::{CONCATENATED, Stream};
+use tar::EntryType;
+
+use crate::gunzip::Gunzip;
+use crate::tar_names::Names;
+use crate::{Error, IMAGE_BYTES, ImageSet, Result, Split, file};
 
 /// The classes, by label.
 pub const CLASS_NAMES: [&str; 10] =
@@ -29,14 +34,22 @@ const TRAIN_FILES: [&str; 5] = [
 ];
 const TEST_FILE: &str = "test_batch.bin";
 const INNER_FOLDER: &str = "cifar-10-batches-bin";
+/// Bytes at most that are read of a data file: one record more than it has tells that it is longer.
+const MOST_BYTES: u64 = ((RECORDS_PER_FILE + 1) * RECORD_BYTES) as u64;
+/// Bytes at most that an archive unpacks to: nearly three times the six files.
+const MOST_UNPACKED_BYTES: u64 = 512 << 20;
+/// Bytes of memory at most that unpacking xz may take: the largest of xz's presets takes 65 MiB.
+const MOST_XZ_BYTES: u64 = 256 << 20;
 
 /// Reads all 60,000 images from a folder or an archive.
 ///
 /// `path` is a folder that holds the six files, directly or in `cifar-10-batches-bin/`, or an
-/// archive of them that ends in `.tar.gz`, `.tgz` or `.tar.xz`.
+/// archive of them that ends in `.tar.gz`, `.tgz` or `.tar.xz`, and unpacks to at most 512 MiB. An
+/// archive may have several gzip members or xz streams, and zeros behind them.
 ///
 /// # Errors
-/// [`Error::Io`], [`Error::UnknownFormat`], [`Error::MissingFile`], [`Error::Truncated`],
+/// [`Error::Io`], [`Error::UnknownFormat`], [`Error::MissingFile`], [`Error::Content`] or
+/// [`Error::Field`] for what no archive of the six files needs, [`Error::Truncated`],
 /// [`Error::RecordCount`] or [`Error::Label`]; each names the file.
 pub fn read(path: &Path) -> Result<Split> {
     read_with(path, RECORDS_PER_FILE)
@@ -104,9 +117,11 @@ impl Source {
         let name = path.to_string_lossy();
         let open = || File::open(path).map(BufReader::new).map_err(Error::io("opening", path));
         if name.ends_with(".tar.gz") || name.ends_with(".tgz") {
-            unpack(path, flate2::read::MultiGzDecoder::new(open()?))
+            unpack(path, Gunzip::new(open()?))
         } else if name.ends_with(".tar.xz") {
-            unpack(path, liblzma::read::XzDecoder::new_multi_decoder(open()?))
+            let (file, stream) = (open()?, Stream::new_stream_decoder(MOST_XZ_BYTES, CONCATENATED));
+            let stream = stream.map_err(|error| Error::io("unpacking", path)(error.into()))?;
+            unpack(path, liblzma::bufread::XzDecoder::new_stream(file, stream))
         } else {
             // A path that does not exist is a missing file, whatever its name.
             open()?;
@@ -123,7 +138,7 @@ impl Source {
                 if !file.is_file() {
                     return Err(missing());
                 }
-                fs::read(&file).map_err(Error::io("reading", file))
+                file::read(&file, MOST_BYTES)
             }
             Self::Archive(files) => files.get(name).cloned().ok_or_else(missing),
         }
@@ -132,22 +147,40 @@ impl Source {
 
 /// Keeps the data files of a tar stream, by file name.
 fn unpack(path: &Path, stream: impl Read) -> Result<Source> {
-    let io = || Error::io("unpacking", path);
-    let mut files = BTreeMap::new();
-    let mut archive = tar::Archive::new(stream);
-    for entry in archive.entries().map_err(io())? {
-        let mut entry = entry.map_err(io())?;
-        let inner = entry.path().map_err(io())?.into_owned();
-        let name = inner.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if TRAIN_FILES.contains(&name.as_str()) || name == TEST_FILE {
-            // The length in the header is not trusted: a file never needs more than this.
-            let mut bytes = Vec::new();
-            let most = (RECORDS_PER_FILE + 1) * RECORD_BYTES;
-            entry.by_ref().take(most as u64).read_to_end(&mut bytes).map_err(io())?;
-            files.insert(name, bytes);
-        }
+    let mut archive = tar::Archive::new(stream.take(MOST_UNPACKED_BYTES));
+    let files = data_files(path, &mut archive);
+    if archive.into_inner().limit() == 0 {
+        let (got, wanted) = ("more than 512 MiB unpacked", "the six files of CIFAR-10");
+        return Err(Error::Content { file: path.to_path_buf(), got, wanted });
     }
-    Ok(Source::Archive(files))
+    files.map(Source::Archive)
+}
+
+fn data_files(
+    path: &Path,
+    archive: &mut tar::Archive<impl Read>,
+) -> Result<BTreeMap<String, Vec<u8>>> {
+    let io = || Error::io("unpacking", path);
+    let (mut files, mut names) = (BTreeMap::new(), Names::new(path));
+    for entry in archive.entries().map_err(io())?.raw(true) {
+        let mut entry = entry.map_err(io())?;
+        let Some(name) = names.of(&mut entry)? else { continue };
+        let name = String::from_utf8_lossy(&name);
+        let name = name.trim_end_matches('\0');
+        let name = name.rsplit('/').next().unwrap_or_default().to_owned();
+        if !TRAIN_FILES.contains(&name.as_str()) && name != TEST_FILE {
+            continue;
+        }
+        if !matches!(entry.header().entry_type(), EntryType::Regular | EntryType::Continuous) {
+            let (file, got) = (path.join(name), "a link, a sparse file or a device");
+            return Err(Error::Content { file, got, wanted: "a file" });
+        }
+        file::check_size(&path.join(&name), entry.size(), MOST_BYTES)?;
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).map_err(io())?;
+        files.insert(name, bytes);
+    }
+    Ok(files)
 }
 
 #[cfg(test)]

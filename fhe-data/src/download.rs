@@ -11,7 +11,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use ureq::http::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
 
-use crate::{Error, Progress, Result, mnist};
+use crate::{Error, Progress, Result, file, mnist};
 
 /// The address of the official archive in binary layout.
 pub const CIFAR10_URL: &str = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz";
@@ -90,7 +90,8 @@ pub fn fetch(url: &str, sha256: &str, target: &Path, progress: &dyn Fn(Progress)
         let wanted = sha256.to_owned();
         return Err(Error::Checksum { file: part, algorithm: "sha256", got, wanted });
     }
-    fs::rename(&part, target).map_err(Error::io("renaming", &part))
+    fs::rename(&part, target).map_err(Error::io("renaming", &part))?;
+    file::flush_name(target)
 }
 
 /// Appends to `part` what it lacks.

@@ -62,6 +62,19 @@ pub enum Error {
         /// The types that are read.
         wanted: &'static str,
     },
+    /// An integer is beyond 2^53, where doubles no longer hold each.
+    #[error(
+        "{path}: number {at} is the integer {got}, expected at most 2^53, which doubles hold",
+        path = file.display()
+    )]
+    LargeInteger {
+        /// The file.
+        file: PathBuf,
+        /// Which of the file's numbers, from 0.
+        at: usize,
+        /// The integer.
+        got: String,
+    },
     /// A table cannot be read as lines of cells.
     #[error("{path}: {source}", path = file.display())]
     Csv {

@@ -11,8 +11,7 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use flate2::read::MultiGzDecoder;
-
+use crate::gunzip::Gunzip;
 use crate::{Error, ImageSet, ImageShape, Labels, Result, Split};
 
 /// First number of a file of bytes in three dimensions.
@@ -22,6 +21,10 @@ const LABELS_MAGIC: u32 = 2049;
 /// Records at most that a header may announce: a limit to the memory that a damaged header
 /// can ask for.
 const MOST_RECORDS: u32 = 1_000_000;
+/// Bytes at most of all images of a file: three times those of EMNIST, the largest of these sets.
+const MOST_BYTES: usize = 2 << 30;
+/// Bytes that are read at most behind the records, to say how long a file is.
+const MOST_REST: u64 = 1 << 20;
 /// Rows, and columns, at most of an image.
 const MOST_SIDE: u32 = 4096;
 
@@ -60,7 +63,7 @@ pub struct IdxOptions {
 /// 25 of the names "1" to "26".
 ///
 /// # Shapes
-/// `[n, 1, rows, columns]`, 1 to 4096 of each.
+/// `[n, 1, rows, columns]`, 1 to 4096 rows and columns, and at most 2 GiB of pixels a file.
 ///
 /// # Values
 /// Pixels in `0..=255`.
@@ -193,7 +196,7 @@ impl IdxFile {
             let stream = Box::new(open(&plain)?);
             Ok(Self { path: plain, stream, header_bytes: 0 })
         } else if packed.is_file() {
-            let stream = Box::new(MultiGzDecoder::new(open(&packed)?));
+            let stream = Box::new(Gunzip::new(open(&packed)?));
             Ok(Self { path: packed, stream, header_bytes: 0 })
         } else {
             let field = format!("{name} or {name}.gz");
@@ -230,9 +233,13 @@ impl IdxFile {
 
     /// Reads `count` records of `size` bytes each, which must be the rest of the file.
     fn records(&mut self, count: u32, size: usize) -> Result<Vec<u8>> {
-        let wanted = count as usize * size;
+        let wanted = (count as usize).saturating_mul(size);
+        if wanted > MOST_BYTES {
+            let most = format!("at most {MOST_BYTES} bytes of records");
+            return Err(self.wrong("size of all records", wanted as u64, most));
+        }
         let bytes = self.bytes(wanted)?;
-        let rest = io::copy(&mut self.stream, &mut io::sink());
+        let rest = io::copy(&mut self.stream.by_ref().take(MOST_REST), &mut io::sink());
         let rest = rest.map_err(Error::io("reading", &self.path))?;
         let length = (self.header_bytes + bytes.len()) as u64 + rest;
         let wanted = self.header_bytes + wanted;
@@ -240,7 +247,11 @@ impl IdxFile {
             return Ok(bytes);
         }
         let wanted = format!("{wanted} for {count} records of {size}");
-        Err(self.wrong("length in bytes", length, wanted))
+        let field = match rest {
+            MOST_REST => "length in bytes, of which the end was not read,",
+            _ => "length in bytes",
+        };
+        Err(self.wrong(field, length, wanted))
     }
 
     /// Reads `most` bytes, or what is left of the file.

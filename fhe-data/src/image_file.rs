@@ -5,21 +5,21 @@
 
 mod jpeg;
 
-use std::fs;
 use std::io::Cursor;
 use std::path::Path;
 
 use image::error::{LimitError, LimitErrorKind};
 use image::imageops::{self, FilterType};
 use image::{
-    DynamicImage, GrayImage, ImageBuffer, ImageDecoder, ImageError, ImageReader, Luma, Pixel, Rgb,
-    RgbImage,
+    DynamicImage, GenericImageView, GrayImage, ImageBuffer, ImageDecoder, ImageError, ImageReader,
+    Luma, Pixel, Rgb, RgbImage,
 };
 
-use crate::{Error, ImageShape, Result};
+use crate::{Error, ImageShape, Result, file};
 
-/// Bytes at most that a decoded file may have: headers are not trusted.
-const MOST_BYTES: u64 = 512 << 20;
+/// Bytes at most of a file, and of what it is decoded to: headers are not trusted. That is room for
+/// 89 million pixels of three bytes, and several files are decoded side by side.
+const MOST_BYTES: u64 = 256 << 20;
 /// Rows, and columns, at most of the images that files become.
 const MOST_SIDE: usize = 4096;
 
@@ -30,7 +30,7 @@ const MOST_SIDE: usize = 4096;
 pub fn read_unscaled(path: &Path, shape: ImageShape) -> Result<Vec<u8>> {
     check_shape(shape)?;
     let picture = decode(path)?;
-    let (width, height) = (picture.width(), picture.height());
+    let (width, height) = picture.dimensions();
     if (width as usize, height as usize) != (shape.width, shape.height) {
         return Err(Error::ImageSize {
             file: path.to_path_buf(),
@@ -38,7 +38,7 @@ pub fn read_unscaled(path: &Path, shape: ImageShape) -> Result<Vec<u8>> {
             wanted: (shape.width, shape.height),
         });
     }
-    Ok(pixels(&picture, shape))
+    Ok(pixels(picture, shape))
 }
 
 /// Reads a PNG or JPEG file of any size: cropped to the largest centred part that has the
@@ -51,13 +51,14 @@ pub fn read_unscaled(path: &Path, shape: ImageShape) -> Result<Vec<u8>> {
 /// `[h, w] -> [channels, height, width]`, planes R, G, B or one of grey, row-major.
 ///
 /// # Errors
-/// [`Error::Io`] if the file cannot be read; [`Error::Image`] if it is no image that is known, or
-/// has more than 512 MiB decoded; [`Error::CutImage`] for a JPEG file that ends within its image;
+/// [`Error::Io`] if the file cannot be read; [`Error::Field`] for a file of more than 256 MiB;
+/// [`Error::Image`] if it is no image that is known, or has more than 256 MiB decoded, which are 89
+/// million pixels of three bytes; [`Error::CutImage`] for a JPEG file that ends within its image;
 /// [`Error::FourColours`] for a JPEG file in cyan, magenta, yellow and black;
 /// [`Error::ShapeOfFiles`] for a shape that has not 1 or 3 channels and 1 to 4096 rows and columns.
 pub fn read(path: &Path, shape: ImageShape) -> Result<Vec<u8>> {
     check_shape(shape)?;
-    Ok(pixels(&decode(path)?, shape))
+    Ok(pixels(decode(path)?, shape))
 }
 
 /// Checks that files can become images of the shape.
@@ -71,34 +72,44 @@ pub(crate) fn check_shape(shape: ImageShape) -> Result<()> {
     }
 }
 
-/// Decodes a file, upright and without transparency.
+/// Reads the bytes of a file.
+pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>> {
+    file::read(path, MOST_BYTES)
+}
+
+/// Decodes a file that is not in four colours.
 fn decode(path: &Path) -> Result<DynamicImage> {
-    let bytes = fs::read(path).map_err(Error::io("reading", path))?;
+    let bytes = bytes(path)?;
     if has_four_colours(path, &bytes)? {
         return Err(Error::FourColours { file: path.to_path_buf() });
     }
-    let upright = |bytes| {
+    upright(path, &bytes)
+}
+
+/// Decodes what a file of this name holds. Grey values become three equal ones, and four colours
+/// become three, each times black, `(c, m, y) k / 255` of the values as stored, in which 255 is no
+/// ink.
+///
+/// # Errors
+/// [`Error::Image`] if it is no image that is known, or has more than 256 MiB as RGB;
+/// [`Error::CutImage`].
+pub(crate) fn rgb(file: &Path, bytes: &[u8]) -> Result<RgbImage> {
+    has_four_colours(file, bytes)?;
+    Ok(upright(file, bytes)?.into_rgb8())
+}
+
+/// Decodes an image as it is meant to be seen: its orientation is applied, and transparency lies on
+/// a ground.
+fn upright(file: &Path, bytes: &[u8]) -> Result<DynamicImage> {
+    let decoded = || {
         let mut decoder = decoder(bytes)?;
         let orientation = decoder.orientation()?;
         let mut picture = DynamicImage::from_decoder(decoder)?;
         picture.apply_orientation(orientation);
         Ok(picture)
     };
-    let picture = upright(&bytes).map_err(image_error(path))?;
-    Ok(if picture.color().has_alpha() { on_ground(&picture).into() } else { picture })
-}
-
-/// Decodes what a file of this name holds, as it is stored: no orientation is applied,
-/// transparency is left out, grey values become three equal ones, and four colours become three,
-/// each times black, `(c, m, y) k / 255` of the values as stored, in which 255 is no ink.
-///
-/// # Errors
-/// [`Error::Image`] if it is no image that is known, or has more than 512 MiB as RGB;
-/// [`Error::CutImage`].
-pub(crate) fn rgb(file: &Path, bytes: &[u8]) -> Result<RgbImage> {
-    has_four_colours(file, bytes)?;
-    let picture = decoder(bytes).and_then(DynamicImage::from_decoder).map_err(image_error(file))?;
-    Ok(picture.into_rgb8())
+    let picture = decoded().map_err(image_error(file))?;
+    Ok(if picture.color().has_alpha() { on_ground(picture).into() } else { picture })
 }
 
 /// Returns whether a file is a JPEG file in four colours, and refuses those that are cut.
@@ -128,8 +139,8 @@ pub(crate) fn too_large() -> ImageError {
 }
 
 /// Lays a transparent image on black or white, so that what is visible differs from the ground.
-fn on_ground(picture: &DynamicImage) -> RgbImage {
-    let picture = picture.to_rgba8();
+fn on_ground(picture: DynamicImage) -> RgbImage {
+    let picture = picture.into_rgba8();
     let (mut light, mut visible) = (0u64, 0u64);
     for pixel in picture.pixels() {
         let alpha = u64::from(pixel.0[3]);
@@ -137,13 +148,21 @@ fn on_ground(picture: &DynamicImage) -> RgbImage {
         visible += alpha * 255;
     }
     let ground: u32 = if 2 * light < visible { 255 } else { 0 };
-    RgbImage::from_fn(picture.width(), picture.height(), |x, y| {
-        let [colours @ .., alpha] = picture.get_pixel(x, y).0;
-        let alpha = u32::from(alpha);
-        // A mean of two bytes, rounded, is a byte.
-        let mix = |c: u8| (alpha * u32::from(c) + (255 - alpha) * ground + 127) / 255;
-        Rgb(colours.map(|c| mix(c) as u8))
-    })
+    let (width, height) = picture.dimensions();
+    // In place: a large picture is not held twice.
+    let mut bytes = picture.into_raw();
+    let pixels = bytes.len() / 4;
+    for at in 0..pixels {
+        let alpha = u32::from(bytes[4 * at + 3]);
+        for colour in 0..3 {
+            let c = u32::from(bytes[4 * at + colour]);
+            // A mean of two bytes, rounded, is a byte.
+            bytes[3 * at + colour] = ((alpha * c + (255 - alpha) * ground + 127) / 255) as u8;
+        }
+    }
+    bytes.truncate(3 * pixels);
+    // The bytes are those of as many pixels.
+    RgbImage::from_raw(width, height, bytes).unwrap_or_default()
 }
 
 /// Crops and resizes the planes of an image of a checked shape to another checked shape.
@@ -159,15 +178,15 @@ pub(crate) fn resize(image: &[u8], from: ImageShape, shape: ImageShape) -> Vec<u
     } else {
         RgbImage::from_fn(width, height, |x, y| Rgb([0, 1, 2].map(|c| value(c, x, y)))).into()
     };
-    pixels(&picture, shape)
+    pixels(picture, shape)
 }
 
 /// Returns the planes of an image of `shape`.
-fn pixels(picture: &DynamicImage, shape: ImageShape) -> Vec<u8> {
+fn pixels(picture: DynamicImage, shape: ImageShape) -> Vec<u8> {
     if shape.channels == 1 {
-        planes(&picture.to_luma8(), shape)
+        planes(&picture.into_luma8(), shape)
     } else {
-        planes(&picture.to_rgb8(), shape)
+        planes(&picture.into_rgb8(), shape)
     }
 }
 
@@ -188,11 +207,11 @@ where
         height.min(scaled(width, (target.1, target.0))),
     );
     let (left, top) = ((width - part.0) / 2, (height - part.1) / 2);
-    let part = imageops::crop_imm(picture, left, top, part.0, part.1).to_image();
+    let part = imageops::crop_imm(picture, left, top, part.0, part.1);
     let small = if part.dimensions() == target {
-        part
+        part.to_image()
     } else {
-        imageops::resize(&part, target.0, target.1, FilterType::CatmullRom)
+        imageops::resize(&*part, target.0, target.1, FilterType::CatmullRom)
     };
     let plane = shape.width * shape.height;
     let mut planes = vec![0; shape.bytes()];

@@ -11,6 +11,8 @@ pub mod download;
 pub mod encoder;
 mod error;
 mod features;
+mod file;
+mod gunzip;
 pub mod idx;
 pub mod image_file;
 mod image_folder;
@@ -19,6 +21,7 @@ pub mod imagenet;
 pub mod mnist;
 mod quantizer;
 mod split;
+mod tar_names;
 
 #[cfg(feature = "onnx")]
 pub use backbone::{Backbone, BackboneOptions};

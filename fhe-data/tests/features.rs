@@ -335,3 +335,47 @@ fn features_go_through_the_quantizer() {
     let encoded = quantizer.encode(features.values.view()).unwrap();
     assert_eq!(encoded.values(), [-3, -3, 0, 4, 0, 3, 0, 4, 3, 0, 0, 4]);
 }
+
+#[test]
+fn integers_that_doubles_do_not_hold_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let most = 1i64 << 53;
+    let npy = |descr: &str, numbers: [i64; 2]| {
+        let swapped = descr.starts_with('>');
+        let bytes = |x: i64| if swapped { x.to_be_bytes() } else { x.to_le_bytes() };
+        npy(descr, "False", "(2, 1)", &numbers.map(bytes).concat())
+    };
+    let path = folder.path().join("a.npy");
+    for descr in ["<i8", ">i8", "<u8"] {
+        fs::write(&path, npy(descr, [0, most])).unwrap();
+        assert_eq!(read_npy(&path).unwrap().values, array![[0.0], [9_007_199_254_740_992.0]]);
+        fs::write(&path, npy(descr, [0, most + 1])).unwrap();
+        let error = read_npy(&path).unwrap_err().to_string();
+        let wanted = "a.npy: number 1 is the integer 9007199254740993, expected at most 2^53";
+        assert!(error.contains(wanted), "{error}");
+        assert!(read_labels(&path, &Selection::default()).is_err());
+    }
+    fs::write(&path, npy("<i8", [i64::MIN, 0])).unwrap();
+    let error = read_npy(&path).unwrap_err().to_string();
+    assert!(error.contains("number 0 is the integer -9223372036854775808"), "{error}");
+    let path = folder.path().join("a.csv");
+    for (cell, fits) in [
+        ("9007199254740992", true),
+        ("-9007199254740992", true),
+        ("9007199254740993", false),
+        ("-9007199254740993", false),
+        ("123456789012345678901234567890", false),
+        // A decimal number is rounded as all are.
+        ("9007199254740993.5", true),
+        ("1e300", true),
+    ] {
+        fs::write(&path, format!("1,2\n3,{cell}\n")).unwrap();
+        let read = read_csv(&path, None, None);
+        assert_eq!(read.is_ok(), fits, "{cell}");
+        if let Err(error) = read {
+            let wanted = "line 2, column 2: ";
+            assert!(error.to_string().contains(wanted), "{error}");
+            assert!(error.to_string().contains("expected an integer of at most 2^53"), "{error}");
+        }
+    }
+}

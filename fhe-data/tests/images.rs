@@ -4,6 +4,7 @@
 
 use std::cell::RefCell;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use fhe_data::idx::{IdxOptions, Orientation};
@@ -57,6 +58,64 @@ fn every_colour_type_of_png() {
     let half = RgbaImage::from_pixel(4, 4, Rgba([255, 255, 255, 128]));
     assert_eq!(through(&half.into(), SMALL), [128; 16]);
     assert_eq!(through(&RgbaImage::new(4, 4).into(), SMALL), [0; 16]);
+}
+
+/// Returns a PNG file of four rows of `row`, of a colour type, with chunks before its pixels.
+fn png(colour: u8, row: &[u8], before: &[(&[u8; 4], &[u8])]) -> Vec<u8> {
+    let chunk = |(kind, body): (&[u8; 4], &[u8])| {
+        let mut crc = flate2::Crc::new();
+        crc.update(kind);
+        crc.update(body);
+        let length = (body.len() as u32).to_be_bytes();
+        [&length[..], kind, body, &crc.sum().to_be_bytes()].concat()
+    };
+    let mut pixels = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    (0..4).for_each(|_| pixels.write_all(&[&[0], row].concat()).unwrap());
+    let pixels = pixels.finish().unwrap();
+    let header = [0, 0, 0, 4, 0, 0, 0, 4, 8, colour, 0, 0, 0];
+    let mut file = b"\x89PNG\r\n\x1a\n".to_vec();
+    file.extend(chunk((b"IHDR", &header)));
+    before.iter().for_each(|&each| file.extend(chunk(each)));
+    file.extend(chunk((b"IDAT", &pixels)));
+    file.extend(chunk((b"IEND", &[])));
+    file
+}
+
+#[test]
+fn transparent_colours_of_png_lie_on_a_ground() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.png");
+    let read = |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        image_file::read(&path, SMALL).unwrap()[..4].to_vec()
+    };
+    // A palette of white ink, twice, of which the second is transparent; one of black ink.
+    let palette = |ink: u8| [ink; 6];
+    let of = |ink| png(3, &[1, 0, 0, 1], &[(b"PLTE", &palette(ink)), (b"tRNS", &[255, 0])]);
+    assert_eq!(read(&of(255)), [0, 255, 255, 0]);
+    assert_eq!(read(&of(0)), [255, 0, 0, 255]);
+    // One grey level is transparent, and one colour.
+    let grey = png(0, &[7, 255, 255, 7], &[(b"tRNS", &[0, 7])]);
+    assert_eq!(read(&grey), [0, 255, 255, 0]);
+    let row = [[7; 3], [255; 3], [255; 3], [7; 3]].concat();
+    let colour = png(2, &row, &[(b"tRNS", &[0, 7, 0, 7, 0, 7])]);
+    assert_eq!(read(&colour), [0, 255, 255, 0]);
+}
+
+#[test]
+fn a_small_file_of_a_large_picture_is_refused() {
+    // A row of a header of 10,000 rows and columns: 300 million bytes.
+    let mut bytes = png(2, &[0; 12], &[]);
+    bytes[16..24].copy_from_slice(&[0, 0, 0x27, 0x10, 0, 0, 0x27, 0x10]);
+    let mut crc = flate2::Crc::new();
+    crc.update(&bytes[12..29]);
+    bytes[29..33].copy_from_slice(&crc.sum().to_be_bytes());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.png");
+    fs::write(&path, bytes).unwrap();
+    let error = image_file::read(&path, SMALL).unwrap_err();
+    assert!(matches!(error, Error::Image { .. }), "{error}");
+    assert!(error.to_string().to_lowercase().contains("memory"), "{error}");
 }
 
 #[test]

@@ -6,13 +6,13 @@ pub mod results;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::ValueEnum;
 use fhe_core::Params;
 use fhe_data::{ImageSet, ImageShape, Split};
 use fhe_nn::public::{PublicNetwork, PublicNetworkConfig, PublicSummary};
 use ndarray::Array2;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::dataset;
 
@@ -30,7 +30,7 @@ pub enum ModelName {
 }
 
 /// How a network is trained in the clear.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Training {
     /// Passes over the training images.
@@ -135,6 +135,28 @@ impl ModelName {
             )?,
         })
     }
+}
+
+/// Checks that a network takes images of a shape, and gives a score for each of so many classes.
+///
+/// # Errors
+/// If it takes other images, or has more or fewer scores.
+pub fn check_network(
+    network: &PublicNetworkConfig,
+    images: ImageShape,
+    classes: usize,
+) -> Result<()> {
+    let takes = network.input;
+    ensure!(
+        takes.len() == images.bytes(),
+        "the network takes images of {takes}, expected {images}"
+    );
+    let scores = network.layers.last().map_or(0, |layer| layer.outputs);
+    ensure!(
+        scores == classes,
+        "the network has {scores} scores, expected {classes}, one for each class"
+    );
+    Ok(())
 }
 
 /// Returns the parameter set of encrypted inference: that of a name, or the usual one. The usual

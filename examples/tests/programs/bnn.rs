@@ -84,16 +84,15 @@ fn a_network_is_trained_and_evaluated() {
         "--out",
         "w.safetensors",
     ];
-    // Two parts, as after an interruption.
-    program("train_bnn", here, &[&train[..], &["--epochs", "4"]].concat()).succeeds();
     let said = program("train_bnn", here, &train).succeeds();
-    assert!(said.contains("going on after epoch 4"), "{said}");
-    let accuracy: f64 = said.lines().last().unwrap().split(' ').next().unwrap().parse().unwrap();
-    assert!(accuracy > 0.9, "{said}");
+    let printed = said.lines().last().unwrap().split(' ').next().unwrap().to_owned();
+    assert!(printed.parse::<f64>().unwrap() > 0.9, "{said}");
 
     let infer = ["--model", "perceptron", "--weights", "w.safetensors", "--data", "."];
     let clear = program("infer_bnn", here, &[&infer[..], &["--clear"]].concat()).succeeds();
     assert!(clear.contains("24 lookups and"), "{clear}");
+    // What was printed is the accuracy of what was written.
+    assert!(clear.contains(&format!("exact {printed},")), "{clear}, {printed}");
     let quiet =
         program("infer_bnn", here, &[&infer[..], &["--clear", "--json", "--quiet"]].concat());
     let event: serde_json::Value = serde_json::from_str(&quiet.succeeds()).unwrap();
@@ -237,4 +236,133 @@ fn bad_input_is_one_error() {
     let train = ["--model", "cnn", "--recipe", "r.toml", "--out", "w.safetensors"];
     program("train_bnn", here, &train).fails(&["r.toml: no recipe", "invalid type"]);
     assert!(!here.join("w.safetensors").exists());
+}
+
+/// What was said of a training that did not begin.
+fn refused(here: &Path, more: &[&str], words: &[&str]) {
+    let first = ["--model", "perceptron", "--data", ".", "--out", "w.safetensors"];
+    program("train_bnn", here, &[&first[..], more].concat()).fails(words);
+}
+
+#[test]
+fn an_interrupted_training_goes_on_as_it_was() {
+    let folder = empty();
+    let here = folder.path();
+    write_images(here);
+    // Long enough to be interrupted.
+    fs::write(here.join("r.toml"), RECIPE.replace("epochs = 8", "epochs = 30")).unwrap();
+    let train = |out: &str, recipe: &str| {
+        let mut program = Command::new(path("train_bnn"));
+        program.current_dir(here).args(["--model", "perceptron", "--data", "."]);
+        program.args(["--recipe", recipe, "--out", out]);
+        program
+    };
+    outcome(&mut train("whole.safetensors", "r.toml")).succeeds();
+    let checkpoint = here.join("w.latent.safetensors");
+    let mut asked = train("w.safetensors", "r.toml")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    while !checkpoint.exists() {
+        assert!(asked.try_wait().unwrap().is_none(), "it ended before its first epoch did");
+        sleep(Duration::from_millis(1));
+    }
+    asked.kill().unwrap();
+    asked.wait().unwrap();
+    let kept = fs::read(&checkpoint).unwrap();
+    let said = outcome(&mut train("w.safetensors", "r.toml")).succeeds();
+    assert!(said.contains("w.latent.safetensors: going on after epoch "), "{said}");
+    let weights = |name: &str| fs::read(here.join(name)).unwrap();
+    assert_eq!(weights("w.safetensors"), weights("whole.safetensors"));
+
+    // What differs is named, and the checkpoint stays as it was.
+    fs::write(&checkpoint, &kept).unwrap();
+    let other = |from: &str, to: &str| {
+        let text = fs::read_to_string(here.join("r.toml")).unwrap();
+        assert!(text.contains(from));
+        fs::write(here.join("other.toml"), text.replace(from, to)).unwrap();
+    };
+    let with = |more: &[&str], word: &str| {
+        let all = [&["--recipe", "other.toml"][..], more].concat();
+        refused(here, &all, &["w.latent.safetensors", "it is of a training with", word, "--out"]);
+    };
+    for (from, to, word) in [
+        ("outputs = 24", "outputs = 23", "another network"),
+        ("epochs = 30", "epochs = 31", "30 epochs, not 31"),
+        ("rate = 1e-2", "rate = 1e-3", "other settings of the training"),
+    ] {
+        other(from, to);
+        with(&[], word);
+    }
+    other("epochs = 30", "epochs = 30");
+    with(&["--seed", "2"], "seed 1, not 2");
+    with(&["--from", "whole.latent.safetensors"], "another beginning");
+    let labels = here.join("train-labels-idx1-ubyte");
+    let mut bytes = fs::read(&labels).unwrap();
+    bytes.swap(8, 9);
+    fs::write(&labels, bytes).unwrap();
+    with(&[], "other training images");
+    assert_eq!(fs::read(&checkpoint).unwrap(), kept);
+    // A checkpoint of earlier versions does not say what it is of.
+    let tensors = safetensors::SafeTensors::deserialize(&kept).unwrap();
+    let old = safetensors::serialize(tensors.tensors(), None).unwrap();
+    fs::write(&checkpoint, old).unwrap();
+    refused(here, &["--recipe", "other.toml"], &["does not say of which training it is"]);
+}
+
+#[test]
+fn what_cannot_be_trained_is_refused_before_work() {
+    let folder = empty();
+    let here = folder.path();
+    write_images(here);
+    let recipe = |from: &str, to: &str| {
+        assert!(RECIPE.contains(from), "{from}");
+        fs::write(here.join("r.toml"), RECIPE.replace(from, to)).unwrap();
+    };
+    for (from, to, words) in [
+        ("outputs = 10", "outputs = 2", "the network has 2 scores, expected 10"),
+        ("outputs = 10", "outputs = 12", "the network has 12 scores, expected 10"),
+        ("channels = 1", "channels = 2", "the network takes images of 2 @ 28x28, expected 1x28x28"),
+        ("batch = 50", "batch = 1", "training.batch is 1, expected 2 to 500"),
+        ("batch = 50", "batch = 501", "training.batch is 501, expected 2 to 500"),
+        ("rate = 1e-2", "rate = nan", "training.rate is NaN"),
+        ("rate = 1e-2", "rate = 0.0", "training.rate is 0"),
+        ("shift = 0", "shift = 29", "training.shift is 29, expected at most 28"),
+        ("mirror = false", "mirror = false\nrange = -1.0", "training.range is -1"),
+        ("epochs = 8", "epochs = 1000000000", "training.epochs is 1000000000"),
+    ] {
+        recipe(from, to);
+        refused(here, &["--recipe", "r.toml"], &[words]);
+        assert!(
+            !here.join("w.latent.safetensors").exists() && !here.join("w.safetensors").exists()
+        );
+    }
+    // Without test images there is no accuracy.
+    recipe("epochs = 8", "epochs = 1");
+    let none = [&2051u32.to_be_bytes()[..], &[0, 0, 0, 0, 0, 0, 0, 28, 0, 0, 0, 28]].concat();
+    fs::write(here.join("t10k-images-idx3-ubyte"), none).unwrap();
+    fs::write(here.join("t10k-labels-idx1-ubyte"), [0, 0, 8, 1, 0, 0, 0, 0]).unwrap();
+    refused(here, &["--recipe", "r.toml"], &["there are no test images"]);
+}
+
+#[test]
+fn networks_of_other_classes_are_refused() {
+    use fhe_nn::public::{LayerWeights, to_bytes};
+
+    let folder = empty();
+    let here = folder.path();
+    for outputs in [1usize, 12] {
+        let text = RECIPE.replace("outputs = 10", &format!("outputs = {outputs}"));
+        fs::write(here.join("r.toml"), text).unwrap();
+        let network = fhe_examples::bnn::Recipe::read(&here.join("r.toml")).unwrap().network;
+        let layer = |outputs, inputs| LayerWeights {
+            weights: vec![vec![1; inputs]; outputs],
+            thresholds: vec![vec![0]; outputs],
+        };
+        let bytes = to_bytes(&network, &[layer(24, 784), layer(outputs, 24)]).unwrap();
+        fs::write(here.join("w.safetensors"), bytes).unwrap();
+        program("infer_bnn", here, &["--model", "perceptron", "--weights", "w.safetensors"])
+            .fails(&["w.safetensors: the network has", &format!("{outputs} scores, expected 10")]);
+    }
 }

@@ -107,6 +107,14 @@ fn images_that_cannot_be_encrypted() {
     fs::write(&file, "no image").unwrap();
     let encrypt = ["encrypt", "--image", file.to_str().unwrap()];
     run("infer", copy.path(), &encrypt).fails(&["text.png"]);
+    // Another size than the preset's is taken on request.
+    let pixel = copy.path().join("pixel.png");
+    fs::write(&pixel, include_bytes!("pixel.png")).unwrap();
+    let encrypt = ["encrypt", "--image", pixel.to_str().unwrap(), "--resize"];
+    run("infer", copy.path(), &encrypt[..3])
+        .fails(&["--resize", "pixel.png: 1x1 pixels, expected 32x32"]);
+    run("infer", copy.path(), &encrypt).succeeds();
+    run("infer", copy.path(), &["encrypt", "--resize"]).refuses(&["--image"]);
 }
 
 #[test]

@@ -6,10 +6,12 @@ use anyhow::Result;
 use candle_core::Tensor;
 use fhe_core::Params;
 use fhe_data::ImageSet;
-use fhe_examples::bnn::Recipe;
-use fhe_nn::public::PublicNetwork;
+use fhe_examples::bnn::{Recipe, integers};
+use fhe_nn::public::client::decide;
+use fhe_nn::public::{LayerWeights, PublicNetwork, PublicNetworkConfig};
 use rand::prelude::*;
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 
 use crate::images::{Change, inputs, labels};
 use crate::model::Model;
@@ -18,8 +20,8 @@ use crate::ops::{Moments, Noise};
 /// What a model is worth at one point of its training.
 pub(crate) struct Evaluation {
     pub(crate) moments: Vec<Moments>,
-    /// Share of the test images that it classifies rightly.
-    pub(crate) right: f64,
+    /// Share of the test images that it classifies rightly, before its numbers are rounded.
+    right: f64,
     /// If the recipe trains with it: the noise with which an encrypted inference would read the
     /// pre-activations.
     pub(crate) noise: Option<Noise>,
@@ -48,6 +50,22 @@ pub(crate) fn evaluate(
     let (right, right_with_noise) =
         (right(None)?, noise.as_ref().map(|noise| right(Some(noise))).transpose()?);
     Ok(Evaluation { moments, right, noise, right_with_noise })
+}
+
+/// Returns the share of images that an integer network classifies rightly: what `infer_bnn --clear`
+/// says of its file. It may differ from that of the model, whose last biases are not rounded.
+pub(crate) fn exact(
+    config: &PublicNetworkConfig,
+    weights: Vec<LayerWeights>,
+    images: &ImageSet,
+) -> Result<f64> {
+    let network = PublicNetwork::new(config, weights, Params::secure128_bnn()?.row_size)?;
+    let right = |i: usize| -> Result<bool> {
+        let scores = network.exact_scores(integers(config, images, i..i + 1)?.view())?;
+        Ok(images.label(i) == Some(u32::try_from(decide(scores.view())[0])?))
+    };
+    let right = (0..images.len()).into_par_iter().map(right).collect::<Result<Vec<bool>>>()?;
+    Ok(right.iter().filter(|&&right| right).count() as f64 / images.len() as f64)
 }
 
 /// Returns the noise with which an encrypted inference would read the pre-activations.

@@ -6,18 +6,22 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use fhe_data::Split;
 use fhe_examples::bnn::Recipe;
 
 use crate::evaluation::Evaluation;
 use crate::model::Model;
+use crate::training::Run;
 
+mod adam;
 mod checkpoint;
+mod checks;
 mod evaluation;
 mod images;
 mod model;
 mod ops;
+mod origin;
 mod training;
 
 /// One training: what is trained, how, from where, and where its weights go.
@@ -39,27 +43,24 @@ impl Job {
     /// classify rightly.
     ///
     /// # Errors
-    /// If the images are not the network's, a checkpoint is of another network, or a file cannot be
-    /// written.
+    /// If the images or their classes are not the network's, a setting of the training is out of
+    /// bounds, a checkpoint is of another training, or a file cannot be written.
     pub fn run(&self, data: &Split) -> Result<f64> {
         let recipe = &self.recipe;
-        let (takes, shape) = (recipe.network.input, data.train.shape());
-        ensure!(
-            takes.len() == shape.bytes(),
-            "the network takes images of {takes}, these are {shape}"
-        );
+        checks::check(recipe, data)?;
         let model = Model::new(&recipe.network, self.seed)?;
         let checkpoint = self.out.with_extension("latent.safetensors");
-        let first = match &self.from {
-            _ if checkpoint.exists() => checkpoint::resume(&model, &checkpoint)?,
-            Some(other) => checkpoint::begin_with(&model, other)?,
-            None => 0,
+        let run = Run {
+            recipe,
+            data,
+            seed: self.seed,
+            from: self.from.as_deref(),
+            checkpoint: &checkpoint,
         };
-        let Evaluation { moments, right, .. } =
-            training::train(&model, recipe, data, self.seed, first, &checkpoint)?;
+        let Evaluation { moments, .. } = training::train(&model, &run)?;
         let weights = model.weights(&moments)?;
         let config = model.config(&weights, &moments, recipe.training.range);
         fhe_nn::public::write(&self.out, &config, &weights)?;
-        Ok(right)
+        evaluation::exact(&config, weights, &data.test)
     }
 }

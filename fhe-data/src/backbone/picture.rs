@@ -1,6 +1,5 @@
 //! Pictures that features are made of.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use image::RgbImage;
@@ -52,8 +51,7 @@ impl Picture for PathBuf {
 
     fn digest(&self) -> Result<[u8; 32]> {
         let path: &Path = self;
-        let bytes = fs::read(path).map_err(Error::io("reading", path))?;
-        Ok(content("file", &[], &bytes))
+        Ok(content("file", &[], &image_file::bytes(path)?))
     }
 }
 
@@ -91,7 +89,7 @@ impl Picture for RawPicture {
     }
 
     fn digest(&self) -> Result<[u8; 32]> {
-        Ok(content("imagenet", &[], self.bytes()))
+        Ok(content("imagenet upright", &[], self.bytes()))
     }
 }
 

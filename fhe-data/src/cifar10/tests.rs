@@ -155,3 +155,107 @@ fn other_paths_are_refused() {
     fs::write(&file, "x").unwrap();
     assert!(matches!(read(&file), Err(Error::UnknownFormat { .. })));
 }
+
+/// Returns the gzip file of some bytes and of many zeros behind them.
+fn zeros_behind(bytes: &[u8], mebibytes: usize) -> Vec<u8> {
+    use std::io::Write;
+
+    let deflated = |bytes: &[u8]| {
+        let level = flate2::Compression::fast();
+        let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), level);
+        encoder.write_all(bytes).unwrap();
+        encoder.flush().unwrap();
+        encoder.get_ref().clone()
+    };
+    let zeros = deflated(&vec![0; 16 << 20]).repeat(mebibytes / 16);
+    [&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255][..], &deflated(bytes), &zeros].concat()
+}
+
+/// Returns the header of an entry.
+fn entry(name: &str, kind: EntryType, size: u64) -> Vec<u8> {
+    let mut header = tar::Header::new_gnu();
+    header.set_path(name).unwrap();
+    header.set_entry_type(kind);
+    header.set_size(size);
+    header.set_cksum();
+    header.as_bytes().to_vec()
+}
+
+#[test]
+fn no_more_is_unpacked_than_the_six_files_need() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.tar.gz");
+    let eight = 8 << 30;
+    let refused = |kind, name: &str, mebibytes| {
+        fs::write(&file, zeros_behind(&entry(name, kind, eight), mebibytes)).unwrap();
+        let start = std::time::Instant::now();
+        let error = read(&file).unwrap_err().to_string();
+        assert!(start.elapsed().as_secs() < 30, "{error}");
+        error.split("a.tar.gz").nth(1).unwrap().to_owned()
+    };
+    // A name, and what else describes an entry, of eight gigabytes.
+    for kind in [EntryType::GNULongName, EntryType::XHeader] {
+        let said = refused(kind, "././@LongLink", 128);
+        assert_eq!(said, ": a long description, expected at most 64 KiB");
+    }
+    let said = refused(EntryType::Regular, TEST_FILE, 128);
+    assert_eq!(said, "/test_batch.bin: size in bytes is 8589934592, expected at most 30733073");
+    // What is skipped takes time.
+    let said = refused(EntryType::Regular, "other", 1024);
+    assert_eq!(said, ": more than 512 MiB unpacked, expected the six files of CIFAR-10");
+    let said = refused(EntryType::Symlink, TEST_FILE, 16);
+    assert!(said.contains("test_batch.bin: a link, a sparse file or a device"), "{said}");
+}
+
+#[test]
+fn long_names_and_padding_are_read() {
+    use std::io::Write;
+
+    let folder = tempfile::tempdir().unwrap();
+    let deep = "a".repeat(90);
+    let files: Vec<(String, Vec<u8>)> =
+        golden_files().into_iter().map(|(n, b)| (format!("{deep}/{deep}/{n}"), b)).collect();
+    let files: Vec<(&str, Vec<u8>)> = files.iter().map(|(n, b)| (n.as_str(), b.clone())).collect();
+    let gz = folder.path().join("a.tar.gz");
+    let level = flate2::Compression::fast();
+    tar_of(&files, flate2::write::GzEncoder::new(File::create(&gz).unwrap(), level));
+    let mut padded = File::options().append(true).open(&gz).unwrap();
+    padded.write_all(&[0; 1024]).unwrap();
+    check_golden(&read_with(&gz, RECORDS).unwrap());
+}
+
+#[test]
+fn bytes_that_are_changed_never_panic() {
+    // The headers of an archive of small files, and its first bytes as gzip and xz pack it.
+    let mut plain = Vec::new();
+    let small: Vec<(&str, Vec<u8>)> =
+        golden_files().into_iter().map(|(name, bytes)| (name, bytes[..512].to_vec())).collect();
+    tar_of(&small, &mut plain);
+    let level = flate2::Compression::fast();
+    let mut packed = flate2::read::GzEncoder::new(&plain[..], level);
+    let (mut gz, mut xz) = (Vec::new(), Vec::new());
+    packed.read_to_end(&mut gz).unwrap();
+    liblzma::read::XzEncoder::new(&plain[..], 1).read_to_end(&mut xz).unwrap();
+    let path = Path::new("a.tar");
+    for at in 0..plain.len() {
+        for other in [0, b'7', 0xff] {
+            let mut bytes = plain.clone();
+            bytes[at] = other;
+            let _ = unpack(path, &bytes[..]);
+        }
+    }
+    for at in 0..gz.len() {
+        let mut bytes = gz.clone();
+        bytes[at] ^= 0x55;
+        let _ = unpack(path, Gunzip::new(&bytes[..]));
+        let _ = unpack(path, Gunzip::new(&gz[..at]));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.tar.xz");
+    for at in 0..xz.len().min(600) {
+        let mut bytes = xz.clone();
+        bytes[at] ^= 0x55;
+        fs::write(&file, &bytes).unwrap();
+        assert!(read(&file).is_err());
+    }
+}

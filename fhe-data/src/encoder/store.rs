@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::file::flush_name;
 use crate::{Error, Result};
 
 /// Version of the layout that this crate writes and reads.
@@ -102,7 +103,7 @@ impl Tensors {
         hasher.finalize().to_hex().to_string()
     }
 
-    /// Writes to a temporary file beside `path`, flushes it and renames it.
+    /// Writes to a temporary file beside `path`, flushes it, renames it and flushes the folder.
     pub(crate) fn save(&self, path: &Path, kind: &str, config: &impl Serialize) -> Result<()> {
         let malformed = |field| Error::Malformed { file: path.to_path_buf(), field };
         let config = serde_json::to_string(config).map_err(|_| malformed("config"))?;
@@ -190,5 +191,5 @@ fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
     file.write_all(bytes).map_err(writing())?;
     file.as_file().sync_all().map_err(writing())?;
     file.persist(path).map_err(|error| writing()(error.error))?;
-    Ok(())
+    flush_name(path)
 }

@@ -6,6 +6,7 @@ use csv::{ReaderBuilder, StringRecord, Trim};
 use ndarray::Array2;
 
 use super::labels::Labels;
+use super::number::EXACT;
 use super::{Column, Features, extension};
 use crate::{Error, Result};
 
@@ -21,7 +22,7 @@ use crate::{Error, Result};
 /// # Errors
 /// [`Error::Io`] or [`Error::Csv`] for a file that cannot be read or is no UTF-8; [`Error::Cells`],
 /// with the line, for a line of another length; [`Error::Cell`], with line and column, for a cell
-/// that is no finite number; [`Error::NoColumn`] for a label column that is not there.
+/// that is no finite number, or an integer beyond 2^53, which would be rounded; [`Error::NoColumn`] for a label column that is not there.
 pub fn read_csv(path: &Path, label: Option<&Column>, header: Option<bool>) -> Result<Features> {
     let table = Table::read(path, label, header)?;
     let skipped = table.label;
@@ -31,7 +32,7 @@ pub fn read_csv(path: &Path, label: Option<&Column>, header: Option<bool>) -> Re
         let cells = record.iter().enumerate().filter(|(at, _)| Some(*at) != skipped);
         width = 0;
         for (at, cell) in cells {
-            values.push(number(cell).ok_or_else(|| table.wrong(record, at, "a finite number"))?);
+            values.push(number(cell).map_err(|wanted| table.wrong(record, at, wanted))?);
             width += 1;
         }
     }
@@ -172,6 +173,14 @@ impl<'a> Table<'a> {
     }
 }
 
-fn number(cell: &str) -> Option<f64> {
-    cell.parse().ok().filter(|x: &f64| x.is_finite())
+/// Returns the number of a cell, or what would be one.
+fn number(cell: &str) -> Result<f64, &'static str> {
+    let number = cell.parse().ok().filter(|x: &f64| x.is_finite()).ok_or("a finite number")?;
+    let digits = cell.trim_start_matches(['+', '-']);
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(number);
+    }
+    // What is no integer of 64 bits is beyond them.
+    let exact = digits.parse::<u64>().is_ok_and(|integer| integer <= EXACT);
+    if exact { Ok(number) } else { Err("an integer of at most 2^53, which doubles hold") }
 }

@@ -5,11 +5,9 @@ use std::path::Path;
 
 use ndarray::ArrayD;
 
+use super::number::EXACT;
 use super::{Labels, Selection, csv, extension, npy, safetensors};
 use crate::{Error, Result};
-
-/// Integers up to here have a double of their own.
-const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// Reads labels from a file whose name ends in `.npy` (integers), `.safetensors` (integers), `.csv`
 /// or `.tsv` (one column, integers or text), or else from a text file of one label a line.
@@ -55,7 +53,7 @@ fn integers(path: &Path, array: &ArrayD<f64>) -> Result<Labels> {
     }
     let mut names = Vec::with_capacity(array.len());
     for (record, &x) in array.iter().enumerate() {
-        if x.fract() != 0.0 || !(0.0..=EXACT).contains(&x.abs()) {
+        if x.fract() != 0.0 || !(0.0..=EXACT as f64).contains(&x.abs()) {
             let (file, got) = (path.to_path_buf(), x.to_string());
             return Err(Error::Label { file, record, got, wanted: "an integer".into() });
         }

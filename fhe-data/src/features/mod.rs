@@ -22,7 +22,7 @@ pub use safetensors::read_safetensors;
 
 /// Samples as rows of numbers, and what their file says of them.
 ///
-/// Integers above 2^53 are rounded to double precision.
+/// They are doubles. Integers beyond 2^53, which these would round, are refused by name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Features {
     /// The numbers, `[n, features]`.

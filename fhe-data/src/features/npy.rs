@@ -24,7 +24,8 @@ use crate::{Error, Result};
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Malformed`] for a damaged header; [`Error::NumberType`] for another
-/// type, as complex numbers or Python objects; [`Error::Field`] if the file is shorter or longer
+/// type, as complex numbers or Python objects; [`Error::LargeInteger`] for an integer beyond 2^53,
+/// which would be rounded; [`Error::Field`] if the file is shorter or longer
 /// than its header says.
 pub fn read_npy(path: &Path) -> Result<Features> {
     let array = read_array(path)?;
@@ -70,7 +71,7 @@ pub(super) fn read_array(path: &Path) -> Result<ArrayD<f64>> {
             wanted: length.map_or_else(|| "less than 2^64".into(), |length| length.to_string()),
         });
     }
-    let values = number.decode(data, big_endian);
+    let values = number.decode(path, data, big_endian)?;
     let shape = IxDyn(&shape).set_f(fortran);
     ArrayD::from_shape_vec(shape, values).map_err(|_| malformed("shape"))
 }

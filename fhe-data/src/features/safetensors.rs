@@ -22,7 +22,8 @@ use crate::{Error, Result};
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Malformed`] for a damaged file; [`Error::NoTensor`], with the names that
-/// there are; [`Error::NumberType`] for another type.
+/// there are; [`Error::NumberType`] for another type; [`Error::LargeInteger`] for an integer beyond
+/// 2^53, which would be rounded.
 pub fn read_safetensors(path: &Path, tensor: Option<&str>) -> Result<Features> {
     let array = read_array(path, tensor)?;
     features(array).ok_or_else(|| Error::Malformed { file: path.to_path_buf(), field: "shape" })
@@ -51,7 +52,7 @@ pub(super) fn read_array(path: &Path, tensor: Option<&str>) -> Result<ArrayD<f64
         got: format!("{:?}", view.dtype()),
         wanted: NUMBER_TYPES,
     })?;
-    let values = number.decode(view.data(), false);
+    let values = number.decode(path, view.data(), false)?;
     ArrayD::from_shape_vec(IxDyn(view.shape()), values).map_err(|_| malformed("shape"))
 }
 

@@ -11,12 +11,11 @@ use std::path::{Component, Path, PathBuf};
 use tar::EntryType;
 
 use super::file;
+use crate::tar_names::{self, Names};
 use crate::{Error, Result};
 
 /// Members at most of one archive; the validation set has 50,000.
 const MOST_MEMBERS: usize = 1 << 20;
-/// Bytes at most of a member's description: its long name, and what else does not fit a header.
-const MOST_DESCRIPTION_BYTES: u64 = 64 << 10;
 /// Bytes at most of a member's name.
 const MOST_NAME_BYTES: usize = 4096;
 
@@ -65,55 +64,22 @@ impl Archive {
     pub(super) fn members(&self) -> Result<Vec<Member>> {
         let io = || Error::io("listing", &self.name);
         let mut archive = tar::Archive::new(self.part(&self.bytes)?);
-        let mut members = Vec::new();
-        let mut long_name = None;
-        // Raw entries: long names would otherwise be read at any length that they claim.
+        let (mut members, mut names) = (Vec::new(), Names::new(&self.name));
         for entry in archive.entries_with_seek().map_err(io())?.raw(true) {
             let mut entry = entry.map_err(io())?;
             let kind = entry.header().entry_type();
-            if matches!(kind, EntryType::GNULongName | EntryType::XHeader) {
-                self.check_end(&self.name, entry.raw_file_position(), entry.size())?;
-                if entry.size() > MOST_DESCRIPTION_BYTES {
-                    return Err(self.wrong("", "a long description", "at most 64 KiB"));
-                }
+            let (start, size) = (entry.raw_file_position(), entry.size());
+            if tar_names::describes(kind) {
+                self.check_end(&self.name, start, size)?;
             }
-            match kind {
-                EntryType::GNULongName => {
-                    let mut name = Vec::new();
-                    entry.read_to_end(&mut name).map_err(io())?;
-                    long_name = Some(name);
-                }
-                EntryType::XHeader => long_name = self.described(&mut entry)?.or(long_name),
-                EntryType::XGlobalHeader | EntryType::GNULongLink => {}
-                _ => {
-                    let name = long_name.take().unwrap_or_else(|| entry.path_bytes().into_owned());
-                    let (start, size) = (entry.raw_file_position(), entry.size());
-                    members.extend(self.member(kind, &name, start, size)?);
-                }
+            if let Some(name) = names.of(&mut entry)? {
+                members.extend(self.member(kind, &name, start, size)?);
             }
             if members.len() > MOST_MEMBERS {
                 return Err(self.wrong("", "more than 1048576 files", "fewer"));
             }
         }
         Ok(members)
-    }
-
-    /// Returns the path that a description in PAX's format states.
-    fn described(&self, entry: &mut tar::Entry<'_, impl Read>) -> Result<Option<Vec<u8>>> {
-        let io = || Error::io("listing", &self.name);
-        let mut path = None;
-        for extension in entry.pax_extensions().map_err(io())?.into_iter().flatten() {
-            // A value may have lines of its own, which are no extensions.
-            let Ok(extension) = extension else { continue };
-            match extension.key_bytes() {
-                b"path" => path = Some(extension.value_bytes().to_vec()),
-                b"size" => {
-                    return Err(self.wrong("", "a file of more than 8 GiB", "pictures"));
-                }
-                _ => {}
-            }
-        }
-        Ok(path)
     }
 
     /// Checks a member; `None` for folders and what is hidden.

@@ -52,14 +52,14 @@ impl RawPicture {
 
     /// Decodes the file, JPEG or PNG by its contents.
     ///
-    /// Grey pictures become RGB, transparency is left out, and an orientation that the file states
-    /// is not applied: models were trained on the pictures as they are stored. JPEG files in cyan,
-    /// magenta, yellow and black become RGB by `R = C K / 255` and so on, of the values as stored,
+    /// Grey pictures become RGB, an orientation that the file states is applied, and transparent ones
+    /// lie on black or white, as [`image_file::read`](crate::image_file::read) does. JPEG files in
+    /// cyan, magenta, yellow and black become RGB by `R = C K / 255` and so on, of the values as stored,
     /// in which 255 is no ink; no colour profile is applied.
     ///
     /// # Errors
     /// [`Error::Image`](crate::Error::Image) for what is no image that is known, is damaged, or has
-    /// more than 512 MiB decoded; [`Error::CutImage`](crate::Error::CutImage) for a JPEG file that
+    /// more than 256 MiB decoded; [`Error::CutImage`](crate::Error::CutImage) for a JPEG file that
     /// ends within its image. Damage to the compressed pixels of a JPEG file may go unnoticed: it
     /// has no checksum.
     pub fn decode(&self) -> Result<Picture> {

@@ -16,8 +16,7 @@ const MOST_PIXELS: u64 = 20 << 20;
 /// and `W = floor(resize w / m)` columns, by bicubic interpolation (Catmull and Rom's, a = -1/2)
 /// that is as wide as the step where it makes pictures smaller. Of these, the `crop` rows from
 /// `round((H - crop) / 2)` on are taken, and columns alike, where halves are rounded to even
-/// numbers. That is torchvision's `Resize` and `CenterCrop`. Orientations that files state are not
-/// applied.
+/// numbers. That is torchvision's `Resize` and `CenterCrop`.
 ///
 /// # Shapes
 /// `[h, w, 3] -> [3, crop, crop]`: planes R, G, B, row-major

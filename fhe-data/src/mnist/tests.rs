@@ -153,3 +153,22 @@ fn a_damaged_packed_file_is_an_error() {
         );
     }
 }
+
+#[test]
+fn zeros_behind_a_packed_file_are_left_out() {
+    let folder = golden_folder();
+    pack(&folder.path().join(FILES[0]));
+    let file = folder.path().join(format!("{}.gz", FILES[0]));
+    let padded = [fs::read(&file).unwrap(), vec![0; 512]].concat();
+    fs::write(&file, padded).unwrap();
+    check_golden(&read(folder.path()).unwrap());
+}
+
+#[test]
+fn a_long_rest_is_not_read_to_its_end() {
+    let bytes = [golden_images(), vec![0; 3 << 20]].concat();
+    let said = message(&error_with(FILES[0], &bytes));
+    let read = 1584 + (1 << 20);
+    let wanted = "of which the end was not read, is";
+    assert!(said.contains(&format!("length in bytes, {wanted} {read}, expected 1584")), "{said}");
+}

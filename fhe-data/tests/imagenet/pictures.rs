@@ -2,7 +2,7 @@
 
 use fhe_data::Error;
 use fhe_data::imagenet::ImageNet;
-use image::{ImageFormat, Rgb, RgbImage};
+use image::{ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
 
 use crate::four_colours;
 use crate::set::{encoded, jpeg, options, png, synset_tar, tar, train_tar, write};
@@ -113,7 +113,7 @@ fn damaged_pictures_are_named() {
 }
 
 #[test]
-fn orientation_is_not_applied() {
+fn orientation_is_applied() {
     let top = RgbImage::from_fn(16, 16, |_, y| Rgb([if y < 8 { 250 } else { 5 }; 3]));
     let plain = encoded(&top.into(), ImageFormat::Jpeg);
     // Orientation 3: turned by half.
@@ -125,6 +125,17 @@ fn orientation_is_not_applied() {
     write(&root.path().join("n02119789/a.JPEG"), &plain);
     let set = ImageNet::train(root.path(), &options()).unwrap();
     let decoded: Vec<_> = set.pictures().map(|raw| raw.unwrap().decode().unwrap()).collect();
-    assert_eq!(decoded[0].pixels(), decoded[1].pixels());
-    assert!(decoded[0].pixels()[0] > 240);
+    assert!(decoded[0].pixels()[0] < 15 && decoded[1].pixels()[0] > 240);
+}
+
+#[test]
+fn transparent_pictures_lie_on_a_ground() {
+    // White ink on nothing is seen on black.
+    let ink = RgbaImage::from_fn(4, 4, |x, _| Rgba([255, 255, 255, if x < 2 { 255 } else { 0 }]));
+    let root = tempfile::tempdir().unwrap();
+    write(&root.path().join("n01440764/a.JPEG"), &encoded(&ink.into(), ImageFormat::Png));
+    write(&root.path().join("n02119789/a.JPEG"), &png());
+    let set = ImageNet::train(root.path(), &options()).unwrap();
+    let picture = set.pictures().next().unwrap().unwrap().decode().unwrap();
+    assert_eq!(picture.pixels()[..12], [255, 255, 255, 255, 255, 255, 0, 0, 0, 0, 0, 0]);
 }

@@ -49,7 +49,7 @@ fn files_come_back_as_they_were() {
 #[test]
 fn bad_files_are_refused_with_the_tensor() {
     type Tensors = HashMap<String, (safetensors::Dtype, Vec<usize>, Vec<u8>)>;
-    use safetensors::Dtype::{BF16, F32};
+    use safetensors::Dtype::{F8_E4M3, F32};
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.safetensors");
     write(&path, &config(), &weights()).unwrap();
@@ -100,9 +100,9 @@ fn bad_files_are_refused_with_the_tensor() {
             }),
         ),
         (
-            "tensor block.weight: type is BF16, expected F32, F64 or integers",
+            "tensor block.weight: type is F8_E4M3, expected bool, integers of 8 to 64 bits, floats",
             Box::new(|t| {
-                drop(t.insert("block.weight".into(), (BF16, vec![2, 4, 1, 1], vec![0; 16])))
+                drop(t.insert("block.weight".into(), (F8_E4M3, vec![2, 4, 1, 1], vec![0; 8])))
             }),
         ),
         (

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use fhe_nn::public::{PublicError, PublicNetwork, from_bytes, read};
 use flate2::Compression;
-use flate2::write::DeflateEncoder;
+use flate2::write::{DeflateEncoder, GzEncoder};
 use serde_json::{Value, json};
 
 /// A hidden layer and scores, on images of 28x28.
@@ -266,4 +266,81 @@ fn an_error_of_a_file_names_it() {
     assert_eq!(*file, path);
     assert!(matches!(**source, PublicError::Network { .. }), "{source}");
     assert!(error.to_string().contains("n.safetensors: network: range of"), "{error}");
+}
+
+#[test]
+fn every_number_type_is_read() {
+    let ones: [(&str, &[u8]); 13] = [
+        ("BOOL", &[1]),
+        ("I8", &[1]),
+        ("U8", &[1]),
+        ("I16", &1i16.to_le_bytes()),
+        ("U16", &1u16.to_le_bytes()),
+        ("I32", &1i32.to_le_bytes()),
+        ("U32", &1u32.to_le_bytes()),
+        ("I64", &1i64.to_le_bytes()),
+        ("U64", &1u64.to_le_bytes()),
+        ("F16", &[0, 0x3c]),
+        ("BF16", &[0x80, 0x3f]),
+        ("F32", &1f32.to_le_bytes()),
+        ("F64", &1f64.to_le_bytes()),
+    ];
+    for (dtype, one) in ones {
+        let mut tensors = tensors();
+        tensors[0] = ("h.weight", dtype, vec![2, 1, 28, 28], one.repeat(1568));
+        tensors[1] = ("h.thresholds", dtype, vec![2, 1], one.repeat(2));
+        let (_, weights) = from_bytes(&file(&network(), &tensors)).unwrap();
+        assert_eq!(weights[0].weights, [vec![1; 784], vec![1; 784]], "{dtype}");
+        assert_eq!(weights[0].thresholds, [[1], [1]], "{dtype}");
+    }
+    // What a double does not hold is not rounded in silence.
+    for (dtype, most) in [("I64", (1i64 << 53) + 1), ("U64", i64::MAX)] {
+        let mut tensors = tensors();
+        tensors[1] = ("h.thresholds", dtype, vec![2, 1], most.to_le_bytes().repeat(2));
+        let said = message(&file(&network(), &tensors));
+        assert!(said.starts_with("tensor h.thresholds: number is 9"), "{said}");
+        assert!(said.ends_with("(number 0), expected integers below 2^53"), "{said}");
+    }
+}
+
+#[test]
+fn members_of_a_compressed_file_follow_each_other() {
+    let whole = file(&network(), &tensors());
+    let member = |bytes: &[u8]| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    let (first, second) = whole.split_at(whole.len() / 2);
+    let parts = [member(first), member(second)].concat();
+    assert_eq!(from_bytes(&parts).unwrap(), from_bytes(&whole).unwrap());
+    let more = [member(&whole), member(b"more")].concat();
+    assert!(message(&more).starts_with("no whole safetensors file"));
+}
+
+#[test]
+fn bytes_that_are_changed_never_panic() {
+    // Each byte replaced by others: an error, or another network. The header says what there is to
+    // do, so each of its bytes meets more of them.
+    let whole = file(&network(), &tensors());
+    let length = usize::from_le_bytes(whole[..8].try_into().unwrap());
+    let start = Instant::now();
+    let mut read = 0;
+    for at in 0..whole.len() {
+        let of_header = at < 8 + length;
+        for other in if of_header { &b"\x00\x7f\xff9-\"}],"[..] } else { &b"\x00\x80"[..] } {
+            let mut bytes = whole.clone();
+            bytes[at] = *other;
+            if let Ok((config, weights)) = from_bytes(&bytes) {
+                read += 1;
+                let _ = PublicNetwork::new(&config, weights, 2048);
+            }
+        }
+    }
+    // Changed weights are weights.
+    assert!(read > 1000, "{read}");
+    for cut in 0..whole.len() {
+        assert!(from_bytes(&whole[..cut]).is_err(), "{cut}");
+    }
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
 }

@@ -9,12 +9,13 @@
 //! | and `LAYER.step` | one number | distance of two levels of the normalised activation |
 //! | `LAYER.bias` | outputs | integers, in the last layer alone; zero if it is absent |
 //!
-//! Tensors of integers may be of any integer or float type. `LAYER.norm` is a batch normalisation
+//! Tensors of integers and of floats may be of any of these types: bool, integers of 8 to 64 bits,
+//! floats of 16 to 64 bits, and bfloat16. Integers are below 2^53. `LAYER.norm` is a batch normalisation
 //! whose epsilon is 1e-5. Thresholds that are apart cannot be given by one. Signs have no
 //! `LAYER.step`.
 //!
 //! The header's metadata has one entry, `network`: the [`PublicNetworkConfig`] as JSON. A file may
-//! be compressed by gzip.
+//! be compressed by gzip, in one member or several.
 //!
 //! A file may come from anyone. What it says of its network is checked before its tensors are read,
 //! and no more bytes are read, or unpacked, than a network of that shape can have.
@@ -28,7 +29,7 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 
 use fhe_core::store::{Secrecy, write_whole};
-use flate2::read::{GzDecoder, GzEncoder};
+use flate2::read::{GzEncoder, MultiGzDecoder};
 use safetensors::tensor::{Metadata, TensorView};
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 
@@ -157,7 +158,7 @@ fn from_reader(reader: impl Read) -> Result<(PublicNetworkConfig, Vec<LayerWeigh
     reader.by_ref().take(GZIP.len() as u64).read_to_end(&mut first)?;
     let packed = first == GZIP;
     let whole = std::io::Cursor::new(first).chain(reader);
-    if packed { from_plain(GzDecoder::new(whole)) } else { from_plain(whole) }
+    if packed { from_plain(MultiGzDecoder::new(whole)) } else { from_plain(whole) }
 }
 
 /// Reads the header, which says what there should be, then the tensors.

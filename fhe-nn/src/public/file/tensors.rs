@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 
 use super::super::config::PublicLayerConfig;
@@ -22,6 +23,8 @@ const PARTS: [&str; 9] = [
     "norm.running_var",
     COUNTER,
 ];
+/// The types that [`decoded`] reads, for messages.
+const TYPES: &str = "bool, integers of 8 to 64 bits, floats of 16 to 64 bits, or bfloat16";
 /// PyTorch counts the batches that a normalisation has seen.
 const COUNTER: &str = "norm.num_batches_tracked";
 
@@ -66,7 +69,7 @@ impl<'a> Tensors<'a> {
         }
         self.used.insert(name.into());
         let Some(numbers) = decoded(tensor.dtype(), tensor.data()) else {
-            let (got, expected) = (format!("{:?}", tensor.dtype()), "F32, F64 or integers");
+            let (got, expected) = (format!("{:?}", tensor.dtype()), TYPES);
             return Err(PublicError::tensor(name, "type", got, expected));
         };
         all_are(name, &numbers, |x| x.is_finite(), "finite ones")?;
@@ -76,7 +79,7 @@ impl<'a> Tensors<'a> {
     fn integers(&mut self, name: &str, shapes: &[Vec<usize>]) -> Result<Vec<i64>> {
         let numbers = self.numbers(name, shapes)?;
         let whole = |x: f64| x.fract() == 0.0 && x.abs() < 2f64.powi(53);
-        all_are(name, &numbers, whole, "integers")?;
+        all_are(name, &numbers, whole, "integers below 2^53")?;
         Ok(numbers.iter().map(|&x| x as i64).collect())
     }
 
@@ -178,11 +181,17 @@ fn decoded(dtype: Dtype, data: &[u8]) -> Option<Vec<f64>> {
         data.as_chunks::<SIZE>().0.iter().map(|&bytes| number(bytes)).collect()
     }
     Some(match dtype {
+        Dtype::BOOL => each(data, |[x]| u8::from(x != 0).into()),
         Dtype::I8 => each(data, |x| i8::from_le_bytes(x).into()),
         Dtype::U8 => each(data, |x| u8::from_le_bytes(x).into()),
         Dtype::I16 => each(data, |x| i16::from_le_bytes(x).into()),
+        Dtype::U16 => each(data, |x| u16::from_le_bytes(x).into()),
         Dtype::I32 => each(data, |x| i32::from_le_bytes(x).into()),
+        Dtype::U32 => each(data, |x| u32::from_le_bytes(x).into()),
         Dtype::I64 => each(data, |x| i64::from_le_bytes(x) as f64),
+        Dtype::U64 => each(data, |x| u64::from_le_bytes(x) as f64),
+        Dtype::F16 => each(data, |x| f16::from_le_bytes(x).into()),
+        Dtype::BF16 => each(data, |x| bf16::from_le_bytes(x).into()),
         Dtype::F32 => each(data, |x| f32::from_le_bytes(x).into()),
         Dtype::F64 => each(data, f64::from_le_bytes),
         _ => return None,

@@ -68,7 +68,8 @@ fn descent(
         let part = first..(first + batch).min(SAMPLES);
         let samples = x.slice(ndarray::s![part.clone(), ..]).to_owned();
         let rate = RATE * (steps - step) as f64 / steps as f64;
-        for (w, g) in weights.iter_mut().zip(gradient(&weights.clone(), &samples, &labels[part])) {
+        let gradient = gradient(&weights, &samples, &labels[part]);
+        for (w, g) in weights.iter_mut().zip(gradient) {
             w.iter_mut().zip(g).for_each(|(w, g)| *w -= rate * g);
         }
     }

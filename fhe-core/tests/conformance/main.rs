@@ -12,6 +12,7 @@
 mod batches;
 mod moves;
 mod refused;
+mod tight;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""Plants the faults of faults.toml one by one, and looks whether the test of each notices.
+
+Run it at the root of a clean checkout: every fault is taken back after its test. A fault counts as
+noticed if the tests pass without it, and if with it they are built and fail.
+
+Usage: faults/plant.py [--results docs/results/faults.json] [--only WORD]
+"""
+import argparse, json, os, platform, subprocess, sys, time, tomllib
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def run(test, build_only=False):
+    split = test.index("--") if "--" in test else len(test)
+    command = ["cargo", "test", "--release", *test[:split]]
+    command += ["--no-run"] if build_only else test[split:]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return done.returncode == 0, done.stdout
+
+
+def git(*arguments):
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--results", help="where to write what was found, JSON")
+    parser.add_argument("--only", default="", help="only faults whose name has this word")
+    args = parser.parse_args()
+    if git("status", "--porcelain", "--untracked-files=no").strip():
+        sys.exit("error: the checkout has changes: faults are planted in a clean one")
+    faults = tomllib.load(open(os.path.join(HERE, "faults.toml"), "rb"))["fault"]
+    faults = [fault for fault in faults if args.only in fault["name"]]
+    found, healthy = [], {}
+    for number, fault in enumerate(faults, 1):
+        test, path = fault["test"], fault["file"]
+        text = open(path).read()
+        if text.count(fault["old"]) != 1:
+            sys.exit(f"error: {path}: the place of the fault is there {text.count(fault['old'])} times: {fault['name']}")
+        if (key := tuple(test)) not in healthy:
+            healthy[key], said = run(test)
+            if not healthy[key]:
+                sys.exit(f"error: without a fault, cargo test {' '.join(test)} fails:\n{said[-2000:]}")
+        start = time.time()
+        try:
+            open(path, "w").write(text.replace(fault["old"], fault["new"]))
+            built, said = run(test, build_only=True)
+            if not built:
+                sys.exit(f"error: {fault['name']}: the fault does not build:\n{said[-2000:]}")
+            passed, said = run(test)
+        finally:
+            open(path, "w").write(text)
+        failed = sorted({line.split()[1] for line in said.splitlines()
+                         if line.startswith("test ") and line.endswith("FAILED")})
+        outcome = "missed" if passed else "noticed"
+        found.append({"fault": fault["name"], "file": path, "outcome": outcome, "by": failed,
+                      "test": "cargo test --release " + " ".join(test)})
+        print(f"{number}/{len(faults)} {outcome}: {fault['name']} {failed} ({time.time() - start:.0f} s)", flush=True)
+    noticed = sum(x["outcome"] == "noticed" for x in found)
+    print(f"{noticed} of {len(found)} faults are noticed")
+    if args.results:
+        model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
+        found = {"noticed": noticed, "faults": found, "machine": f"{model}, {os.cpu_count()} cores",
+                 "commit": git("rev-parse", "HEAD").strip(),
+                 "command": "faults/plant.py --results " + args.results}
+        with open(args.results, "w") as file:
+            json.dump(found, file, indent=2)
+            file.write("\n")
+    sys.exit(noticed < len(faults))
+
+
+if __name__ == "__main__":
+    main()

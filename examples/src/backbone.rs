@@ -141,6 +141,18 @@ impl Network {
     }
 }
 
+/// Names options as this program does, where the library names its own.
+#[cfg(feature = "onnx")]
+fn in_options(error: fhe_data::Error) -> anyhow::Error {
+    let named = [
+        ("option `size`", "option --backbone-size"),
+        ("option `output`", "option --backbone-output"),
+        ("option `normalisation`", "options --backbone-mean and --backbone-scale"),
+    ];
+    let text = error.to_string();
+    anyhow::Error::msg(named.iter().fold(text, |text, (theirs, ours)| text.replace(theirs, ours)))
+}
+
 #[cfg(feature = "onnx")]
 impl Network {
     fn open(mut chosen: Chosen) -> Result<Self> {
@@ -148,7 +160,7 @@ impl Network {
         let normalisation = chosen.normalisation.map(|[mean, scale]| Normalisation { mean, scale });
         let (size, output) = (chosen.size, chosen.output.clone());
         let options = BackboneOptions { size, normalisation, output };
-        let backbone = Backbone::open(&chosen.model, &options)?;
+        let backbone = Backbone::open(&chosen.model, &options).map_err(in_options)?;
         let (height, width) = backbone.input_size();
         ensure!(
             chosen.sizing == Sizing::Whole || height == width,

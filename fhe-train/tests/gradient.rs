@@ -1,8 +1,6 @@
 //! Training against formulas that share no code with it: what is minimised is the one-vs-all
 //! logistic loss, by its own gradient, at a rate that falls.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-
 use fhe_core::Params;
 use fhe_train::{ClearModel, HeadRecipe, Recipe};
 use ndarray::Array2;

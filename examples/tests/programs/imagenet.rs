@@ -179,7 +179,7 @@ fn models_that_are_none() {
     let cases: [(String, &[&str]); 5] = [
         (text, &["names.txt: no ONNX model: "]),
         (model("unknown.onnx"), &["operators that are not supported: com.example.Sharpen"]),
-        (model("open.onnx"), &["leaves the size open", "`size`"]),
+        (model("open.onnx"), &["leaves the size open", "--backbone-size"]),
         (model("grey.onnx"), &["1 channels, expected 3"]),
         (model("absent.onnx"), &["absent.onnx", "No such file"]),
     ];

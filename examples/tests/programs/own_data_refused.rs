@@ -166,6 +166,9 @@ fn recipes_and_numbers_of_samples_that_do_not_fit() {
         .fails(&["the recipe has 2 classes, and the data 3"]);
     let deep = include_str!("../../recipes/builtin-deep.toml");
     with(&["--recipe", write(here, "deep.toml", deep)])
+        .fails(&["the recipe has 10 classes, and the data 3"]);
+    let three = deep.replace("outputs = 10", "outputs = 3");
+    with(&["--recipe", write(here, "three.toml", three)])
         .fails(&["the recipe takes samples of 2880 integers, and these have 5"]);
 }
 

@@ -57,12 +57,13 @@ impl Seed {
     }
 
     fn hashed(context: &str, material: &[u8]) -> Self {
-        let mut hasher = blake3::Hasher::new_derive_key(context);
-        hasher.update(material);
-        let seed = Self::with(false, |bytes| hasher.finalize_xof().fill(bytes));
-        hasher.zeroize();
-        wipe_stack();
-        seed
+        leaving_nothing(|| {
+            let mut hasher = blake3::Hasher::new_derive_key(context);
+            hasher.update(material);
+            let seed = Self::with(false, |bytes| hasher.finalize_xof().fill(bytes));
+            hasher.zeroize();
+            seed
+        })
     }
 
     /// Makes a seed whose bytes are written where they stay.
@@ -82,18 +83,19 @@ impl Seed {
     }
 
     pub(crate) fn derive(&self, purpose: &str, index: u64, message: &[u8]) -> Seed128 {
-        let mut hash = blake3::Hasher::new_keyed(self.bytes());
-        for text in [DERIVATION, purpose] {
-            hash.update(&(text.len() as u64).to_le_bytes());
-            hash.update(text.as_bytes());
-        }
-        hash.update(&index.to_le_bytes());
-        hash.update(message);
-        let mut bytes = [0; 16];
-        hash.finalize_xof().fill(&mut bytes);
-        hash.zeroize();
-        wipe_stack();
-        Seed128(u128::from_le_bytes(bytes))
+        leaving_nothing(|| {
+            let mut hash = blake3::Hasher::new_keyed(self.bytes());
+            for text in [DERIVATION, purpose] {
+                hash.update(&(text.len() as u64).to_le_bytes());
+                hash.update(text.as_bytes());
+            }
+            hash.update(&index.to_le_bytes());
+            hash.update(message);
+            let mut bytes = [0; 16];
+            hash.finalize_xof().fill(&mut bytes);
+            hash.zeroize();
+            Seed128(u128::from_le_bytes(bytes))
+        })
     }
 }
 
@@ -114,7 +116,20 @@ fn fill_by_processor(bytes: &mut [u8]) {
     }
 }
 
-/// Overwrites the part of the stack in which hashing left copies of its key.
+/// Does work with a secret, then overwrites the part of the stack where it was done: what is left
+/// there would also come to the heap, inside of things that are moved with their padding.
+pub(crate) fn leaving_nothing<R>(work: impl FnOnce() -> R) -> R {
+    let result = deeper(work);
+    wipe_stack();
+    result
+}
+
+/// Calls a function in a frame of its own, which [`wipe_stack`] reaches.
+#[inline(never)]
+fn deeper<R>(work: impl FnOnce() -> R) -> R {
+    black_box(work())
+}
+
 #[inline(never)]
 fn wipe_stack() {
     let mut deeper = [0u64; 1 << 12];

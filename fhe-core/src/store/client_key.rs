@@ -8,6 +8,7 @@ use super::container::{ChunkReader, Header, corrupt, write_pieces};
 use super::pieces::Pieces;
 use super::whole::{Secrecy, create};
 use crate::client::{ClientKey, is_reproducible};
+use crate::seed::leaving_nothing;
 use crate::{Error, Result, Seed};
 
 const CLIENT_KEY: &str = "client key";
@@ -21,8 +22,10 @@ impl ClientKey {
     /// [`Error::Io`].
     pub fn save(&self, path: &Path) -> Result<()> {
         let header = Header::new(CLIENT_KEY, self.params(), &self.id(), serde_json::Value::Null);
-        create(path, Secrecy::Secret, |file| {
-            write_pieces(file, header, Pieces::whole(&self.seed().bytes()[..]), path)
+        leaving_nothing(|| {
+            create(path, Secrecy::Secret, |file| {
+                write_pieces(file, header, Pieces::whole(&self.seed().bytes()[..]), path)
+            })
         })
     }
 
@@ -36,8 +39,11 @@ impl ClientKey {
         if header.payload_bytes != SEED_BYTES || reader.chunks() != 1 {
             return Err(corrupt(path, "seed", "it is not 32 bytes long"));
         }
-        let read = Zeroizing::new(reader.read(0)?);
-        let seed = Seed::with(is_reproducible(&header.key_id), |seed| seed.copy_from_slice(&read));
+        let mark = is_reproducible(&header.key_id);
+        let seed = leaving_nothing(|| -> Result<Seed> {
+            let read = Zeroizing::new(reader.read(0)?);
+            Ok(Seed::with(mark, |seed| seed.copy_from_slice(&read)))
+        })?;
         let key = Self::new(&reader.params()?, seed);
         if key.id() != header.key_id {
             let (path, field, got) = (path.into(), "key", header.key_id.clone());

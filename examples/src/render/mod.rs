@@ -4,7 +4,6 @@ pub mod figure;
 
 mod batch;
 mod bnn;
-pub mod faults;
 mod operations;
 pub mod ranks;
 mod scale;
@@ -17,7 +16,6 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use faults::Faults;
 use ranks::RankRuns;
 pub use twin::line;
 
@@ -50,8 +48,6 @@ pub const RUNS: [&str; 6] = [
 pub const SCALE: &str = "head-imagenet";
 /// The training by several processes of the book.
 pub const RANKS: &str = "mpi";
-/// The planted faults of the book.
-pub const FAULTS: &str = "faults";
 /// The single step of the book.
 pub const STEP: &str = "deep-step-cifar10";
 /// The simulated training of the book.
@@ -119,8 +115,6 @@ pub fn page(folder: &Path) -> Result<String> {
     let _ = write!(text, "\n{}", scale.section(SCALE));
     let ranks: RankRuns = file::read_json(&folder.join(format!("{RANKS}.json")), "ranks")?;
     let _ = write!(text, "\n{}", ranks.section(RANKS));
-    let faults: Faults = file::read_json(&folder.join(format!("{FAULTS}.json")), "faults")?;
-    let _ = write!(text, "\n{}", faults.section(FAULTS));
     let step: StepResults = file::read_json(&folder.join(format!("{STEP}.json")), "step")?;
     let twin: FastResults = file::read_json(&folder.join(format!("{TWIN}.json")), "twin")?;
     let (step_section, twin_section) = (step.section(STEP), twin.section(TWIN));

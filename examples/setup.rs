@@ -309,8 +309,8 @@ fn open_client(args: &Args, client: &ClientFolder, params: &Params) -> Result<Cl
 }
 
 /// Encodes both parts, unless that is done, and returns the training part in the order that is
-/// encrypted. The server sees places, and data that come sorted tell labels by them: so the order is
-/// a secret one, which the client notes.
+/// encrypted. The server sees places, and data that come sorted tell labels by them: so the order
+/// is a secret one, which the client notes.
 fn encode(client: &ClientFolder, job: &Job, key: &ClientKey) -> Result<Labelled> {
     // What is written last tells that all is there.
     if client.has_encoder() && client.path().join("test.labels").exists() {

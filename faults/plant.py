@@ -37,11 +37,12 @@ def main():
         test, path = fault["test"], fault["file"]
         text = open(path).read()
         if text.count(fault["old"]) != 1:
-            sys.exit(f"error: {path}: the place of the fault is there {text.count(fault['old'])} times: {fault['name']}")
+            times = text.count(fault["old"])
+            sys.exit(f"error: {path}: this place is there {times} times: {fault['name']}")
         if (key := tuple(test)) not in healthy:
             healthy[key], said = run(test)
             if not healthy[key]:
-                sys.exit(f"error: without a fault, cargo test {' '.join(test)} fails:\n{said[-2000:]}")
+                sys.exit(f"error: cargo test {' '.join(test)} fails without a fault:\n{said[-2000:]}")
         start = time.time()
         try:
             open(path, "w").write(text.replace(fault["old"], fault["new"]))
@@ -56,11 +57,14 @@ def main():
         outcome = "missed" if passed else "noticed"
         found.append({"fault": fault["name"], "file": path, "outcome": outcome, "by": failed,
                       "test": "cargo test --release " + " ".join(test)})
-        print(f"{number}/{len(faults)} {outcome}: {fault['name']} {failed} ({time.time() - start:.0f} s)", flush=True)
+        seconds = time.time() - start
+        print(f"{number}/{len(faults)} {outcome}: {fault['name']} {failed} ({seconds:.0f} s)",
+              flush=True)
     noticed = sum(x["outcome"] == "noticed" for x in found)
     print(f"{noticed} of {len(found)} faults are noticed")
     if args.results:
-        model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
+        models = [line for line in open("/proc/cpuinfo") if line.startswith("model name")]
+        model = models[0].split(":")[1].strip() if models else platform.machine()
         found = {"noticed": noticed, "faults": found, "machine": f"{model}, {os.cpu_count()} cores",
                  "commit": git("rev-parse", "HEAD").strip(),
                  "command": "faults/plant.py --results " + args.results}

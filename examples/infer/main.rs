@@ -419,8 +419,8 @@ impl Samples {
     }
 }
 
-/// Refuses image files of another size than those of the run's preset. Other runs take images of any
-/// size, and resize them as they did in set-up.
+/// Refuses image files of another size than those of the run's preset. Other runs take images of
+/// any size, and resize them as they did in set-up.
 fn check_sizes(client: &ClientFolder, paths: &[PathBuf]) -> Result<()> {
     if client.backbone().exists() || !Preset::is_noted(&client.read_setup()?.preset) {
         return Ok(());

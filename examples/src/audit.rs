@@ -21,8 +21,6 @@ use fhe_core::{
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::results::published;
-
 /// Ciphertexts and their phases.
 #[derive(Clone)]
 pub struct Seen<C, P> {
@@ -151,7 +149,8 @@ impl<'a> Audit<'a> {
     pub fn findings(&self) -> Findings {
         let mut found = self.lock().clone();
         for noise in found.noise.values_mut() {
-            noise.measured = published((noise.measured / noise.numbers.max(1) as f64).sqrt());
+            noise.measured =
+                crate::results::published((noise.measured / noise.numbers.max(1) as f64).sqrt());
             noise.predicted = (noise.predicted / noise.numbers.max(1) as f64).sqrt();
         }
         found

@@ -380,8 +380,8 @@ impl Labelled {
         Ok(all)
     }
 
-    /// Brings the samples into an order: sample `order[i]` comes to place i. Where there are several
-    /// copies, one after another, each is brought into it.
+    /// Brings the samples into an order: sample `order[i]` comes to place i. Where there are
+    /// several copies, one after another, each is brought into it.
     ///
     /// # Errors
     /// If the order is not of one copy.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tfhe::core_crypto::commons::noise_formulas::secure_noise::minimal_lwe_bound_for_132_bits_security_tuniform;
+use tfhe::core_crypto::commons::noise_formulas::secure_noise;
 use tfhe::core_crypto::prelude::LweDimension;
 
 use crate::{Error, Result};
@@ -433,9 +433,9 @@ impl Params {
     }
 }
 
-/// Refuses a set whose noise is below what tfhe-rs asks for its dimensions, at 132 bits of security:
-/// `2^b` with `b = ceil(68.1 - 0.025167785 n)` for a key of n bits and q = 2^64. A set that claims no
-/// security needs the feature `toy-params`.
+/// Refuses a set whose noise is below what tfhe-rs asks for its dimensions, at 132 bits of
+/// security: `2^b` with `b = ceil(68.1 - 0.025167785 n)` for a key of n bits and q = 2^64. A set
+/// that claims no security needs the feature `toy-params`.
 fn check_security(spec: &ParamsSpec) -> Result<(), (&'static str, u64, &'static str)> {
     if spec.security_bits == 0 {
         let rule = "must be above 0: sets without security need the feature toy-params";
@@ -445,12 +445,13 @@ fn check_security(spec: &ParamsSpec) -> Result<(), (&'static str, u64, &'static 
         let rule = "must be at most 132, for which the bounds of noise are";
         return Err(("security_bits", spec.security_bits.into(), rule));
     }
+    let bound = secure_noise::minimal_lwe_bound_for_132_bits_security_tuniform;
     for (field, bits, dimension) in [
         ("short_noise_bits", spec.short_noise_bits, spec.short_dimension),
         ("row_noise_bits", spec.row_noise_bits, spec.row_size),
     ] {
         let dimension = LweDimension(dimension);
-        if bits < minimal_lwe_bound_for_132_bits_security_tuniform(dimension, 64f64.exp2()) {
+        if bits < bound(dimension, 64f64.exp2()) {
             let rule = "must be at least tfhe's bound for this dimension, at 132 bits of security";
             return Err((field, bits.into(), rule));
         }

@@ -10,9 +10,9 @@ use fhe_core::client::ClientKey;
 use fhe_core::store::{EncryptedQuery, Header, Message, write_to};
 use fhe_core::{Clear, Cpu, Engine, Meter, Params, Seed};
 use fhe_train::{
-    Checkpoint, ClearModel, ClearSource, Client, DeepRecipe, EncryptedScores, Encryption, FastTwin,
-    HeadRecipe, HeadTraining, MiniBatch, MiniBatches, Model, OneVsAll, Recipe, Report, Server,
-    ShapeSource, Source, Trainer, TrainerOptions, check_rates, confusion, tune,
+    Checkpoint, ClearModel, ClearSource, Client, DeepRecipe, EncryptedScores, FastTwin, HeadRecipe,
+    HeadTraining, MiniBatch, MiniBatches, Model, OneVsAll, Recipe, Report, Server, ShapeSource,
+    Source, Trainer, TrainerOptions, check_rates, confusion, tune,
 };
 use ndarray::Array2;
 use serde_json::json;
@@ -341,46 +341,6 @@ fn encrypted(path: &Path, recipe: &Recipe) -> (Client, Server) {
     client.encrypt(x.view(), &[0, 1, 2, 0, 1, 2], recipe, 2, path).unwrap();
     let server = Server::from_keys(&client.key().evaluation_keys());
     (client, server)
-}
-
-#[test]
-fn a_training_goes_on_with_the_data_it_began_with_only() {
-    let folder = tempfile::tempdir().unwrap();
-    let (path, recipe) = (folder.path().join("data"), Recipe::linear(4, 3));
-    let (client, server) = encrypted(&path, &recipe);
-    let go_on = |data: &Path, recipe: &Recipe| {
-        let dataset = server.dataset(data).unwrap();
-        let options = TrainerOptions { stop_after: Some(1), ..TrainerOptions::default() };
-        let trainer = Trainer::open(folder.path(), server.engine(), &dataset, recipe, options)?;
-        trainer.run(|_| ControlFlow::Continue(()))
-    };
-    assert!(go_on(&path, &recipe).unwrap().is_none());
-    let x = Array2::<i8>::from_shape_fn((6, 4), |(i, j)| if i % 3 == j { 9 } else { 1 });
-    let labels = [0, 1, 2, 0, 1, 2];
-    // One number, one label, or the name is another; then the same encrypted again.
-    let encrypt = |file: &str, x: &Array2<i8>, labels: &[u32], name: &str| {
-        let path = folder.path().join(file);
-        let options = Encryption { name: name.into(), ..Encryption::default() };
-        let watch = |_| ControlFlow::Continue(());
-        client.encrypt_watched((x.view(), labels), &recipe, 2, &path, &options, watch).unwrap();
-        path
-    };
-    let mut other = x.clone();
-    other[[5, 3]] = 2;
-    let name = Encryption::default().name;
-    let numbers = encrypt("numbers", &other, &labels, &name);
-    assert!(says(go_on(&numbers, &recipe), "made with data "));
-    let labelled = encrypt("labels", &x, &[0, 1, 2, 0, 1, 1], &name);
-    assert!(says(go_on(&labelled, &recipe), "made with data "));
-    let named = encrypt("name", &x, &labels, "another set");
-    assert!(says(go_on(&named, &recipe), "made with data set "));
-    assert!(says(go_on(&path, &recipe.clone().with_passes(2)), "recipe"));
-    let again = encrypt("again", &x, &labels, &name);
-    assert!(go_on(&again, &recipe).unwrap().is_none());
-    // The name is a part of the digest.
-    let inputs = |path: &Path| server.dataset(path).unwrap().shape().inputs.clone();
-    assert_eq!(inputs(&path), inputs(&again));
-    assert_ne!(inputs(&path), inputs(&named));
 }
 
 #[test]

@@ -22,7 +22,8 @@ use crate::{Error, Result};
 /// # Errors
 /// [`Error::Io`] or [`Error::Csv`] for a file that cannot be read or is no UTF-8; [`Error::Cells`],
 /// with the line, for a line of another length; [`Error::Cell`], with line and column, for a cell
-/// that is no finite number, or an integer beyond 2^53, which would be rounded; [`Error::NoColumn`] for a label column that is not there.
+/// that is no finite number, or an integer beyond 2^53, which would be rounded;
+/// [`Error::NoColumn`] for a label column that is not there.
 pub fn read_csv(path: &Path, label: Option<&Column>, header: Option<bool>) -> Result<Features> {
     let table = Table::read(path, label, header)?;
     let skipped = table.label;

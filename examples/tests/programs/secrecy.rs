@@ -132,7 +132,8 @@ fn provenance_runs_no_program_of_the_folder() {
         &ClientFolder::of(copy.path()).open().unwrap().key().id(),
     );
     let commit = saved.unwrap().state.parts[0].provenance.commit.clone();
-    assert_eq!(commit, fhe_examples::results::COMMIT);
+    // The folder's repository has none: it is that of the build, which may be of an archive.
+    assert!(commit.len() >= 40 || commit == "unknown", "{commit}");
 }
 
 #[test]

@@ -42,7 +42,8 @@ def main():
         if (key := tuple(test)) not in healthy:
             healthy[key], said = run(test)
             if not healthy[key]:
-                sys.exit(f"error: cargo test {' '.join(test)} fails without a fault:\n{said[-2000:]}")
+                command = "cargo test " + " ".join(test)
+                sys.exit(f"error: {command} fails without a fault:\n{said[-2000:]}")
         start = time.time()
         try:
             open(path, "w").write(text.replace(fault["old"], fault["new"]))

@@ -102,7 +102,8 @@ fn earlier(
     if !alike || earlier.images.len() >= count {
         bail!(
             "{}: has {} images of weights {} with {} in batches of {}: expected fewer than \
-             {count} of weights {hash} with {set} in batches of {batch}; move it away to begin anew",
+             {count} of weights {hash} with {set} in batches of {batch}; move it away to begin \
+             anew",
             path.display(),
             earlier.images.len(),
             earlier.weights,

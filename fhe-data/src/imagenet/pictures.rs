@@ -53,8 +53,8 @@ impl RawPicture {
     /// Decodes the file, JPEG or PNG by its contents.
     ///
     /// Grey pictures become RGB, an orientation that the file states is applied, and transparent
-    /// ones lie on black or white, as [`image_file::read`](crate::image_file::read) does. JPEG files in
-    /// cyan, magenta, yellow and black become RGB by `R = C K / 255` and so on, of the values as
+    /// ones lie on black or white, as [`image_file::read`](crate::image_file::read) does. JPEG files
+    /// in cyan, magenta, yellow and black become RGB by `R = C K / 255` and so on, of the values as
     /// stored, in which 255 is no ink; no colour profile is applied.
     ///
     /// # Errors

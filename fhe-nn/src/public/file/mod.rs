@@ -11,8 +11,8 @@
 //!
 //! Tensors of integers and of floats may be of any of these types: bool, integers of 8 to 64 bits,
 //! floats of 16 to 64 bits, and bfloat16. Integers are below 2^53. `LAYER.norm` is a batch
-//! normalisation whose epsilon is 1e-5. Thresholds that are apart cannot be given by one. Signs have no
-//! `LAYER.step`.
+//! normalisation whose epsilon is 1e-5. Thresholds that are apart cannot be given by one. Signs have
+//! no `LAYER.step`.
 //!
 //! The header's metadata has one entry, `network`: the [`PublicNetworkConfig`] as JSON. A file may
 //! be compressed by gzip, in one member or several.

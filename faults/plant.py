@@ -23,15 +23,32 @@ def git(*arguments):
     return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout
 
 
+def write(path, names, found):
+    """Writes what was found, beside what the file has of other faults that are still listed."""
+    before = json.load(open(path))["faults"] if os.path.exists(path) else []
+    known = {fault["fault"]: fault for fault in before + found}
+    faults = [known[name] for name in names if name in known]
+    models = [line for line in open("/proc/cpuinfo") if line.startswith("model name")]
+    model = models[0].split(":")[1].strip() if models else platform.machine()
+    summary = {"noticed": sum(fault["outcome"] == "noticed" for fault in faults),
+               "faults": faults, "machine": f"{model}, {os.cpu_count()} cores",
+               "command": "faults/plant.py --results docs/results/faults.json"}
+    with open(path, "w") as file:
+        json.dump(summary, file, indent=2)
+        file.write("\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--results", help="where to write what was found, JSON")
+    parser.add_argument("--results", help="JSON file of what was found; results of other faults in it stay")
     parser.add_argument("--only", default="", help="only faults whose name has this word")
     args = parser.parse_args()
     if git("status", "--porcelain", "--untracked-files=no").strip():
         sys.exit("error: the checkout has changes: faults are planted in a clean one")
-    faults = tomllib.load(open(os.path.join(HERE, "faults.toml"), "rb"))["fault"]
-    faults = [fault for fault in faults if args.only in fault["name"]]
+    with open(os.path.join(HERE, "faults.toml"), "rb") as file:
+        listed = tomllib.load(file)["fault"]
+    faults = [fault for fault in listed if args.only in fault["name"]]
+    commit = git("rev-parse", "HEAD").strip()
     found, healthy = [], {}
     for number, fault in enumerate(faults, 1):
         test, path = fault["test"], fault["file"]
@@ -57,21 +74,14 @@ def main():
                          if line.startswith("test ") and line.endswith("FAILED")})
         outcome = "missed" if passed else "noticed"
         found.append({"fault": fault["name"], "file": path, "outcome": outcome, "by": failed,
-                      "test": "cargo test --release " + " ".join(test)})
+                      "commit": commit, "test": "cargo test --release " + " ".join(test)})
         seconds = time.time() - start
         print(f"{number}/{len(faults)} {outcome}: {fault['name']} {failed} ({seconds:.0f} s)",
               flush=True)
     noticed = sum(x["outcome"] == "noticed" for x in found)
     print(f"{noticed} of {len(found)} faults are noticed")
     if args.results:
-        models = [line for line in open("/proc/cpuinfo") if line.startswith("model name")]
-        model = models[0].split(":")[1].strip() if models else platform.machine()
-        found = {"noticed": noticed, "faults": found, "machine": f"{model}, {os.cpu_count()} cores",
-                 "commit": git("rev-parse", "HEAD").strip(),
-                 "command": "faults/plant.py --results " + args.results}
-        with open(args.results, "w") as file:
-            json.dump(found, file, indent=2)
-            file.write("\n")
+        write(args.results, [fault["name"] for fault in listed], found)
     sys.exit(noticed < len(faults))
 
 

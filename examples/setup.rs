@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, value_parser};
 use fhe_core::client::ClientKey;
-use fhe_core::store::{Dataset, Lock, Message, Secrecy};
+use fhe_core::store::{Dataset, Lock, Message, Secrecy, create_folder};
 use fhe_core::{Params, Seed};
 use fhe_examples::backbone::{BackboneArgs, Network};
 use fhe_examples::client::{self, ClientFolder, Labelled, Setup, Training};
@@ -219,8 +219,7 @@ fn setup(args: &Args) -> Result<()> {
         client::check_copies(job.encrypted, recipe.copies(), job.batch)?;
     }
     client.create()?;
-    std::fs::create_dir_all(server.path())
-        .with_context(|| format!("creating {}", server.path().display()))?;
+    create_folder(server.path())?;
     let _lock = Lock::take(&client.path().join("lock"))?;
     // Files under their final names are whole, and encryption goes on where its file ends.
     signals::end_after(|| {

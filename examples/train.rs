@@ -202,12 +202,15 @@ fn price(
     ));
     let Some(ranks) = asked else { return Ok(output::note(text)?) };
     let shares = Shares::new(server.params(), recipe, shape.batch)?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let together = seconds * shares.time_on(ranks, threads, cores);
     if ranks > 1 {
         let seconds = seconds * shares.time(ranks);
         text.push_str(&format!(
-            "\n{ranks} processes with {threads} threads each: {}, if sums take no time; a \
-             mini-batch has {} units of work {} times, and each process sends {:.1} MB of sums",
+            "\n{ranks} processes with {threads} threads each: {} if each has cores of its own, and \
+             {} on this machine's {cores} cores, if sums take no time; a mini-batch has {} units of work {} times, and each process sends {:.1} MB of sums",
             HumanDuration(Duration::from_secs_f64(seconds)),
+            HumanDuration(Duration::from_secs_f64(together)),
             shares.units,
             shares.meetings,
             shares.sent(ranks) as f64 / 1e6,
@@ -221,6 +224,8 @@ fn price(
         "threads": threads,
         "ranks": ranks,
         "seconds_left_of_ranks": seconds * shares.time(ranks),
+        "seconds_left_of_ranks_on_this_machine": together,
+        "cores": cores,
         "bytes_sent_a_mini_batch": shares.sent(ranks),
     });
     Ok(output::result("price", text, &data)?)

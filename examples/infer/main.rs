@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand, value_parser};
-use fhe_core::store::{EncryptedQuery, Message};
+use fhe_core::store::{EncryptedQuery, Message, create_folder};
 use fhe_data::Selection;
 use fhe_examples::client::{self, ClientFolder, Labelled, Training};
 use fhe_examples::own_data::{self, read_numbers};
@@ -297,8 +297,7 @@ pub(crate) fn checkpoint(owner: &Client, path: &Path) -> Result<Checkpoint> {
 
 /// Makes the folder of a file.
 fn make_folder(path: &Path) -> Result<()> {
-    let folder = path.parent().unwrap_or(Path::new(""));
-    std::fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))
+    Ok(create_folder(path.parent().unwrap_or(Path::new("")))?)
 }
 
 fn encrypt(client: &ClientFolder, samples: &Samples, out: &Path) -> Result<()> {

@@ -114,12 +114,8 @@ fn infer(args: &Args) -> Result<()> {
     let shape = args.model.image_shape();
     check_network(&config, shape, args.model.class_names().len())
         .with_context(|| path.display().to_string())?;
-    // Before any key is made: what is wrong with the image should be said at once.
-    let image = match &args.image {
-        None => None,
-        Some(file) if args.resize => Some(fhe_data::image_file::read(file, shape)?),
-        Some(file) => Some(own_data::read_unscaled(file, shape)?),
-    };
+    // Before any key is made: what is wrong with the images should be said at once.
+    let asked = Asked::read(args)?;
     // Both sets have as many slots.
     let slots = parameters(args.params.as_deref(), None)?.row_size;
     let network = PublicNetwork::new(&config, weights, slots)?;
@@ -131,31 +127,66 @@ fn infer(args: &Args) -> Result<()> {
     if args.clear {
         return in_the_clear(args, (&network, summary.images), &params);
     }
+    if let Asked::Many(_, counts) = &asked {
+        many::earlier(args, (&many::hash(&path)?, &params.name), *counts)?;
+    }
     let start = Instant::now();
     let parties = Parties::new(&params, &network, &summary, args.memory)?;
     output::note(format!("keys made in {:.1} s", start.elapsed().as_secs_f64()))?;
     price(args, &parties)?;
-    if args.meter {
-        return Ok(());
-    }
-    if let (Some(file), Some(pixels)) = (&args.image, image) {
-        let pixels = ArrayView2::from_shape((1, pixels.len()), &pixels)?;
-        let (class, seconds) = parties.one(config.integers(pixels)?.view())?;
-        let name = args.model.class_names()[class];
-        let text = format!("{}: {name} ({seconds:.2} s on the server)", file.display());
-        let data = json!({ "class": class, "name": name, "seconds": seconds });
-        return Ok(output::result("class", text, &data)?);
-    }
-    let data = args.model.data(args.data.as_deref())?;
-    match args.count.or(args.batch) {
-        Some(count) => {
-            let (count, most) = (count as usize, data.test.len());
-            ensure!(count <= most, "{count} images: the test set has {most}");
-            let batch = args.batch.map_or(1, |batch| batch as usize);
-            ensure!(batch <= count, "--batch {batch}: --count has {count} images");
-            many::run(args, &path, &parties, &data.test, (count, batch))
+    match asked {
+        Asked::Price => Ok(()),
+        Asked::File(file, pixels) => {
+            let pixels = ArrayView2::from_shape((1, pixels.len()), &pixels)?;
+            let (class, seconds) = parties.one(config.integers(pixels)?.view())?;
+            let name = args.model.class_names()[class];
+            let text = format!("{}: {name} ({seconds:.2} s on the server)", file.display());
+            let data = json!({ "class": class, "name": name, "seconds": seconds });
+            Ok(output::result("class", text, &data)?)
         }
-        None => one_of_the_test_set(args, &parties, &data.test),
+        Asked::Many(images, counts) => many::run(args, &path, &parties, &images, counts),
+        Asked::One(images) => one_of_the_test_set(args, &parties, &images),
+    }
+}
+
+/// What is to be done, with the images that are read for it.
+enum Asked {
+    /// Nothing but the price, or a test in the clear, which reads its images itself.
+    Price,
+    /// The pixels of an image file.
+    File(PathBuf, Vec<u8>),
+    /// Images of the test set: how many, and how many a query.
+    Many(ImageSet, (usize, usize)),
+    /// One image of the test set.
+    One(ImageSet),
+}
+
+impl Asked {
+    fn read(args: &Args) -> Result<Self> {
+        let shape = args.model.image_shape();
+        if let Some(file) = &args.image {
+            let pixels = if args.resize {
+                fhe_data::image_file::read(file, shape)?
+            } else {
+                own_data::read_unscaled(file, shape)?
+            };
+            return Ok(if args.meter { Self::Price } else { Self::File(file.clone(), pixels) });
+        }
+        if args.meter || args.clear {
+            return Ok(Self::Price);
+        }
+        let images = args.model.data(args.data.as_deref())?.test;
+        let most = images.len();
+        let Some(count) = args.count.or(args.batch) else {
+            let index = args.index;
+            ensure!(index < most, "--index {index}: the test set has {most}");
+            return Ok(Self::One(images));
+        };
+        let count = count as usize;
+        ensure!(count <= most, "{count} images: the test set has {most}");
+        let batch = args.batch.map_or(1, |batch| batch as usize);
+        ensure!(batch <= count, "--batch {batch}: --count has {count} images");
+        Ok(Self::Many(images, (count, batch)))
     }
 }
 
@@ -205,7 +236,6 @@ fn price(args: &Args, parties: &Parties<'_>) -> Result<()> {
 /// Classifies one test image, encrypted and in the clear.
 fn one_of_the_test_set(args: &Args, parties: &Parties<'_>, images: &ImageSet) -> Result<()> {
     let index = args.index;
-    ensure!(index < images.len(), "--index {index}: the test set has {}", images.len());
     let network = parties.network;
     let image = integers(network.config(), images, index..index + 1)?;
     let exact = decide(network.exact_scores(image.view())?.view())[0];

@@ -20,6 +20,11 @@ use crate::Args;
 use crate::parties::Parties;
 use crate::twins::Twins;
 
+/// What results call the weights by.
+pub(crate) fn hash(weights: &Path) -> Result<String> {
+    Ok(blake3::hash(&std::fs::read(weights)?).to_hex()[..16].to_owned())
+}
+
 /// Encrypts the first images of the test set and compares with the twins.
 ///
 /// With a file of results a signal ends it after the batch in progress, and so does a standard
@@ -32,7 +37,7 @@ pub(crate) fn run(
     (count, batch): (usize, usize),
 ) -> Result<()> {
     let together = parties.together(batch)?;
-    let hash = blake3::hash(&std::fs::read(weights)?).to_hex()[..16].to_owned();
+    let hash = hash(weights)?;
     let mut provenance = fhe_examples::results::here();
     let mut found = match earlier(args, (&hash, &parties.engine.params().name), (count, batch))? {
         Some(earlier) => {
@@ -88,7 +93,7 @@ pub(crate) fn run(
 }
 
 /// Reads the results of an interrupted run, if there are any.
-fn earlier(
+pub(crate) fn earlier(
     args: &Args,
     (hash, set): (&str, &str),
     (count, batch): (usize, usize),

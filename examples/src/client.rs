@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use fhe_core::Params;
-use fhe_core::store::Secrecy;
+use fhe_core::store::{Secrecy, create_folder};
 use fhe_data::Encoded;
 use fhe_train::{ClearModel, Client, Encryption, Recipe, State};
 use ndarray::{Array2, ArrayView2, s};
@@ -161,7 +161,7 @@ impl ClientFolder {
     /// Those of the system.
     pub fn create(&self) -> Result<()> {
         let said = || format!("creating {}", self.0.display());
-        std::fs::create_dir_all(&self.0).with_context(said)?;
+        create_folder(&self.0)?;
         std::fs::set_permissions(&self.0, Permissions::from_mode(0o700)).with_context(said)
     }
 

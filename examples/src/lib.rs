@@ -22,6 +22,7 @@ pub mod own_data;
 pub mod pictures;
 pub mod preset;
 pub mod processes;
+pub mod processor;
 pub mod program;
 pub mod progress;
 pub mod render;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser};
 
 use crate::output::{self, Manner};
-use crate::{failure, signals};
+use crate::{failure, processor, signals};
 
 /// Options of every program.
 #[derive(Args, Clone, Debug)]
@@ -34,6 +34,10 @@ pub struct Common {
 /// | 130, 143 | stopped by SIGINT (Ctrl-C) or SIGTERM; the same command goes on |
 /// | 141 | nobody reads standard output any more; what can be gone on with was written first |
 pub fn main<A: Parser>(common: fn(&A) -> &Common, run: fn(&A) -> Result<()>) -> ExitCode {
+    // First of all: what follows may have instructions that this processor does not know.
+    if let Err(error) = processor::check() {
+        return failure::exit_code(Err(error));
+    }
     let args = match A::try_parse() {
         Ok(args) => args,
         Err(error) => return said_by_parser(&error),

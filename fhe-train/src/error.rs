@@ -88,14 +88,6 @@ pub enum Error {
         /// What went wrong.
         problem: &'static str,
     },
-    /// The system refused to read or write a file.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
 }
 
 #[cfg(test)]
@@ -138,10 +130,6 @@ mod tests {
             (
                 Error::Resume { path: path(), field: "steps", got, expected },
                 "run/model.ckpt: the checkpoint was made with steps 2, this run has 3",
-            ),
-            (
-                Error::Io { path: path(), source: std::io::Error::other("no space") },
-                "run/model.ckpt: no space",
             ),
         ];
         for (error, text) in cases {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use fhe_core::engine::cpu::Rows;
-use fhe_core::store::{Dataset, Lock, Message, Secrecy, write_whole};
+use fhe_core::store::{Dataset, Lock, Message, Secrecy, create_folder, write_whole};
 use fhe_core::{Cpu, Engine};
 
 use crate::ranks::{Alone, Ranks};
@@ -115,18 +115,12 @@ fn digest(state: &State, model: &Model<Cpu>) -> [u64; 2] {
     [of_state, hash.finish()]
 }
 
-fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
-    let path = path.to_path_buf();
-    move |source| Error::Io { path, source }
-}
-
 impl<'a> Trainer<'a> {
     /// Opens a run, and resumes it if there is a checkpoint.
     ///
     /// # Errors
     /// [`fhe_core::Error::Locked`]; [`Error::Resume`] if the checkpoint belongs to another recipe
-    /// or data set; [`Error::Recipe`]; [`Error::Io`] if the folder cannot be made; those of the
-    /// files.
+    /// or data set; [`Error::Recipe`]; those of the folder and the files.
     pub fn open(
         folder: &Path,
         engine: &'a Cpu,
@@ -162,7 +156,7 @@ impl<'a> Trainer<'a> {
         }
         let lock = match ranks.rank() {
             0 => {
-                std::fs::create_dir_all(folder.join("snapshots")).map_err(io(folder))?;
+                create_folder(&folder.join("snapshots"))?;
                 Some(Lock::take(&folder.join("lock"))?)
             }
             _ => None,
@@ -332,12 +326,13 @@ impl<'a> Trainer<'a> {
         let n = self.engine.params().row_size;
         let rows = Rows::concat(n, &self.model.parts())?;
         let checkpoint = Checkpoint::new(self.engine, rows, state);
-        checkpoint.save(&self.model_path())?;
+        // Before the model: a training that ends between the two goes on from the former model, and
+        // writes the snapshot again.
         if snapshot {
             let name = format!("step-{:07}.ckpt", self.state.step);
             checkpoint.save(&self.folder.join("snapshots").join(name))?;
         }
-        Ok(())
+        Ok(checkpoint.save(&self.model_path())?)
     }
 
     /// Adds one measurement of the raw cost, all threads at once, to the stretch's mean.

@@ -211,12 +211,14 @@ fn bad_input_is_one_error() {
     fs::write(here.join("broken.safetensors"), "no tensors").unwrap();
     let pixel = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/pixel.png");
     let pixel = pixel.to_str().unwrap();
-    let cases: [(&[&str], &[&str]); 4] = [
+    let cases: [(&[&str], &[&str]); 6] = [
         (
             &["--model", "cnn", "--image", pixel],
             &["pixel.png: 1x1 pixels, expected 28x28", "--resize"],
         ),
         (&["--model", "cnn", "--image", "absent.png"], &["absent.png"]),
+        (&["--model", "cnn", "--data", "absent"], &["absent"]),
+        (&["--model", "cnn", "--count", "2", "--data", "absent"], &["absent"]),
         (
             &["--model", "cnn", "--weights", "absent.safetensors"],
             &["absent.safetensors", "No such file"],
@@ -227,7 +229,9 @@ fn bad_input_is_one_error() {
         ),
     ];
     for (arguments, words) in cases {
-        program("infer_bnn", here, arguments).fails(words);
+        let ended = program("infer_bnn", here, arguments);
+        assert!(!ended.err.contains("keys made"), "keys take long: {}", ended.err);
+        ended.fails(words);
     }
     let weights = fhe_examples::bnn::ModelName::Cnn.weights();
     program("infer_bnn", here, &["--model", "resnet", "--weights", weights.to_str().unwrap()])

@@ -13,6 +13,9 @@ mod damage;
 mod ends;
 mod full_disk;
 mod imagenet;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod injection;
+mod kills;
 mod many_classes;
 mod options;
 mod own_data;

@@ -80,6 +80,11 @@ impl Outcome {
         self.out
     }
 
+    /// Returns whether it ended well.
+    pub(crate) fn is_success(&self) -> bool {
+        self.code == Some(0)
+    }
+
     /// Expects an exit code and no word of an error.
     pub(crate) fn ends_quietly(self, code: i32) {
         assert_eq!(self.code, Some(code), "{}", self.err);

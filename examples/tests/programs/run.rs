@@ -1,6 +1,8 @@
 //! Tiny runs: two mini-batches of built-in images under a reproducible key at the real parameters.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -13,6 +15,20 @@ use crate::program;
 
 /// Arguments of `setup` for all of these runs.
 pub(crate) const SETUP: [&str; 5] = ["--count", "32", "--dictionary", "32", "--reproducible-key"];
+
+/// A program and its arguments.
+pub(crate) type Stage = (&'static str, &'static [&'static str]);
+
+/// All that a run is: set-up, training, export. Two mini-batches of four images, so that it is
+/// short.
+pub(crate) const STAGES: [Stage; 3] = [
+    (
+        "setup",
+        &["--count", "8", "--batch", "4", "--dictionary", "32", "--reproducible-key", "--quiet"],
+    ),
+    ("train", &["--quiet"]),
+    ("infer", &["export", "--quiet"]),
+];
 
 /// Where runs lie: one file system, so that files can be linked.
 const PLACE: &str = env!("CARGO_TARGET_TMPDIR");
@@ -55,6 +71,7 @@ pub(crate) fn untrained() -> TempDir {
 
 fn link(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
+    fs::set_permissions(to, from.metadata().unwrap().permissions()).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let (path, name) = entry.map(|e| (e.path(), e.file_name())).unwrap();
         if path.is_dir() {
@@ -107,4 +124,50 @@ pub(crate) fn copy_of(run: &Path, without: &[&str]) -> TempDir {
         }
     }
     copy
+}
+
+/// All files below a folder, by their names in it.
+fn files(folder: &Path) -> Vec<(String, PathBuf)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let (path, name) = entry.map(|e| (e.path(), e.file_name())).unwrap();
+        let name = name.into_string().unwrap();
+        if path.is_dir() {
+            let below = files(&path).into_iter();
+            found.extend(below.map(|(file, path)| (format!("{name}/{file}"), path)));
+            found.push((format!("{name}/"), path));
+        } else {
+            found.push((name, path));
+        }
+    }
+    found
+}
+
+fn hash(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex().to_string()
+}
+
+/// The mode and the hash of each file below a folder.
+pub(crate) fn contents(folder: &Path) -> BTreeMap<String, String> {
+    let of = |(name, path): (String, PathBuf)| {
+        let mode = path.metadata().unwrap().permissions().mode();
+        let hash = if path.is_dir() { String::new() } else { hash(&fs::read(path).unwrap()) };
+        (name, format!("{mode:o} {hash}"))
+    };
+    files(folder).into_iter().map(of).collect()
+}
+
+/// The mode and the hash of each file of a run that is the same whenever the run is made again: all
+/// but locks and the report, which has times. Of a model it is the hash of its weights.
+pub(crate) fn made(run: &Path) -> BTreeMap<String, String> {
+    let key = ClientKey::load(&run.join("client/client.key")).unwrap();
+    let mut made = contents(run);
+    made.retain(|name, _| !name.ends_with("lock") && !name.ends_with("report.json"));
+    for (name, hashed) in made.iter_mut().filter(|(name, _)| name.ends_with(".ckpt")) {
+        let saved = Checkpoint::load_for(&run.join(name), key.params(), &key.id()).unwrap();
+        let numbers = saved.rows.elements().iter();
+        let bytes: Vec<u8> = numbers.flat_map(|number| number.to_le_bytes()).collect();
+        *hashed = format!("step {}, {}", saved.state.step, hash(&bytes));
+    }
+    made
 }

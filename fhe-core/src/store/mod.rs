@@ -24,4 +24,4 @@ pub use pieces::{Incoming, Pieces};
 pub use query::EncryptedQuery;
 pub use value_layout::ValueLayout;
 pub use values::EncryptedValues;
-pub use whole::{Secrecy, flush_folder, write_whole};
+pub use whole::{Secrecy, create_folder, flush_folder, write_whole};

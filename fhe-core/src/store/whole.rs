@@ -79,6 +79,21 @@ pub fn flush_folder(path: &Path) -> Result<()> {
     opened.sync_all().map_err(Error::io("flushing", folder))
 }
 
+/// Makes a folder, with those above it that are missing, and flushes the names of all that it made
+/// to the disk, as [`flush_folder`] does.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn create_folder(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+    let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
+    std::fs::create_dir_all(path).map_err(Error::io("creating", path))?;
+    missing.into_iter().try_for_each(flush_folder)
+}
+
 fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -123,6 +138,10 @@ mod tests {
         assert!(error.unwrap_err().to_string().contains("the disk is full"));
         assert_eq!(std::fs::read(&path).unwrap(), b"b");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        let deep = folder.path().join("a/b/c");
+        (0..2).for_each(|_| create_folder(&deep).unwrap());
+        assert!(deep.is_dir());
+        assert!(create_folder(&path.join("x")).unwrap_err().to_string().starts_with("creating"));
         let nowhere = write_whole(&path.join("x"), b"", Secrecy::Public).unwrap_err();
         assert!(nowhere.to_string().starts_with("creating"), "{nowhere}");
     }

@@ -52,6 +52,15 @@ impl Shares {
         self.units.div_ceil(ranks.max(1)) as f64 / self.units.max(1) as f64
     }
 
+    /// Returns the same for ranks that share the cores of one machine: where these are fewer than
+    /// all threads, work takes as long as the cores need for it.
+    #[must_use]
+    pub fn time_on(&self, ranks: usize, threads: usize, cores: usize) -> f64 {
+        let cores = cores.max(1);
+        // What one process keeps busy, of all.
+        self.time(ranks).max(threads.clamp(1, cores) as f64 / cores as f64)
+    }
+
     /// Returns the bytes that a rank sends in a mini-batch, and receives: as sums in a ring do
     /// (Patarasuk, Yuan, J. Parallel Distrib. Comput. 2009), `2 (r - 1) / r` of what is added up.
     #[must_use]
@@ -72,6 +81,9 @@ mod tests {
         let shares = Shares::new(&params, &Recipe::linear(1281, 1000), 260).unwrap();
         assert_eq!(shares, Shares { meetings: 1, units: 4, bytes: 1000 * 32_768 });
         assert_eq!([1, 2, 3, 4, 9].map(|ranks| shares.time(ranks)), [1.0, 0.5, 0.5, 0.25, 0.25]);
+        // One process with a thread on one, two and eight cores; and one that has all cores.
+        assert_eq!([1, 2, 8].map(|cores| shares.time_on(4, 1, cores)), [1.0, 0.5, 0.25]);
+        assert_eq!([1, 2, 4].map(|threads| shares.time_on(4, threads, 2)), [0.5, 1.0, 1.0]);
         assert_eq!((shares.sent(1), shares.sent(4)), (0, shares.bytes * 3 / 2));
 
         let params = Params::secure128_deep_v4().unwrap();

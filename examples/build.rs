@@ -18,7 +18,8 @@ fn main() {
             println!("cargo::rerun-if-changed={path}");
         }
     }
-    for path in ["Cargo.lock", "Cargo.toml", "fhe-core", "fhe-data", "fhe-nn", "fhe-train"] {
+    for path in ["Cargo.lock", "Cargo.toml", "fhe-core", "fhe-data", "fhe-nn", "fhe-train", "fuzz"]
+    {
         println!("cargo::rerun-if-changed=../{path}");
     }
     println!("cargo::rerun-if-changed=.");

@@ -15,6 +15,7 @@ pub mod failure;
 pub mod fast;
 pub mod file;
 pub mod folders;
+pub mod fuzz;
 pub mod imagenet;
 pub mod memory;
 pub mod output;

@@ -136,3 +136,35 @@ fn wipe_stack() {
     deeper.zeroize();
     black_box(&deeper);
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::test_runner::RngSeed;
+
+    use super::*;
+
+    fn cases() -> ProptestConfig {
+        let rng_seed = RngSeed::Fixed(1);
+        ProptestConfig { rng_seed, failure_persistence: None, ..ProptestConfig::with_cases(1000) }
+    }
+
+    proptest! {
+        #![proptest_config(cases())]
+
+        #[test]
+        fn uses_that_differ_have_seeds_that_differ(
+            // Of so few letters that a part of one use is often that of the other.
+            one in ("[ab]{0,4}", 0..3u64, prop::collection::vec(97..99u8, 0..4)),
+            other in ("[ab]{0,4}", 0..3u64, prop::collection::vec(97..99u8, 0..4)),
+            numbers in (0..3u64, 0..3u64),
+        ) {
+            let of = |number: u64, (purpose, index, message): &(String, u64, Vec<u8>)| {
+                Seed::hashed("test", &number.to_le_bytes()).derive(purpose, *index, message).0
+            };
+            let (first, second) = (of(numbers.0, &one), of(numbers.1, &other));
+            prop_assert_eq!(of(numbers.0, &one), first);
+            prop_assert_eq!(first == second, (numbers.0, one) == (numbers.1, other));
+        }
+    }
+}

@@ -102,7 +102,56 @@ impl Lanes {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::test_runner::RngSeed;
+
     use super::*;
+
+    fn cases() -> ProptestConfig {
+        let rng_seed = RngSeed::Fixed(1);
+        ProptestConfig { rng_seed, failure_persistence: None, ..ProptestConfig::with_cases(300) }
+    }
+
+    proptest! {
+        #![proptest_config(cases())]
+
+        #[test]
+        fn samples_are_found_in_their_polynomials(
+            (channels, height, width) in (1..4usize, 1..4usize, 1..4usize),
+            (side, stride) in (1..5usize, 1..4usize),
+            (log_n, samples) in (4..8u32, 0..20usize),
+        ) {
+            let (cell, cells) = (Shape { channels, height, width }, Cells { side, stride });
+            let lanes = Lanes { cell, cells, n: 1 << log_n };
+            let map = cells.map(cell);
+            // Every number is another, and none is 0.
+            let all: Vec<Vec<i32>> = (0..samples)
+                .map(|i| (1..).skip(i * map.len()).take(map.len()).collect())
+                .collect();
+            let packed = lanes.polynomials(&all);
+            let parts = samples.div_ceil(lanes.samples());
+            prop_assert_eq!(packed.len(), parts * lanes.polynomials_of_part());
+            prop_assert_eq!(packed.len(), lanes.stored().count(samples));
+            prop_assert!(packed.iter().all(|polynomial| polynomial.len() == lanes.n));
+            let mut found = 0;
+            for (i, sample) in all.iter().enumerate() {
+                let (part, lane) = (i / lanes.samples(), i % lanes.samples());
+                for index in 0..cells.count() {
+                    for (at, polynomial) in
+                        packed[part * cell.len()..][..cell.len()].iter().enumerate()
+                    {
+                        let (area, width) = (cell.area(), cell.width);
+                        let place = (at / area, at % area / width, at % width);
+                        let number = polynomial[lane * cells.count() + index];
+                        prop_assert_eq!(number, sample[cells.at(cell, index, place)]);
+                        found += 1;
+                    }
+                }
+            }
+            let others = packed.iter().flatten().filter(|&&number| number != 0).count();
+            prop_assert_eq!(found, others);
+        }
+    }
 
     #[test]
     fn cells_of_a_sample_lie_side_by_side() {

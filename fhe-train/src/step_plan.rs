@@ -107,6 +107,8 @@ mod tests {
     use fhe_core::Params;
     use fhe_nn::activation::{Activation, Kind};
     use fhe_nn::{Cells, LayerConfig, NetworkConfig, Shape};
+    use proptest::prelude::*;
+    use proptest::test_runner::RngSeed;
 
     fn plan() -> TrainingPlan {
         let relu = Activation { kind: Kind::Relu, levels: 7, range: 3.5, offset: 1, spacing: 4 };
@@ -172,5 +174,41 @@ mod tests {
         assert_eq!((short.parts(), short.part(1).samples), (2, 8..9));
         assert!(near(short.rule().at(0.1) / rule.at(0.1), rate(4.0) / rate(5.0)));
         assert_eq!(short.part(1).amplitudes, parts[1].amplitudes);
+    }
+
+    fn cases() -> ProptestConfig {
+        let rng_seed = RngSeed::Fixed(1);
+        ProptestConfig { rng_seed, failure_persistence: None, ..ProptestConfig::with_cases(100) }
+    }
+
+    proptest! {
+        #![proptest_config(cases())]
+
+        #[test]
+        fn parts_and_their_groups_are_the_same_from_wherever_a_step_goes_on(
+            (batches, batch, every) in (1..5usize, 1..100usize, 1..6usize),
+            step in 0..8usize,
+            (less, from) in (any::<prop::sample::Index>(), any::<prop::sample::Index>()),
+        ) {
+            let mut recipe = plan().recipe().clone();
+            recipe.first_layer_every = every;
+            let plan =
+                TrainingPlan::new(&recipe, &Params::secure128_deep_v4().unwrap()).unwrap();
+            let (data, samples) = (MiniBatches { batches, batch }, 1 + less.index(batch));
+            let steps = StepPlan::new(&plan, data, step, samples);
+            let parts = steps.parts();
+            let samples_of = |part: usize| steps.part(part).samples;
+            prop_assert!((0..parts).flat_map(samples_of).eq(0..samples));
+            // The rest of a group ends where the group does.
+            let ends = |first: usize| {
+                let next = |&end: &usize| (end < parts).then(|| steps.group(end).end);
+                std::iter::successors(Some(first), next).skip(1).collect::<Vec<usize>>()
+            };
+            let from = from.index(parts);
+            let rest: Vec<usize> = ends(0).into_iter().filter(|&end| end > from).collect();
+            prop_assert_eq!(&ends(from), &rest);
+            prop_assert_eq!(rest.last(), Some(&parts));
+            prop_assert!((0..parts).all(|part| steps.group(part).len() <= every));
+        }
     }
 }

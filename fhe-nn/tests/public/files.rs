@@ -1,10 +1,13 @@
 //! Files: beside PyTorch, there and back, and damaged.
 
 use std::collections::HashMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use fhe_core::{Clear, Params};
 use fhe_nn::public::{self, PublicNetwork, read, write};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 use crate::{config, exactly, phases, rounded, weights};
 
@@ -137,4 +140,25 @@ fn bad_files_are_refused_with_the_tensor() {
     assert!(wrong.contains("metadata \"network\": "), "{wrong}");
     let absent = public::read(&folder.path().join("b.safetensors")).unwrap_err().to_string();
     assert!(absent.contains("b.safetensors: No such file"), "{absent}");
+}
+
+#[test]
+fn packed_files_are_read_as_gunzip_reads_them() {
+    let plain = std::fs::read(fixture()).unwrap();
+    let member = |bytes: &[u8]| {
+        let mut out = GzEncoder::new(Vec::new(), Compression::fast());
+        out.write_all(bytes).unwrap();
+        out.finish().unwrap()
+    };
+    let (first, last) = (member(&plain[..1000]), member(&plain[1000..]));
+    let expected = public::from_bytes(&plain).unwrap();
+    for zeros in [0, 1, 512, 100_000] {
+        let zeros = vec![0; zeros];
+        let packed = [&first[..], &zeros, &last, &zeros].concat();
+        assert!(public::from_bytes(&packed).unwrap() == expected);
+    }
+    for behind in [&b"x"[..], b"\0\0x", &first[..20]] {
+        let packed = [&first[..], &last, behind].concat();
+        assert!(public::from_bytes(&packed).is_err(), "{behind:?}");
+    }
 }

@@ -15,11 +15,12 @@
 //! no `LAYER.step`.
 //!
 //! The header's metadata has one entry, `network`: the [`PublicNetworkConfig`] as JSON. A file may
-//! be compressed by gzip, in one member or several.
+//! be compressed by gzip, in one member or several, with zeros between and behind them.
 //!
 //! A file may come from anyone. What it says of its network is checked before its tensors are read,
 //! and no more bytes are read, or unpacked, than a network of that shape can have.
 
+mod gunzip;
 mod normalisation;
 mod tensors;
 
@@ -29,13 +30,14 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 
 use fhe_core::store::{Secrecy, write_whole};
-use flate2::read::{GzEncoder, MultiGzDecoder};
+use flate2::read::GzEncoder;
 use safetensors::tensor::{Metadata, TensorView};
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 
 use super::config::{LayerWeights, PublicLayerConfig, PublicNetworkConfig};
 use super::plan::PublicPlan;
 use super::{PublicError, Result};
+use gunzip::Gunzip;
 use tensors::Tensors;
 
 /// The entry of the metadata that has the network's layers.
@@ -158,7 +160,7 @@ fn from_reader(reader: impl Read) -> Result<(PublicNetworkConfig, Vec<LayerWeigh
     reader.by_ref().take(GZIP.len() as u64).read_to_end(&mut first)?;
     let packed = first == GZIP;
     let whole = std::io::Cursor::new(first).chain(reader);
-    if packed { from_plain(MultiGzDecoder::new(whole)) } else { from_plain(whole) }
+    if packed { from_plain(Gunzip::new(whole)) } else { from_plain(whole) }
 }
 
 /// Reads the header, which says what there should be, then the tensors.

@@ -1,0 +1,1 @@
+../../../../fhe-data/src/gunzip.rs

@@ -23,7 +23,7 @@ pub struct Found {
     pub failures: u64,
     /// Seconds of the run, with the making of the files.
     pub seconds: f64,
-    /// Seconds of the slowest input.
+    /// Seconds of all processors for the slowest input.
     pub slowest_seconds: f64,
     /// Largest memory that an input took.
     pub largest_bytes: u64,

@@ -15,6 +15,8 @@ pub(crate) struct Case {
     pub(crate) plain: bool,
     /// Whether lengths and checksums are made to fit what was changed.
     pub(crate) fit: bool,
+    /// Whether only that tree is changed in which a file says what it is for.
+    pub(crate) inner: bool,
     /// Changes of what is a tree in it.
     pub(crate) tree: Vec<TreeEdit>,
     /// Changes of its other bytes.
@@ -25,6 +27,8 @@ pub(crate) struct Case {
 pub(crate) fn cases() -> impl Strategy<Value = Case> {
     let bytes = prop_oneof![1 => Just(Vec::new()), 2 => edit::edits()];
     let (plain, fit) = (prop::bool::weighted(0.2), prop::bool::weighted(0.9));
-    (any::<Index>(), plain, fit, tree::edits(), bytes)
-        .prop_map(|(file, plain, fit, tree, bytes)| Case { file, plain, fit, tree, bytes })
+    let flags = (plain, fit, any::<bool>());
+    (any::<Index>(), flags, tree::edits(), bytes).prop_map(
+        |(file, (plain, fit, inner), tree, bytes)| Case { file, plain, fit, inner, tree, bytes },
+    )
 }

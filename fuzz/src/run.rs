@@ -1,11 +1,12 @@
 //! Changed files given to a reader, watched.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 use std::{env, process, thread};
 
 use anyhow::{Context, Result, bail, ensure};
+use cpu_time::ProcessTime;
 use fhe_examples::fuzz::{Found, write};
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
 
@@ -22,16 +23,16 @@ const HANGS: u64 = 60;
 /// What a reader may take for one input.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Seconds.
+    /// Seconds of all processors.
     pub seconds: f64,
     /// Bytes of memory, together with what it has read.
     pub bytes: usize,
 }
 
 impl Default for Limits {
-    /// Of a reader of small files, on a machine that may be busy.
+    /// Of a reader of small files.
     fn default() -> Self {
-        Self { seconds: 5.0, bytes: 64 << 20 }
+        Self { seconds: 2.0, bytes: 64 << 20 }
     }
 }
 
@@ -117,6 +118,7 @@ fn round(
     config.rng_seed = RngSeed::Fixed(seed);
     config.failure_persistence = None;
     config.max_shrink_iters = 500;
+    config.max_shrink_time = 10_000;
     let watched = std::cell::RefCell::new((found, read));
     let run = TestRunner::new(config).run(&cases(), |case: Case| {
         let file = &files[case.file.index(files.len())];
@@ -155,22 +157,20 @@ fn round(
     }
 }
 
-/// Says how long an input takes, and ends a process that hangs.
-struct Clock(Instant);
+/// Says how long an input takes, and ends a process that hangs. Time is that of the processors: it
+/// does not pass while others have them.
+struct Clock(ProcessTime);
 
-/// Milliseconds since the process began at which the present input began, and 0 between inputs.
+/// Milliseconds of this process at which the present input began, and 0 between inputs.
 static BEGAN: AtomicU64 = AtomicU64::new(0);
 
 impl Clock {
     fn start() -> Self {
-        static FIRST: OnceLock<Instant> = OnceLock::new();
-        let first = *FIRST.get_or_init(|| {
-            let first = Instant::now();
-            thread::spawn(move || watch(first));
-            first
-        });
-        BEGAN.store(millis(first).max(1), Ordering::Relaxed);
-        Self(Instant::now())
+        static WATCH: Once = Once::new();
+        WATCH.call_once(|| drop(thread::spawn(watch)));
+        let now = ProcessTime::now();
+        BEGAN.store(millis(now), Ordering::Relaxed);
+        Self(now)
     }
 
     fn stop(self) -> f64 {
@@ -179,15 +179,15 @@ impl Clock {
     }
 }
 
-fn millis(first: Instant) -> u64 {
-    first.elapsed().as_millis() as u64
+fn millis(time: ProcessTime) -> u64 {
+    (time.as_duration().as_millis() as u64).max(1)
 }
 
-fn watch(first: Instant) {
+fn watch() {
     loop {
         thread::sleep(Duration::from_secs(1));
         let began = BEGAN.load(Ordering::Relaxed);
-        if began > 0 && millis(first) > began + 1000 * HANGS {
+        if began > 0 && millis(ProcessTime::now()) > began + 1000 * HANGS {
             eprintln!("an input took more than {HANGS} seconds");
             process::abort();
         }

@@ -48,6 +48,7 @@ pub(crate) fn edits() -> impl Strategy<Value = Vec<TreeEdit>> {
     let change = prop_oneof![
         4 => select(numbers).prop_map(Change::Put),
         2 => select(others).prop_map(Change::Put),
+        1 => Just(Change::Put(json!(0))),
         3 => (-2..3i64).prop_map(Change::Plus),
         1 => (-2..4i64).prop_map(Change::Times),
         2 => Just(Change::Remove),

@@ -20,7 +20,8 @@ pub(super) fn change(content: &[u8], case: &Case) -> Result<Vec<u8>> {
     if case.fit && before != payload.len() {
         header["payload_bytes"] = json!(payload.len());
     }
-    tree::apply(&case.tree, &mut header);
+    let inner = case.inner && header["meta"].is_object();
+    tree::apply(&case.tree, if inner { &mut header["meta"] } else { &mut header });
     let text = serde_json::to_vec(&header)?;
     let mut out = content[..8].to_vec();
     out.extend(u32::try_from(text.len())?.to_le_bytes());

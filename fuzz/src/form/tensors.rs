@@ -20,7 +20,8 @@ pub(super) fn change(content: &[u8], case: &Case) -> Result<Vec<u8>> {
     let mut header: Value = serde_json::from_slice(header)?;
     let mut data = data.to_vec();
     edit::apply(&case.bytes, &mut data);
-    tree::apply(&case.tree, &mut header);
+    let inner = case.inner && header[METADATA].is_object();
+    tree::apply(&case.tree, if inner { &mut header[METADATA] } else { &mut header });
     if let Some(entries) = header.as_object_mut().filter(|_| case.fit) {
         let parts = lay_out(entries, &data);
         if let Some(sum) = sealed(entries, &parts) {

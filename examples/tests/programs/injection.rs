@@ -221,7 +221,7 @@ fn calls_that_fail_once_change_no_model() {
 }
 
 #[test]
-#[ignore = "takes a quarter of an hour, and writes docs/results/fault-injection.json"]
+#[ignore = "takes half an hour, and writes docs/results/fault-injection.json"]
 fn every_call_that_fails_once_changes_no_model() {
     let (run, start) = (undisturbed(), Instant::now());
     let programs = (0..STAGES.len()).map(|stage| {

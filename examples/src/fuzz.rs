@@ -46,7 +46,7 @@ pub struct Fuzzed {
 /// Those of the file.
 pub fn write(path: &Path, found: &Found) -> Result<()> {
     // Several processes may note what they find at once.
-    let lock = path.with_extension("lock");
+    let lock = std::env::temp_dir().join("fhe-fuzz.lock");
     let lock = File::create(&lock).with_context(|| format!("creating {}", lock.display()))?;
     lock.lock().context("waiting for other processes")?;
     let mut here = results::here();

@@ -14,7 +14,7 @@ use crate::case::{Case, cases};
 use crate::{File, MEMORY};
 
 /// Inputs of a reader unless the environment asks for others.
-const INPUTS: u64 = 1_000;
+const INPUTS: u64 = 10_000;
 /// Inputs of one seed.
 const ROUND: u64 = 1_000;
 /// Seconds after which an input is taken to hang. The process then ends.

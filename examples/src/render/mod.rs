@@ -4,6 +4,7 @@ pub mod figure;
 
 mod batch;
 mod bnn;
+mod fuzz;
 mod operations;
 pub mod ranks;
 mod scale;
@@ -24,6 +25,7 @@ use crate::bnn::operations::Operations;
 use crate::bnn::results::BnnResults;
 use crate::fast::FastResults;
 use crate::file;
+use crate::fuzz::Fuzzed;
 use crate::results::Results;
 use crate::scale::Scale;
 use crate::search::Search;
@@ -65,6 +67,8 @@ pub const BNN: [&str; 6] = [
 pub const OPERATIONS: &str = "bnn-operations";
 /// The batch lookups of the book.
 pub const BATCH: &str = "batch-lookup";
+/// The changed files of the book.
+pub const FUZZ: &str = "fuzz";
 
 /// Returns what the simulated training would take encrypted, from the time of the measured step.
 fn price(step: &StepResults, twin: &FastResults) -> String {
@@ -128,6 +132,8 @@ pub fn page(folder: &Path) -> Result<String> {
     let _ = write!(text, "\n{}", operations.section(OPERATIONS));
     let _ = write!(text, "\n{}", batch(folder)?.section(BATCH));
     let _ = write!(text, "\n{}", search.section());
+    let fuzzed: Fuzzed = file::read_json(&folder.join(format!("{FUZZ}.json")), "readers")?;
+    let _ = write!(text, "\n{}", fuzzed.section(FUZZ));
     Ok(text)
 }
 

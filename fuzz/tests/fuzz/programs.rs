@@ -91,7 +91,8 @@ fn labelled_features() -> Result<()> {
         for file in files.iter().filter(|file| file.name() == name) {
             folder.put(name, file.bytes())?;
         }
-        Ok(drop(read?))
+        read?;
+        Ok(())
     })
 }
 
@@ -112,7 +113,8 @@ fn encoders_of_any_kind() -> Result<()> {
         for file in files.iter().filter(|file| file.name() == name) {
             folder.put(name, file.bytes())?;
         }
-        Ok(drop(read?))
+        read?;
+        Ok(())
     })
 }
 
@@ -125,7 +127,8 @@ fn recipes_on_the_server() -> Result<()> {
     let files = [json(&name, &Recipe::linear(3, 2))?, json(&name, &Recipe::mlp(3, &[2], 2))?];
     fuzz.run(&files, |name, bytes| {
         folder.put(name, bytes)?;
-        Ok(drop(server.read_recipe()?))
+        server.read_recipe()?;
+        Ok(())
     })
 }
 
@@ -190,6 +193,7 @@ fn encoded_samples_of_the_fast_twin() -> Result<()> {
         for file in files.iter().filter(|file| file.name() == name) {
             folder.put(name, file.bytes())?;
         }
-        Ok(drop(read?))
+        read?;
+        Ok(())
     })
 }

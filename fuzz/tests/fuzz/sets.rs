@@ -37,7 +37,8 @@ fn read_idx(fuzz: Fuzz, files: &[File]) -> Result<()> {
         for file in files.iter().filter(|file| file.name() == name) {
             folder.put(name, file.bytes())?;
         }
-        Ok(drop(read?))
+        read?;
+        Ok(())
     })
 }
 

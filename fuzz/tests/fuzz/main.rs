@@ -1,7 +1,5 @@
 //! Changed files for every reader, a module a crate. CONTRIBUTING.md says how to run it for longer.
 
-#![expect(clippy::unit_arg, reason = "what a reader returns is dropped")]
-
 mod core;
 mod features;
 mod nn;

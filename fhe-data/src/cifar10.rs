@@ -12,9 +12,9 @@ use std::path::Path;
 use liblzma::stream::{CONCATENATED, Stream};
 use tar::EntryType;
 
-use crate::gunzip::Gunzip;
 use crate::tar_names::Names;
 use crate::{Error, IMAGE_BYTES, ImageSet, Result, Split, file};
+use fhe_files::Gunzip;
 
 /// The classes, by label.
 pub const CLASS_NAMES: [&str; 10] =

@@ -11,8 +11,8 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use crate::gunzip::Gunzip;
 use crate::{Error, ImageSet, ImageShape, Labels, Result, Split};
+use fhe_files::Gunzip;
 
 /// First number of a file of bytes in three dimensions.
 const IMAGES_MAGIC: u32 = 2051;

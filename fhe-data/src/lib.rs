@@ -12,7 +12,6 @@ pub mod encoder;
 mod error;
 mod features;
 mod file;
-mod gunzip;
 pub mod idx;
 pub mod image_file;
 mod image_folder;

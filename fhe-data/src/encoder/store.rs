@@ -12,7 +12,6 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use crate::file::flush_name;
 use crate::{Error, Result};
@@ -111,7 +110,7 @@ impl Tensors {
         for (name, tensor) in &self.0 {
             let view = TensorView::new(tensor.dtype, tensor.shape.to_vec(), &tensor.bytes)
                 .map_err(|_| malformed("tensors"))?;
-            views.push((name, view));
+            views.push((name.as_str(), view));
         }
         let metadata = HashMap::from([
             ("kind".to_owned(), kind.to_owned()),
@@ -119,9 +118,7 @@ impl Tensors {
             ("blake3".to_owned(), self.checksum(kind, VERSION, &config)),
             ("config".to_owned(), config),
         ]);
-        let bytes =
-            safetensors::serialize(views, Some(metadata)).map_err(|_| malformed("tensors"))?;
-        let bytes = with_sorted_header(&bytes).ok_or_else(|| malformed("safetensors header"))?;
+        let bytes = fhe_files::safetensors(views, metadata).map_err(|_| malformed("tensors"))?;
         write_private(path, &bytes)
     }
 
@@ -157,22 +154,6 @@ impl Tensors {
         let config = serde_json::from_str(config).map_err(|_| malformed("config"))?;
         Ok((tensors, config))
     }
-}
-
-/// Returns the bytes of a safetensors file with the entries of its header in the order of their
-/// names, so that equal contents are equal files.
-fn with_sorted_header(bytes: &[u8]) -> Option<Vec<u8>> {
-    let (length, rest) = bytes.split_first_chunk::<8>()?;
-    let (header, data) =
-        rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
-    let entries: BTreeMap<String, BTreeMap<String, Value>> = serde_json::from_slice(header).ok()?;
-    let mut sorted = serde_json::to_vec(&entries).ok()?;
-    if sorted.len() > header.len() {
-        return None;
-    }
-    // The rest of a header is spaces.
-    sorted.resize(header.len(), b' ');
-    Some([&length[..], &sorted, data].concat())
 }
 
 /// Writes `bytes` so that `path` holds all of them or is left as it was; mode 0600.

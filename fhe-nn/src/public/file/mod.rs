@@ -20,7 +20,6 @@
 //! A file may come from anyone. What it says of its network is checked before its tensors are read,
 //! and no more bytes are read, or unpacked, than a network of that shape can have.
 
-mod gunzip;
 mod normalisation;
 mod tensors;
 
@@ -37,7 +36,7 @@ use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use super::config::{LayerWeights, PublicLayerConfig, PublicNetworkConfig};
 use super::plan::PublicPlan;
 use super::{PublicError, Result};
-use gunzip::Gunzip;
+use fhe_files::Gunzip;
 use tensors::Tensors;
 
 /// The entry of the metadata that has the network's layers.

@@ -6,13 +6,26 @@ use flate2::bufread::GzDecoder;
 
 /// What all members of a file hold, one after another. Zeros between and behind them are left out:
 /// tapes and disks pad files with them.
-pub(crate) struct Gunzip<R> {
+///
+/// # Errors
+/// Reading fails where a member is broken, and where anything but a member follows one.
+///
+/// ```
+/// use std::io::Read;
+///
+/// let (stream, mut text) = (&[][..], Vec::new());
+/// // A file without a member is none.
+/// assert!(fhe_files::Gunzip::new(stream).read_to_end(&mut text).is_err());
+/// ```
+#[derive(Debug)]
+pub struct Gunzip<R> {
     /// The member that is being read; none behind the last one.
     member: Option<GzDecoder<R>>,
 }
 
 impl<R: BufRead> Gunzip<R> {
-    pub(crate) fn new(stream: R) -> Self {
+    /// Reads a gzip file from its first byte on.
+    pub fn new(stream: R) -> Self {
         Self { member: Some(GzDecoder::new(stream)) }
     }
 }

@@ -1,1 +1,0 @@
-../../../../fhe-data/src/gunzip.rs

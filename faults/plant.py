@@ -40,7 +40,8 @@ def write(path, names, found):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--results", help="JSON file of what was found; results of other faults in it stay")
+    parser.add_argument("--results",
+                        help="JSON file of what was found; other faults in it stay")
     parser.add_argument("--only", default="", help="only faults whose name has this word")
     args = parser.parse_args()
     if git("status", "--porcelain", "--untracked-files=no").strip():

@@ -140,17 +140,11 @@ fn wipe_stack() {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use proptest::test_runner::RngSeed;
 
     use super::*;
 
-    fn cases() -> ProptestConfig {
-        let rng_seed = RngSeed::Fixed(1);
-        ProptestConfig { rng_seed, failure_persistence: None, ..ProptestConfig::with_cases(1000) }
-    }
-
     proptest! {
-        #![proptest_config(cases())]
+        #![proptest_config(ProptestConfig::with_cases(1000))]
 
         #[test]
         fn uses_that_differ_have_seeds_that_differ(

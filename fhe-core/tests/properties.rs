@@ -12,20 +12,13 @@ use fhe_core::store::{
 };
 use fhe_core::{Params, Seed};
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 use serde_json::json;
 
 static KEY: LazyLock<ClientKey> =
     LazyLock::new(|| ClientKey::new(&Params::toy_insecure().unwrap(), Seed::from_number(7)));
 
-/// The same cases every time.
-fn cases(cases: u32) -> ProptestConfig {
-    let rng_seed = RngSeed::Fixed(1);
-    ProptestConfig { rng_seed, failure_persistence: None, ..ProptestConfig::with_cases(cases) }
-}
-
 proptest! {
-    #![proptest_config(cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
     fn values_have_places_of_their_own_and_fill_the_rows(
@@ -146,7 +139,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(30))]
+    #![proptest_config(ProptestConfig::with_cases(30))]
 
     #[test]
     fn deterministic_encryptions_are_equal_for_equal_uses_only(

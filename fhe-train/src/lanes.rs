@@ -103,18 +103,10 @@ impl Lanes {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use proptest::test_runner::RngSeed;
 
     use super::*;
 
-    fn cases() -> ProptestConfig {
-        let rng_seed = RngSeed::Fixed(1);
-        ProptestConfig { rng_seed, failure_persistence: None, ..ProptestConfig::with_cases(300) }
-    }
-
     proptest! {
-        #![proptest_config(cases())]
-
         #[test]
         fn samples_are_found_in_their_polynomials(
             (channels, height, width) in (1..4usize, 1..4usize, 1..4usize),

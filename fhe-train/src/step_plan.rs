@@ -108,7 +108,6 @@ mod tests {
     use fhe_nn::activation::{Activation, Kind};
     use fhe_nn::{Cells, LayerConfig, NetworkConfig, Shape};
     use proptest::prelude::*;
-    use proptest::test_runner::RngSeed;
 
     fn plan() -> TrainingPlan {
         let relu = Activation { kind: Kind::Relu, levels: 7, range: 3.5, offset: 1, spacing: 4 };
@@ -176,14 +175,7 @@ mod tests {
         assert_eq!(short.part(1).amplitudes, parts[1].amplitudes);
     }
 
-    fn cases() -> ProptestConfig {
-        let rng_seed = RngSeed::Fixed(1);
-        ProptestConfig { rng_seed, failure_persistence: None, ..ProptestConfig::with_cases(100) }
-    }
-
     proptest! {
-        #![proptest_config(cases())]
-
         #[test]
         fn parts_and_their_groups_are_the_same_from_wherever_a_step_goes_on(
             (batches, batch, every) in (1..5usize, 1..100usize, 1..6usize),

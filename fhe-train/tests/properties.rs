@@ -8,13 +8,6 @@ use fhe_nn::{Cells, LayerConfig, NetworkConfig, Shape};
 use fhe_train::{ClearSource, DeepRecipe, LayerTraining, Model, Recipe, Source, State, Work};
 use ndarray::Array2;
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
-
-/// The same cases every time.
-fn cases(cases: u32) -> ProptestConfig {
-    let rng_seed = RngSeed::Fixed(1);
-    ProptestConfig { rng_seed, failure_persistence: None, ..ProptestConfig::with_cases(cases) }
-}
 
 /// Two of its samples lie side by side, so that a mini-batch has several parts.
 fn deep(passes: usize, every: usize) -> Recipe {
@@ -70,7 +63,7 @@ fn trained(
 }
 
 proptest! {
-    #![proptest_config(cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn a_training_goes_on_from_any_place_as_if_it_had_not_stopped(
@@ -98,7 +91,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn the_state_of_a_training_comes_back_from_its_file(

@@ -3,19 +3,10 @@
 use std::collections::HashSet;
 
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 
 use super::*;
 
-/// The same cases every time.
-fn cases() -> ProptestConfig {
-    let rng_seed = RngSeed::Fixed(1);
-    ProptestConfig { rng_seed, failure_persistence: None, ..ProptestConfig::with_cases(300) }
-}
-
 proptest! {
-    #![proptest_config(cases())]
-
     #[test]
     fn every_weight_has_one_place(
         (channels, side, outputs) in (1..6usize, 1..7usize, 1..20usize),

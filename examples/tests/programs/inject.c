@@ -95,22 +95,14 @@ static const char *kind_of(pid_t t, struct user_regs_struct *r, char *path, char
         string_at(t, r->rdi, path);
         *code = ENOSPC;
         return "folder";
-    case SYS_rename:
+    case SYS_rename: case SYS_link:
         string_at(t, r->rdi, path);
         string_at(t, r->rsi, to);
-        return "rename";
-    case SYS_renameat: case SYS_renameat2:
+        return r->orig_rax == SYS_link ? "link" : "rename";
+    case SYS_renameat: case SYS_renameat2: case SYS_linkat:
         string_at(t, r->rsi, path);
         string_at(t, r->r10, to);
-        return "rename";
-    case SYS_link:
-        string_at(t, r->rdi, path);
-        string_at(t, r->rsi, to);
-        return "link";
-    case SYS_linkat:
-        string_at(t, r->rsi, path);
-        string_at(t, r->r10, to);
-        return "link";
+        return r->orig_rax == SYS_linkat ? "link" : "rename";
     default:
         return NULL;
     }

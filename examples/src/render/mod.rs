@@ -4,6 +4,7 @@ pub mod figure;
 
 mod batch;
 mod bnn;
+mod faults;
 mod fuzz;
 mod operations;
 pub mod ranks;
@@ -17,6 +18,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use faults::Faults;
 use ranks::RankRuns;
 pub use twin::line;
 
@@ -69,6 +71,8 @@ pub const OPERATIONS: &str = "bnn-operations";
 pub const BATCH: &str = "batch-lookup";
 /// The changed files of the book.
 pub const FUZZ: &str = "fuzz";
+/// The planted faults of the book.
+pub const FAULTS: &str = "faults";
 
 /// Returns what the simulated training would take encrypted, from the time of the measured step.
 fn price(step: &StepResults, twin: &FastResults) -> String {
@@ -134,6 +138,8 @@ pub fn page(folder: &Path) -> Result<String> {
     let _ = write!(text, "\n{}", search.section());
     let fuzzed: Fuzzed = file::read_json(&folder.join(format!("{FUZZ}.json")), "readers")?;
     let _ = write!(text, "\n{}", fuzzed.section(FUZZ));
+    let faults: Faults = file::read_json(&folder.join(format!("{FAULTS}.json")), "faults")?;
+    let _ = write!(text, "\n{}", faults.section(FAULTS));
     Ok(text)
 }
 

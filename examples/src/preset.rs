@@ -97,7 +97,10 @@ impl Preset {
                 EncoderConfig::convnet_small().with_channels(BUILTIN_DEEP_CHANNELS)
             }
             Self::Cifar10 => EncoderConfig::head(1600),
-            Self::Cifar10Deep => EncoderConfig::convnet(1600),
+            // 36 places of 57 channels hold 2,047 components of the whole image.
+            Self::Cifar10Deep => {
+                EncoderConfig::convnet(1600).with_channels(71).with_image_channels(57)
+            }
             Self::MnistDeep => return EncoderChoice::Gradients,
         };
         if let Some(dictionary) = dictionary {

@@ -127,9 +127,39 @@ fn one_pool_is_an_image_by_itself() {
 }
 
 #[test]
+fn channels_of_the_image_hold_what_a_head_would_take() {
+    let set = builtin(5, 400, 0).train;
+    let both = fit(tiny_map().with_image_channels(2), &set);
+    assert_eq!(both.config().map_shape(), [22, 6, 6]);
+    // 72 components of the whole image, each of the mean square of a head's.
+    let head = EncoderConfig {
+        components: 72,
+        mean_square_norm: 5000.0 * 72.0 / 2047.0,
+        fit_images: 12_000,
+        ..EncoderConfig { pool_grid: 2, pool_window: 14, mirror: true, ..tiny() }
+    };
+    let map = encode(&fit(tiny_map(), &set), &set);
+    let (both, head) = (encode(&both, &set), encode(&fit(head, &set), &set));
+    for ((both, map), head) in both.rows().zip(map.rows()).zip(head.rows()) {
+        assert_eq!(both[..720], map[..720]);
+        assert_eq!(both[720..792], head[..72]);
+    }
+}
+
+#[test]
+fn a_head_has_no_channels_of_the_image() {
+    let error = tiny().with_image_channels(1).check().unwrap_err();
+    assert!(matches!(error, Error::Config { field: "image_channels", .. }), "{error}");
+    let error = tiny_map().with_image_channels(usize::MAX).check().unwrap_err();
+    assert!(matches!(error, Error::Config { field: "components", .. }), "{error}");
+}
+
+#[test]
 fn a_setting_that_older_files_lack_means_the_image() {
     let mut value = serde_json::to_value(tiny()).unwrap();
-    value.as_object_mut().unwrap().remove("components_over").unwrap();
+    for field in ["components_over", "image_channels"] {
+        value.as_object_mut().unwrap().remove(field).unwrap();
+    }
     assert_eq!(serde_json::from_value::<EncoderConfig>(value).unwrap(), tiny());
 }
 
@@ -167,7 +197,7 @@ fn bad_settings_are_named() {
 #[test]
 fn files_give_back_what_was_saved() {
     let set = builtin(5, 100, 0).train;
-    for config in [tiny(), tiny_map()] {
+    for config in [tiny(), tiny_map(), tiny_map().with_image_channels(2)] {
         give_back(&set, config);
     }
 }

@@ -48,6 +48,10 @@ pub struct EncoderConfig {
     /// What the components are taken of; files without this setting mean the image.
     #[serde(default)]
     pub components_over: ComponentsOver,
+    /// Channels after those of the components, whose places hold the first components of the whole
+    /// image, as [`EncoderConfig::head`] takes them; only with [`ComponentsOver::Channels`].
+    #[serde(default)]
+    pub image_channels: usize,
     /// Principal components to keep. They give [`EncoderConfig::coefficients`] numbers, at most
     /// 2047; the rest are zero.
     pub components: usize,
@@ -88,6 +92,7 @@ impl EncoderConfig {
             square_root: true,
             mirror: true,
             components_over: ComponentsOver::Image,
+            image_channels: 0,
             components: MAX_COMPONENTS,
             damping: 0.03,
             mean_square_norm: 5000.0,
@@ -152,14 +157,45 @@ impl EncoderConfig {
         self
     }
 
+    /// Adds channels whose places hold components of the whole image.
+    #[must_use]
+    pub fn with_image_channels(mut self, channels: usize) -> Self {
+        self.image_channels = channels;
+        self
+    }
+
     /// Returns channels, rows and columns of the learned coefficients: coefficient
     /// `(c * rows + y) * columns + x` is channel `c` at row `y` and column `x`.
     #[must_use]
     pub fn map_shape(&self) -> [usize; 3] {
         match self.components_over {
             ComponentsOver::Image => [self.components, 1, 1],
-            ComponentsOver::Channels => [self.components, self.pool_grid, self.pool_grid],
+            ComponentsOver::Channels => {
+                let channels = self.components.saturating_add(self.image_channels);
+                [channels, self.pool_grid, self.pool_grid]
+            }
         }
+    }
+
+    /// Returns the settings of the components of the whole image, which fill
+    /// [`EncoderConfig::image_channels`]; none if there are no such channels.
+    pub(crate) fn of_whole_image(&self) -> Option<Self> {
+        let head = Self::head(self.dictionary);
+        let places = self.image_channels.saturating_mul(self.pool_grid * self.pool_grid);
+        let components = places.min(MAX_COMPONENTS).min(head.features());
+        let share = components as f32 / head.components as f32;
+        (places > 0).then(|| Self {
+            pool_grid: head.pool_grid,
+            pool_window: head.pool_window,
+            mirror: head.mirror,
+            components_over: head.components_over,
+            image_channels: 0,
+            components,
+            damping: head.damping,
+            mean_square_norm: share * head.mean_square_norm,
+            fit_images: head.fit_images,
+            ..self.clone()
+        })
     }
 
     /// Returns the number of learned coefficients: the product of [`EncoderConfig::map_shape`].
@@ -241,8 +277,13 @@ impl EncoderConfig {
                 return too_many("at most 2 * dictionary");
             }
             if self.coefficients() > MAX_COEFFICIENTS {
-                return too_many("at most 65536 / pool_grid^2");
+                return too_many("with image_channels at most 65536 / pool_grid^2");
             }
+        }
+        if self.image_channels > 0 && self.components_over == ComponentsOver::Image {
+            let got = self.image_channels as f64;
+            let wanted = "0 where components_over is image";
+            return Err(Error::Config { field: "image_channels", got, wanted });
         }
         if self.components > self.features() {
             return too_many("at most 2 * dictionary * pool_grid^2");

@@ -46,6 +46,8 @@ pub struct Encoder {
     config: EncoderConfig,
     filters: Filters,
     components: Components,
+    /// Those of the whole image, if the configuration has channels for them.
+    whole: Option<Components>,
 }
 
 impl Encoder {
@@ -69,17 +71,11 @@ impl Encoder {
             return Err(Error::TooFewImages { op: "Encoder::fit", got: images.len(), wanted: 2 });
         }
         let filters = patch::fit(&config, images.images(), progress)?;
-        let chosen = choose(images, config.fit_images, config.seed);
-        let mut moments = Moments::new(config.sample_features());
-        let total = (chosen.len() / IMAGE_BYTES) as u64;
-        let mut done = 0;
-        for block in chosen.chunks(block_bytes(&config)) {
-            moments.add(&mut feature::features(&config, &filters, block));
-            done += (block.len() / IMAGE_BYTES) as u64;
-            progress(Progress { stage: "features", done, total });
-        }
-        let components = moments.components(&config, progress)?;
-        Ok(Self { config, filters, components })
+        let components = fit_components(&config, &filters, images, progress)?;
+        let of_whole = config.of_whole_image();
+        let fit = |of_whole| fit_components(&of_whole, &filters, images, progress);
+        let whole = of_whole.map(fit).transpose()?;
+        Ok(Self { config, filters, components, whole })
     }
 
     /// Returns the configuration.
@@ -98,30 +94,46 @@ impl Encoder {
         if images.len() != wanted {
             return Err(Error::PixelCount { op: "Encoder::encode", got: images.len(), wanted });
         }
-        let (kept, features) = (self.config.components, self.config.sample_features());
-        let samples = self.config.samples();
         let width = self.config.width();
+        let places = self.config.samples();
+        let of_whole = self.config.of_whole_image().zip(self.whole.as_ref());
         let mut values = Vec::with_capacity(count * width);
         for block in images.chunks(block_bytes(&self.config)) {
-            let pooled = feature::features(&self.config, &self.filters, block);
-            let map = columns(&self.components.map, kept);
-            let rows = product(map, columns(&pooled, features));
-            for image in rows.chunks_exact(samples * kept) {
-                let start = values.len();
+            let maps = self.rows(&self.config, &self.components, block);
+            let whole = of_whole.as_ref().map(|(config, whole)| self.rows(config, whole, block));
+            let of_image = places * self.config.components;
+            for (i, image) in maps.chunks_exact(of_image).enumerate() {
+                let end = values.len() + width;
                 // Channel by channel: the samples of an image are the places of a channel.
-                for (channel, offset) in self.components.offset.iter().enumerate() {
-                    let places = image.iter().skip(channel).step_by(kept);
-                    values.extend(places.map(|y| round(y - offset)));
+                for channel in 0..self.config.components {
+                    let of_channel = image.iter().skip(channel).step_by(self.config.components);
+                    values.extend(of_channel.map(|&y| round(y)));
                 }
-                if self.config.coefficients() < width {
-                    values.resize(start + width - 1, 0);
-                    values.push(self.config.bias);
+                if let Some((whole, (_, components))) = whole.as_ref().zip(of_whole.as_ref()) {
+                    let kept = components.offset.len();
+                    values.extend(whole.iter().skip(i * kept).take(kept).map(|&y| round(y)));
+                }
+                values.resize(end, 0);
+                if let Some(last) = values.last_mut().filter(|_| self.config.coefficients() < width)
+                {
+                    *last = self.config.bias;
                 }
             }
             let done = (values.len() / width) as u64;
             progress(Progress { stage: "encoding", done, total: count as u64 });
         }
         Encoded::new(width, values)
+    }
+
+    /// Returns the coefficients of a block of images, sample by sample, before they are rounded.
+    fn rows(&self, config: &EncoderConfig, of: &Components, block: &[u8]) -> Vec<f32> {
+        let pooled = feature::features(config, &self.filters, block);
+        let map = columns(&of.map, config.components);
+        let mut rows = product(map, columns(&pooled, config.sample_features()));
+        for row in rows.chunks_exact_mut(config.components) {
+            row.iter_mut().zip(&of.offset).for_each(|(y, offset)| *y -= offset);
+        }
+        rows
     }
 
     /// Writes the encoder to a file that only its owner can read.
@@ -136,6 +148,11 @@ impl Encoder {
         tensors.push_f32("filter_offset", [1, entries], &self.filters.offset);
         tensors.push_f32("components", [features, kept], &self.components.map);
         tensors.push_f32("component_offset", [1, kept], &self.components.offset);
+        if let Some((of, whole)) = self.config.of_whole_image().zip(self.whole.as_ref()) {
+            let (features, kept) = (of.sample_features(), of.components);
+            tensors.push_f32("image_components", [features, kept], &whole.map);
+            tensors.push_f32("image_component_offset", [1, kept], &whole.offset);
+        }
         tensors.save(path, KIND, &self.config)
     }
 
@@ -158,8 +175,35 @@ impl Encoder {
             map: tensors.f32(path, "components", [features, kept])?,
             offset: tensors.f32(path, "component_offset", [1, kept])?,
         };
-        Ok(Self { config, filters, components })
+        let read_whole = |of: EncoderConfig| -> Result<Components> {
+            let (features, kept) = (of.sample_features(), of.components);
+            Ok(Components {
+                map: tensors.f32(path, "image_components", [features, kept])?,
+                offset: tensors.f32(path, "image_component_offset", [1, kept])?,
+            })
+        };
+        let whole = config.of_whole_image().map(read_whole).transpose()?;
+        Ok(Self { config, filters, components, whole })
     }
+}
+
+/// Fits components of features to images that are drawn by the seed.
+fn fit_components(
+    config: &EncoderConfig,
+    filters: &Filters,
+    images: &ImageSet,
+    progress: &dyn Fn(Progress),
+) -> Result<Components> {
+    let chosen = choose(images, config.fit_images, config.seed);
+    let mut moments = Moments::new(config.sample_features());
+    let total = (chosen.len() / IMAGE_BYTES) as u64;
+    let mut done = 0;
+    for block in chosen.chunks(block_bytes(config)) {
+        moments.add(&mut feature::features(config, filters, block));
+        done += (block.len() / IMAGE_BYTES) as u64;
+        progress(Progress { stage: "features", done, total });
+    }
+    moments.components(config, progress)
 }
 
 /// Returns the bytes of the images that are worked on at a time.

@@ -30,7 +30,7 @@ pub enum Preset {
     Cifar10,
     /// MNIST, 60,000 images, a convolutional network of three trained layers: an hour or two.
     MnistDeep,
-    /// CIFAR-10, 50,000 images and their mirror images, a convolutional network: days.
+    /// CIFAR-10, 50,000 images, a convolutional network of three trained layers: hours.
     Cifar10Deep,
 }
 

@@ -208,7 +208,8 @@ fn price(
         let seconds = seconds * shares.time(ranks);
         text.push_str(&format!(
             "\n{ranks} processes with {threads} threads each: {} if each has cores of its own, and \
-             {} on this machine's {cores} cores, if sums take no time; a mini-batch has {} units of work {} times, and each process sends {:.1} MB of sums",
+             {} on this machine's {cores} cores, if sums take no time; a mini-batch has {} units \
+             of work {} times, and each process sends {:.1} MB of sums",
             HumanDuration(Duration::from_secs_f64(seconds)),
             HumanDuration(Duration::from_secs_f64(together)),
             shares.units,

@@ -49,7 +49,10 @@ pub struct EncoderConfig {
     #[serde(default)]
     pub components_over: ComponentsOver,
     /// Channels after those of the components, whose places hold the first components of the whole
-    /// image, as [`EncoderConfig::head`] takes them; only with [`ComponentsOver::Channels`].
+    /// image; only with [`ComponentsOver::Channels`]. The components are those of
+    /// [`EncoderConfig::head`] with the same dictionary: its pools, mirror images, damping, and mean
+    /// square of a coefficient, whatever this configuration says of these. There are 2047 at most,
+    /// and places beyond them are 0. An image is gone through three times in place of once.
     #[serde(default)]
     pub image_channels: usize,
     /// Principal components to keep. They give [`EncoderConfig::coefficients`] numbers, at most
@@ -58,7 +61,8 @@ pub struct EncoderConfig {
     /// A component of variance `v` is scaled by `1 / sqrt(v + damping)`, where the features' mean
     /// variance is 1.
     pub damping: f32,
-    /// Mean squared norm of an encoded image, before rounding and without the constant.
+    /// Mean squared norm of an encoded image, before rounding, without the constant and
+    /// [`EncoderConfig::image_channels`].
     pub mean_square_norm: f32,
     /// The last coefficient, the same for all images: the classifier's bias.
     pub bias: i8,
@@ -157,7 +161,7 @@ impl EncoderConfig {
         self
     }
 
-    /// Adds channels whose places hold components of the whole image.
+    /// Sets [`EncoderConfig::image_channels`].
     #[must_use]
     pub fn with_image_channels(mut self, channels: usize) -> Self {
         self.image_channels = channels;

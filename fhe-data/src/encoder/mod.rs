@@ -46,8 +46,8 @@ pub struct Encoder {
     config: EncoderConfig,
     filters: Filters,
     components: Components,
-    /// Those of the whole image, if the configuration has channels for them.
-    whole: Option<Components>,
+    /// Settings and components of the whole image, if the configuration has channels for them.
+    whole: Option<Box<(EncoderConfig, Components)>>,
 }
 
 impl Encoder {
@@ -72,9 +72,11 @@ impl Encoder {
         }
         let filters = patch::fit(&config, images.images(), progress)?;
         let components = fit_components(&config, &filters, images, progress)?;
-        let of_whole = config.of_whole_image();
-        let fit = |of_whole| fit_components(&of_whole, &filters, images, progress);
-        let whole = of_whole.map(fit).transpose()?;
+        let fit_whole = |of: EncoderConfig| -> Result<_> {
+            let components = fit_components(&of, &filters, images, progress)?;
+            Ok(Box::new((of, components)))
+        };
+        let whole = config.of_whole_image().map(fit_whole).transpose()?;
         Ok(Self { config, filters, components, whole })
     }
 
@@ -95,29 +97,29 @@ impl Encoder {
             return Err(Error::PixelCount { op: "Encoder::encode", got: images.len(), wanted });
         }
         let width = self.config.width();
-        let places = self.config.samples();
-        let of_whole = self.config.of_whole_image().zip(self.whole.as_ref());
+        let (kept, places) = (self.config.components, self.config.samples());
         let mut values = Vec::with_capacity(count * width);
         for block in images.chunks(block_bytes(&self.config)) {
             let maps = self.rows(&self.config, &self.components, block);
-            let whole = of_whole.as_ref().map(|(config, whole)| self.rows(config, whole, block));
-            let of_image = places * self.config.components;
-            for (i, image) in maps.chunks_exact(of_image).enumerate() {
+            let whole = self.whole.as_deref().map(|(of, components)| {
+                let rows = self.rows(of, components, block);
+                (of.components, rows)
+            });
+            for (i, map) in maps.chunks_exact(places * kept).enumerate() {
                 let end = values.len() + width;
                 // Channel by channel: the samples of an image are the places of a channel.
-                for channel in 0..self.config.components {
-                    let of_channel = image.iter().skip(channel).step_by(self.config.components);
+                for channel in 0..kept {
+                    let of_channel = map.iter().skip(channel).step_by(kept);
                     values.extend(of_channel.map(|&y| round(y)));
                 }
-                if let Some((whole, (_, components))) = whole.as_ref().zip(of_whole.as_ref()) {
-                    let kept = components.offset.len();
-                    values.extend(whole.iter().skip(i * kept).take(kept).map(|&y| round(y)));
+                if let Some((kept, rows)) = &whole {
+                    values.extend(rows.iter().skip(i * kept).take(*kept).map(|&y| round(y)));
+                }
+                if self.config.coefficients() < width {
+                    values.resize(end - 1, 0);
+                    values.push(self.config.bias);
                 }
                 values.resize(end, 0);
-                if let Some(last) = values.last_mut().filter(|_| self.config.coefficients() < width)
-                {
-                    *last = self.config.bias;
-                }
             }
             let done = (values.len() / width) as u64;
             progress(Progress { stage: "encoding", done, total: count as u64 });
@@ -148,7 +150,7 @@ impl Encoder {
         tensors.push_f32("filter_offset", [1, entries], &self.filters.offset);
         tensors.push_f32("components", [features, kept], &self.components.map);
         tensors.push_f32("component_offset", [1, kept], &self.components.offset);
-        if let Some((of, whole)) = self.config.of_whole_image().zip(self.whole.as_ref()) {
+        if let Some((of, whole)) = self.whole.as_deref() {
             let (features, kept) = (of.sample_features(), of.components);
             tensors.push_f32("image_components", [features, kept], &whole.map);
             tensors.push_f32("image_component_offset", [1, kept], &whole.offset);
@@ -175,12 +177,11 @@ impl Encoder {
             map: tensors.f32(path, "components", [features, kept])?,
             offset: tensors.f32(path, "component_offset", [1, kept])?,
         };
-        let read_whole = |of: EncoderConfig| -> Result<Components> {
+        let read_whole = |of: EncoderConfig| -> Result<_> {
             let (features, kept) = (of.sample_features(), of.components);
-            Ok(Components {
-                map: tensors.f32(path, "image_components", [features, kept])?,
-                offset: tensors.f32(path, "image_component_offset", [1, kept])?,
-            })
+            let map = tensors.f32(path, "image_components", [features, kept])?;
+            let offset = tensors.f32(path, "image_component_offset", [1, kept])?;
+            Ok(Box::new((of, Components { map, offset })))
         };
         let whole = config.of_whole_image().map(read_whole).transpose()?;
         Ok(Self { config, filters, components, whole })

@@ -4,52 +4,20 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use fhe_core::store::{EncryptedQuery, Message, Secrecy};
+use fhe_core::store::{EncryptedQuery, Message};
+use fhe_examples::checked::Checked;
 use fhe_examples::client::ClientFolder;
 use fhe_examples::program;
-use fhe_examples::results::{Inference, Results, Together};
+use fhe_examples::results::Results;
 use fhe_examples::server::ServerFolder;
 use fhe_examples::signals::Stop;
 use fhe_examples::{file, output, progress};
 use fhe_nn::argmax;
 use fhe_train::{Checkpoint, Client, EncryptedScores, Server};
 use ndarray::{ArrayView2, s};
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::checkpoint;
-
-/// How far a check is: what Ctrl-C leaves for the next one, in RUN/client/check.json.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Checked {
-    /// blake3 hash of the model's file.
-    model: String,
-    /// Images done.
-    images: usize,
-    /// Of these, how many got the class of the decrypted model.
-    same_class: usize,
-    /// Images that had a query of their own.
-    alone: usize,
-    /// Seconds of the server's part for these.
-    alone_seconds: f64,
-    /// Seconds of the slowest of these.
-    slowest: f64,
-    /// Seconds of the server's part for the others, several in a query.
-    together_seconds: f64,
-}
-
-impl Checked {
-    /// Reads how far an earlier check of the same model came, if one was stopped.
-    fn read(path: &Path, model: &str) -> Result<Self> {
-        let new = || Self { model: model.into(), ..Self::default() };
-        if !path.exists() {
-            return Ok(new());
-        }
-        let found: Self = file::read_json(path, "stopped check")?;
-        Ok(if found.model == model { found } else { new() })
-    }
-}
 
 /// Classifies so many test images encrypted, and compares with the decrypted model.
 pub(crate) fn run(
@@ -71,29 +39,29 @@ pub(crate) fn run(
     let bytes = std::fs::read(folder.model())
         .with_context(|| format!("reading {}", folder.model().display()))?;
     let mut checked = Checked::read(&state, blake3::hash(&bytes).to_hex().as_str())?;
-    let (first, stop) = (checked.images.min(images) as u64, Stop::listen()?);
+    let (first, stop) = (checked.images().min(images) as u64, Stop::listen()?);
     let bar = progress::bar_from("encrypted inference", first, images as u64, "images");
     // A network computes as much for one image as for those that lie side by side.
     let lanes = saved.state.recipe.lanes(owner.params())?;
     let together = lanes.map_or(1, |lanes| lanes.samples());
-    while checked.images < images && !stop.requested() {
-        let first = checked.images;
+    while checked.images() < images && !stop.requested() {
+        let first = checked.images();
         let several = if first == 0 { 1 } else { together.min(images - first) };
         let samples = test.features.view().slice_move(s![first..first + several, ..]);
         let (seconds, found) = classify(&owner, &engine, &saved, samples)?;
         let expected = classes.iter().skip(first).map(|&class| class as usize);
         let same = found.into_iter().zip(expected).filter(|(x, y)| x == y);
         checked.add(several, same.count(), seconds);
-        bar.set_position(checked.images as u64);
+        bar.set_position(checked.images() as u64);
     }
     bar.finish();
-    if checked.images < images {
-        file::write(&state, &serde_json::to_vec_pretty(&checked)?, Secrecy::Secret)?;
+    if checked.images() < images {
+        checked.write(&state)?;
         let text = format!(
             "stopped after {} of {images} images; the same command goes on",
-            checked.images
+            checked.images()
         );
-        output::result("stopped", text, &json!({ "done": checked.images, "images": images }))?;
+        output::result("stopped", text, &json!({ "done": checked.images(), "images": images }))?;
         return program::stopped(&stop);
     }
     let found = checked.found(predicted_share);
@@ -106,34 +74,6 @@ pub(crate) fn run(
         std::fs::remove_file(&state).with_context(|| format!("removing {}", state.display()))?;
     }
     Ok(output::result("checked", found.to_string(), &found)?)
-}
-
-impl Checked {
-    /// Counts the images of a query.
-    fn add(&mut self, images: usize, same: usize, seconds: f64) {
-        self.images += images;
-        self.same_class += same;
-        if images == 1 {
-            self.alone += 1;
-            self.alone_seconds += seconds;
-            self.slowest = self.slowest.max(seconds);
-        } else {
-            self.together_seconds += seconds;
-        }
-    }
-
-    fn found(&self, predicted_share: f64) -> Inference {
-        let together = self.images - self.alone;
-        let seconds = self.together_seconds;
-        Inference {
-            images: self.images,
-            same_class: self.same_class,
-            predicted_share: Some(predicted_share),
-            server_seconds: self.alone_seconds / self.alone.max(1) as f64,
-            slowest_server_seconds: self.slowest,
-            together: (together > 0).then_some(Together { images: together, seconds }),
-        }
-    }
 }
 
 /// Classifies the samples of a query encrypted: seconds of the server's part, and the classes. What

@@ -7,6 +7,7 @@ pub mod audit;
 pub mod backbone;
 pub mod batch_lookup;
 pub mod bnn;
+pub mod checked;
 pub mod client;
 pub mod dataset;
 pub mod drawn;

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use fhe_data::Quantizer;
 use fhe_examples::bnn::{self, results::BnnResults};
+use fhe_examples::checked::Checked;
 use fhe_examples::client::{ClientFolder, Labelled, Setup, Training};
 use fhe_examples::encoder::SampleEncoder;
 use fhe_examples::fast::Data;
@@ -70,6 +71,19 @@ fn noted_set_ups() -> Result<()> {
         folder.put(name, bytes)?;
         let _ = client.read_setup()?;
         client.check_agreed(&setup)
+    })
+}
+
+#[test]
+fn stopped_checks() -> Result<()> {
+    let (fuzz, folder) = (Fuzz::of("check-json"), Folder::new()?);
+    let mut checked = Checked::begin("a model");
+    checked.add(1, 1, 0.5);
+    checked.add(6, 5, 1.5);
+    fuzz.run(&[json("check.json", &checked)?], |name, bytes| {
+        let found = Checked::read(&folder.put(name, bytes)?, "a model")?.found(0.5);
+        assert!(found.same_class <= found.images);
+        Ok(())
     })
 }
 

@@ -6,6 +6,8 @@ use anyhow::{Context, Result};
 use candle_core::backprop::GradStore;
 use candle_core::{Tensor, Var};
 
+use crate::model::finite;
+
 const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
 const EPSILON: f64 = 1e-8;
@@ -50,7 +52,9 @@ impl Adam {
         for of in &mut self.variables {
             let take = |name: String| {
                 let tensor = saved.get(&name).filter(|t| t.shape() == of.variable.shape());
-                tensor.cloned().with_context(|| format!("no tensor {name} of its shape"))
+                let tensor = tensor.with_context(|| format!("no tensor {name} of its shape"))?;
+                finite(&name, tensor)?;
+                anyhow::Ok(tensor.clone())
             };
             (of.first, of.second) = (take(first(&of.name))?, take(second(&of.name))?);
         }

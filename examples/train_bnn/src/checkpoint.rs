@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use candle_core::{Device, Tensor};
 use fhe_core::store::{Secrecy, write_whole};
 use fhe_examples::output;
@@ -17,14 +17,14 @@ use crate::origin::Origin;
 const ORIGIN: &str = "training";
 
 /// Loads the latent weights and the moments of an interrupted training; returns the epoch to go on
-/// with. Refuses those of another training.
+/// with. Refuses those of another training. An epoch has `steps`.
 pub(crate) fn resume(
     (model, adam): (&Model, &mut Adam),
     path: &Path,
     origin: &Origin,
-    steps: usize,
+    (epochs, steps): (usize, usize),
 ) -> Result<usize> {
-    let epoch = resumed((model, adam), path, origin, steps);
+    let epoch = resumed((model, adam), path, origin, (epochs, steps));
     let epoch = epoch.with_context(|| path.display().to_string())?;
     output::note(format!("{}: going on after epoch {epoch}", path.display()))?;
     Ok(epoch)
@@ -34,7 +34,7 @@ fn resumed(
     (model, adam): (&Model, &mut Adam),
     path: &Path,
     origin: &Origin,
-    steps: usize,
+    (epochs, steps): (usize, usize),
 ) -> Result<usize> {
     let bytes = std::fs::read(path)?;
     let (_, header) = SafeTensors::read_metadata(&bytes)?;
@@ -43,10 +43,12 @@ fn resumed(
         "it does not say of which training it is, as those of earlier versions: move it away, or \
          begin with it by --from",
     )?;
-    origin.check(&serde_json::from_str(noted)?)?;
+    let noted = serde_json::from_str(noted).context("what it says of its training")?;
+    origin.check(&noted)?;
     let saved = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu)?;
     model.set(&saved)?;
     let epoch = saved.get("epoch").context("no tensor epoch")?.to_scalar::<u32>()? as usize;
+    ensure!(epoch <= epochs, "it is after epoch {epoch}, expected at most {epochs}");
     adam.set(&saved, epoch * steps)?;
     Ok(epoch)
 }

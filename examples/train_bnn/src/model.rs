@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use anyhow::Context;
-use candle_core::{Device, Result, Tensor, Var};
+use anyhow::{Context, ensure};
+use candle_core::{DType, Device, Result, Tensor, Var};
 use fhe_nn::Shape;
 use fhe_nn::public::{LayerWeights, Levels, Pool, PublicNetworkConfig, PublicPlan};
 use rand::prelude::*;
@@ -101,6 +101,7 @@ impl Model {
     pub(crate) fn set(&self, saved: &HashMap<String, Tensor>) -> anyhow::Result<()> {
         for (name, variable) in self.variables() {
             let tensor = saved.get(&name).with_context(|| format!("no tensor {name}"))?;
+            finite(&name, tensor)?;
             variable.set(tensor).with_context(|| name)?;
         }
         Ok(())
@@ -136,10 +137,12 @@ impl Model {
             }
             copies = 1;
             let Some(steps) = layer.activation else { continue };
-            let there = take("thresholds")?.1.to_vec1::<f32>()?;
+            let (name, there) = take("thresholds")?;
+            let there = there.to_vec1::<f32>().with_context(|| name.clone())?;
+            let lowest = *there.first().with_context(|| format!("no number in {name}"))?;
             let (name, offset) = take("offset")?;
             if offset.elem_count() == layer.offset.elem_count() {
-                let moved = (offset + f64::from(steps.lowest - there[0]))?;
+                let moved = (offset + f64::from(steps.lowest - lowest))?;
                 all.insert(name, moved);
             } else if offset.elem_count() * there.len() == layer.offset.elem_count() {
                 copies = there.len();
@@ -258,6 +261,13 @@ impl Model {
         }
         Ok(all)
     }
+}
+
+/// Refuses a tensor of a checkpoint with infinities or without numbers: no training ends with one.
+pub(crate) fn finite(name: &str, tensor: &Tensor) -> anyhow::Result<()> {
+    let sum = tensor.to_dtype(DType::F64)?.abs()?.sum_all()?.to_scalar::<f64>()?;
+    ensure!(sum.is_finite(), "{name} has values that are no finite numbers");
+    Ok(())
 }
 
 /// Returns a layer's first offsets: zero, or quantiles of the normal distribution for thresholds

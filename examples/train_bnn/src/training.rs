@@ -37,7 +37,7 @@ pub(crate) fn train(model: &Model, run: &Run<'_>) -> Result<Evaluation> {
     let origin = Origin::new(recipe, seed, &data.train, from)?;
     let mut adam = Adam::new(model.variables())?;
     let first = if checkpoint.exists() {
-        resume((model, &mut adam), checkpoint, &origin, steps)?
+        resume((model, &mut adam), checkpoint, &origin, (training.epochs, steps))?
     } else {
         from.map_or(Ok(()), |other| begin_with(model, other))?;
         0

@@ -2,11 +2,14 @@
 
 mod core;
 mod features;
+#[cfg(feature = "onnx")]
+mod networks;
 mod nn;
 mod pictures;
 mod programs;
 mod sets;
 mod train;
+mod train_bnn;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -18,6 +18,12 @@ pub struct Limbs {
     pub bits: u32,
 }
 
+/// Bits of the largest modulus with which a ring of [`MODULUS_RING`] coefficients holds 128 bits,
+/// with uniform ternary secrets (Bossuat et al., eprint 2024/463).
+const MOST_MODULUS_BITS: u64 = 1747;
+/// Coefficients of that ring.
+const MODULUS_RING: u64 = 1 << 16;
+
 /// The part of a set with which whole batches of values are looked up at a time.
 ///
 /// A batch is R rows of N values. Together they are one ciphertext of the ring of `N' = R N`
@@ -146,6 +152,14 @@ impl BatchSpec {
         if spec.lists.is_none() {
             return Err(("batch", 0, "needs the gadgets for lists"));
         }
+        // The largest modulus that holds 128 bits grows with the ring: docs/src/parameters.md.
+        let bits: u64 = primes.iter().map(|(_, limbs)| u64::from(limbs.count * limbs.bits)).sum();
+        let most = MOST_MODULUS_BITS * ring.unwrap_or(0) as u64 / MODULUS_RING;
+        if spec.security_bits > 0 && bits > most {
+            let rule = "must leave the modulus at most 1747 bits for each 65536 coefficients of \
+                        the large ring, where security is claimed";
+            return Err(("batch", bits, rule));
+        }
         Ok(())
     }
 
@@ -255,6 +269,16 @@ mod tests {
             let message = Params::new(spec).unwrap_err().to_string();
             assert!(message.contains(&format!(": {field} is ")), "{message}");
         }
+        // Half the ring with the same modulus: not where security is claimed.
+        let halved = |security_bits| {
+            let mut spec = good.clone();
+            spec.security_bits = security_bits;
+            spec.batch.as_mut().unwrap().rows /= 2;
+            Params::new(spec)
+        };
+        let message = halved(good.security_bits).unwrap_err().to_string();
+        assert!(message.contains(": batch is 1716, "), "{message}");
+        halved(0).unwrap();
         let mut spec = good;
         spec.lists = None;
         assert!(Params::new(spec).unwrap_err().to_string().contains("gadgets for lists"));

@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 
 use fhe_core::client::{ClientKey, is_reproducible};
 use fhe_core::noise::Noise;
-use fhe_core::store::{EncryptedValues, Lock, Message};
+use fhe_core::store::{ChunkWriter, EncryptedValues, Header, Lock, Message, Secrecy};
 use fhe_core::{Cpu, Error, Params, Seed, from_torus};
 
 static KEY: LazyLock<ClientKey> =
@@ -83,6 +83,18 @@ fn a_lock_leaves_alone_what_a_link_points_to() {
     assert_eq!(fs::read(&file).unwrap(), b"valuable");
     // What is in a file that is there stays, too.
     drop(Lock::take(&file).unwrap());
+    assert_eq!(fs::read(&file).unwrap(), b"valuable");
+}
+
+#[test]
+fn a_file_on_its_way_leaves_alone_what_a_link_points_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let [file, path, link] = ["file", "data", "data.part"].map(|name| folder.path().join(name));
+    fs::write(&file, "valuable").unwrap();
+    symlink(&file, &link).unwrap();
+    let header = Header::new("test", KEY.params(), &KEY.id(), serde_json::Value::Null);
+    let refused = ChunkWriter::resume(&path, &header, Secrecy::Public).unwrap_err();
+    assert!(matches!(refused, Error::Io { .. }), "{refused}");
     assert_eq!(fs::read(&file).unwrap(), b"valuable");
 }
 

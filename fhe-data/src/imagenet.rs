@@ -36,7 +36,7 @@
 //!
 //! # Hostile files
 //! Sizes that an archive claims are compared with the bytes that there are. A picture may have
-//! 64 MiB, and 512 MiB decoded. Links, devices and paths that lead out of an archive are refused.
+//! 64 MiB, and 256 MiB decoded. Links, devices and paths that lead out of an archive are refused.
 //! An archive may lie in an archive, and no deeper. Nothing is written anywhere.
 
 mod archive;

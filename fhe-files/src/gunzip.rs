@@ -8,7 +8,8 @@ use flate2::bufread::GzDecoder;
 /// tapes and disks pad files with them.
 ///
 /// # Errors
-/// Reading fails where a member is broken, and where anything but a member follows one.
+/// Reading fails where a member is broken, and where anything but a member follows one, or more
+/// than 64 MiB of zeros.
 ///
 /// ```
 /// use std::io::Read;
@@ -45,9 +46,17 @@ impl<R: BufRead> Read for Gunzip<R> {
     }
 }
 
+/// Zeros at most behind a member: far more than the last block of a tape or disk has.
+const MOST_ZEROS: usize = 64 << 20;
+
 /// Skips zeros, and returns whether anything follows.
 fn goes_on(stream: &mut impl BufRead) -> io::Result<bool> {
+    let mut skipped = 0;
     loop {
+        if skipped > MOST_ZEROS {
+            let text = format!("more than {MOST_ZEROS} zeros behind a gzip member");
+            return Err(io::Error::new(ErrorKind::InvalidData, text));
+        }
         let bytes = match stream.fill_buf() {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             bytes => bytes?,
@@ -61,6 +70,7 @@ fn goes_on(stream: &mut impl BufRead) -> io::Result<bool> {
             return Ok(true);
         }
         stream.consume(zeros);
+        skipped += zeros;
     }
 }
 
@@ -103,5 +113,8 @@ mod tests {
         assert!(unpacked(&[&one, &[0, 0], b"more"]).is_err());
         assert!(unpacked(&[&one, &two[..two.len() - 1]]).is_err());
         assert!(unpacked(&[]).is_err());
+        let endless = io::Read::chain(&one[..], io::repeat(0));
+        let error = Gunzip::new(io::BufReader::new(endless)).read_to_end(&mut Vec::new());
+        assert!(error.unwrap_err().to_string().starts_with("more than 67108864 zeros"));
     }
 }

@@ -25,6 +25,9 @@ pub(super) struct Layer {
     pub(super) unit: f64,
 }
 
+/// Entries at most of all tables that a layer's lookups have: a gigabyte of them.
+const MOST_ENTRIES: usize = 1 << 27;
+
 /// What follows a convolution.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum After {
@@ -130,6 +133,7 @@ impl PublicNetwork {
             let earlier = planned.residual.map(|j| &reached[j]);
             let reach = reached_by(layer, &conv, levels, earlier)?;
             let (after, furthest) = after(layer, given.thresholds, &reach.bounds)?;
+            check_tables(&layer.name, &after, slots)?;
             let (furthest, range) = ranges(layer, furthest, config.passes() as i64);
             let halves = after.halves();
             check_range(layer, range, slots as i64, halves)?;
@@ -295,6 +299,18 @@ fn check_range(layer: &PublicLayerConfig, range: i64, slots: i64, halves: i64) -
     );
     let what = "furthest pre-activation from its centre";
     Err(PublicError::layer(&layer.name, what, range, expected))
+}
+
+/// Checks that the tables of a layer's lookups fit into memory: channels whose thresholds lie alike
+/// share one.
+fn check_tables(layer: &str, after: &After, slots: usize) -> Result<()> {
+    let After::Staircase(stairs) = after else { return Ok(()) };
+    let (got, most) = (stairs.steps().len(), MOST_ENTRIES / slots);
+    if got > most {
+        let what = "number of different spacings of thresholds";
+        return Err(PublicError::layer(layer, what, got, format!("at most {most}")));
+    }
+    Ok(())
 }
 
 /// Returns the smallest and largest integer that the next layer takes.

@@ -120,6 +120,11 @@ impl Staircase {
         Ok(engine.lookup_each(&s, &functions, &of)?)
     }
 
+    /// Returns the steps that channels have, each once.
+    pub(crate) fn steps(&self) -> BTreeSet<Vec<i64>> {
+        (0..self.channels()).map(|c| self.doubled_steps(c)).collect()
+    }
+
     /// Returns the functions that `len` pre-activations are looked up by, with units of theirs and
     /// of the outputs, and which of them each has. Channels with the same steps share a function.
     ///
@@ -132,8 +137,7 @@ impl Staircase {
         (unit, next): (f64, f64),
     ) -> Result<(Vec<TestPolynomial>, Vec<usize>)> {
         let channels = self.channels();
-        let steps: BTreeSet<Vec<i64>> = (0..channels).map(|c| self.doubled_steps(c)).collect();
-        let steps: Vec<Vec<i64>> = steps.into_iter().collect();
+        let steps: Vec<Vec<i64>> = self.steps().into_iter().collect();
         let table_of = |c| steps.binary_search(&self.doubled_steps(c)).unwrap_or_default();
         let of_channel: Vec<usize> = (0..channels).map(table_of).collect();
         let table = |steps: &[i64]| {

@@ -254,6 +254,33 @@ fn lookups_have_some_slots() {
     }
 }
 
+/// A table has an entry a slot, and channels with other spacings of thresholds have other tables.
+#[test]
+fn the_tables_of_lookups_fit_into_memory() {
+    let mut network = network();
+    network["layers"][0]["outputs"] = json!(9);
+    network["layers"][0]["activation"] = json!({ "first": 0, "step": 1, "thresholds": 2 });
+    let thresholds = |spacing: fn(i64) -> i64| -> Vec<u8> {
+        (0..9).flat_map(|o| [300, 300 + spacing(o)]).flat_map(i64::to_le_bytes).collect()
+    };
+    let file = |spacing| {
+        let tensors = [
+            ("h.weight", "I8", vec![9, 1, 28, 28], vec![1; 9 * 784]),
+            ("h.thresholds", "I64", vec![9, 2], thresholds(spacing)),
+            ("s.weight", "I8", vec![10, 9, 1, 1], vec![1; 90]),
+        ];
+        from_bytes(&file(&network, &tensors)).unwrap()
+    };
+    let ((config, alike), (_, apart)) = (file(|_| 1), file(|o| 1 + o));
+    PublicNetwork::new(&config, alike, 1 << 24).unwrap();
+    let error = PublicNetwork::new(&config, apart.clone(), 1 << 24).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "layer h: number of different spacings of thresholds is 9, expected at most 8"
+    );
+    PublicNetwork::new(&config, apart, 1 << 20).unwrap();
+}
+
 #[test]
 fn an_error_of_a_file_names_it() {
     let folder = tempfile::tempdir().unwrap();

@@ -28,7 +28,7 @@ impl ChunkWriter {
     /// whole and match their checksums are kept, under the very same header only.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::Io`]; also if `NAME.part` is a symbolic link: what it points to is left alone.
     pub fn resume(path: &Path, header: &Header, secrecy: Secrecy) -> Result<Self> {
         let part = part_of(path);
         let (encoded, header_sum) = header.encode(path)?;
@@ -45,6 +45,7 @@ impl ChunkWriter {
             .create(true)
             .truncate(next == 0)
             .mode(secrecy.mode())
+            .custom_flags(libc::O_NOFOLLOW)
             .open(&part)
             .map_err(Error::io("creating", &part))?;
         let mut at = encoded.len() as u64;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use fhe_core::engine::cpu::Rows;
-use fhe_core::store::{ChunkReader, Message, Opened};
+use fhe_core::store::{ChunkReader, Header, Incoming, Message, Opened};
 use fhe_core::{Cpu, Engine, Params};
 use serde::{Deserialize, Serialize};
 
@@ -174,24 +174,43 @@ impl Message for Checkpoint {
         1 << 36
     }
 
+    /// What the header claims is compared with the payload's length before any of it is read.
+    fn receive(from: &mut Incoming<'_>) -> fhe_core::Result<Self> {
+        let fits = claimed(from.header(), from.params()).and_then(|(_, rows)| {
+            let bytes = Rows::bytes(from.params().row_size, rows);
+            (bytes == Some(from.header().payload_bytes)).then_some(()).ok_or("weights")
+        });
+        match fits {
+            Ok(()) => Self::parse(from.open()?),
+            Err(field) => Err(from.corrupt(field, UNFIT)),
+        }
+    }
+
     fn parse(from: Opened) -> fhe_core::Result<Self> {
-        let bad = |field| from.corrupt(field, "it does not fit the rest");
-        let state: State =
-            serde_json::from_value(from.header.meta.clone()).map_err(|_| bad("training state"))?;
-        // Parts are of a step that has begun, and a step of a head has no parts.
-        let begun = state.step < state.steps && matches!(state.recipe, Recipe::Deep(_));
-        if state.step > state.steps || state.part > 0 && !begun {
-            return Err(bad("step"));
-        }
-        let n = from.params.row_size;
-        let expected = state.recipe.rows(&from.params, state.part).map_err(|_| bad("recipe"))?;
-        let rows = Rows::from_le_bytes(n, &from.payload).ok_or_else(|| bad("weights"))?;
-        if rows.len() != expected {
-            return Err(bad("weights"));
-        }
+        let bad = |field| from.corrupt(field, UNFIT);
+        let (state, expected) = claimed(&from.header, &from.params).map_err(bad)?;
+        let rows = Rows::from_le_bytes(from.params.row_size, &from.payload)
+            .filter(|rows| rows.len() == expected)
+            .ok_or_else(|| bad("weights"))?;
         let (params, key_id) = (from.params, from.header.key_id);
         Ok(Self { params, key_id, rows, state })
     }
+}
+
+/// What is wrong with a field of a checkpoint.
+const UNFIT: &str = "it does not fit the rest";
+
+/// Returns the state that a header claims, and how many rows of weights its model has; or the field
+/// that cannot be.
+fn claimed(header: &Header, params: &Params) -> std::result::Result<(State, usize), &'static str> {
+    let state: State = serde_json::from_value(header.meta.clone()).map_err(|_| "training state")?;
+    // Parts are of a step that has begun, and a step of a head has no parts.
+    let begun = state.step < state.steps && matches!(state.recipe, Recipe::Deep(_));
+    if state.step > state.steps || state.part > 0 && !begun {
+        return Err("step");
+    }
+    let rows = state.recipe.rows(params, state.part).map_err(|_| "recipe")?;
+    Ok((state, rows))
 }
 
 fhe_core::serde_by_container!(Checkpoint);

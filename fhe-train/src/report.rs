@@ -26,7 +26,7 @@ impl Report {
     pub(crate) fn new(state: &State, parameter_set: String) -> Self {
         let parts = &state.parts;
         let wall_seconds = parts.iter().map(|p| p.wall_seconds).sum::<f64>();
-        let threads = |part: &Stretch| part.threads * part.ranks;
+        let threads = |part: &Stretch| part.threads.saturating_mul(part.ranks);
         let ideal = |p: &Stretch| p.lookups as f64 * p.raw_seconds / threads(p) as f64;
         let ideal = parts.iter().map(ideal).sum::<f64>();
         let threads = parts.last().map_or(0, threads);

@@ -316,8 +316,9 @@ impl<'a> Trainer<'a> {
         stretch.to_step = self.model.step();
         self.state.step = self.model.step();
         self.state.part = self.model.part();
-        self.state.lookups += work.lookups as u64;
-        self.state.images += work.samples as u64;
+        // What a checkpoint says of earlier parts is a claim.
+        self.state.lookups = self.state.lookups.saturating_add(work.lookups as u64);
+        self.state.images = self.state.images.saturating_add(work.samples as u64);
     }
 
     fn checkpoint(&self, stretch: &Stretch, snapshot: bool) -> Result<()> {

@@ -463,6 +463,11 @@ fn hostile_models(client: &Client, model: &Checkpoint) {
         network(1, (0..4_000).map(|i| layer(i.to_string(), 1, 1)).collect()),
         network(1, Vec::new()),
     ];
+    // More weights than the recipe has are refused before they have come.
+    let (mut long, payload) = (Vec::new(), model.payload());
+    write_to(&mut long, model.header(), &[&payload[..], &payload].concat()).unwrap();
+    long.truncate(long.len() - payload.len());
+    assert!(says(Checkpoint::from_bytes(&long), "weights"));
     let start = std::time::Instant::now();
     for recipe in recipes {
         assert!(says(with(&|meta| meta["recipe"] = recipe.clone()), "recipe"));

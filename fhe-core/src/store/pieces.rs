@@ -154,8 +154,11 @@ impl<'a> Incoming<'a> {
         if left { Err(self.corrupt("payload", "there are bytes behind it")) } else { Ok(()) }
     }
 
-    /// Takes all of it, as a whole.
-    pub(super) fn open(&mut self) -> Result<Opened> {
+    /// Takes all of it, as a whole, from its first byte on.
+    ///
+    /// # Errors
+    /// Those of [`Incoming::take_all`].
+    pub fn open(&mut self) -> Result<Opened> {
         let payload = self.take_all()?;
         let (header, params) = (self.header.clone(), self.params.clone());
         Ok(Opened { header, params, payload, place: self.place.clone() })

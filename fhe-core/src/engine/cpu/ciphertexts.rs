@@ -82,6 +82,13 @@ impl<K: Kind> Ciphertexts<K> {
         rest.is_empty().then(|| Self::from_elements(n, data)).flatten()
     }
 
+    /// Returns how many bytes `len` rows of size `n` take; none if no number can say it.
+    #[must_use]
+    pub fn bytes(n: usize, len: usize) -> Option<u64> {
+        let words = 2u64.checked_mul(n as u64)?.checked_mul(len as u64)?;
+        words.checked_mul(8)
+    }
+
     /// Joins lists of row size `n`.
     ///
     /// # Errors

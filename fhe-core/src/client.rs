@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 pub use encrypt::Deterministic;
 pub(crate) use encrypt::{Nonce, Use};
 
-use crate::seed::REPRODUCIBLE;
+use crate::seed::{REPRODUCIBLE, leaving_nothing};
 use crate::store::{EncryptedValues, Message};
 use crate::{Error, Params, Result, Seed};
 
@@ -99,7 +99,7 @@ impl ClientKey {
             bytes.copy_from_slice(&derived.0.to_le_bytes());
         }
         let mut order: Vec<usize> = (0..len).collect();
-        order.shuffle(&mut ChaCha20Rng::from_seed(*seed));
+        leaving_nothing(|| order.shuffle(&mut ChaCha20Rng::from_seed(*seed)));
         order
     }
 

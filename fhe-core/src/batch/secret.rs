@@ -8,6 +8,7 @@ use super::automorphism::{Automorphism, conjugation, inverse};
 use super::keys::{Extent, RingKeys, Sealer};
 use super::plan::{KEY_SCALE, Plan};
 use super::ring::Ring;
+use crate::seed::leaving_nothing;
 
 /// Standard deviation of the noise of the large ring.
 pub(crate) const SIGMA: f64 = 3.2;
@@ -29,9 +30,11 @@ pub(super) struct Secret {
 
 impl Secret {
     pub(super) fn new(ring: &Ring, seed: Zeroizing<[u8; 32]>) -> Self {
-        let mut rng = ChaCha20Rng::from_seed(*seed);
-        let draw = |_| i64::from(rng.random_range(0..3u8)) - 1;
-        let coefficients = Zeroizing::new((0..ring.size).map(draw).collect::<Vec<i64>>());
+        let coefficients = leaving_nothing(|| {
+            let mut rng = ChaCha20Rng::from_seed(*seed);
+            let draw = |_| i64::from(rng.random_range(0..3u8)) - 1;
+            Zeroizing::new((0..ring.size).map(draw).collect::<Vec<i64>>())
+        });
         let values = values(ring, &coefficients);
         Self { coefficients, values }
     }
@@ -148,8 +151,10 @@ fn values(ring: &Ring, coefficients: &[i64]) -> Values {
 
 /// The noise of pair i: normal, rounded.
 fn noise(ring: &Ring, seed: &[u8; 32], i: usize) -> Zeroizing<Vec<i64>> {
-    let mut rng = ChaCha20Rng::from_seed(*seed);
-    rng.set_stream(i as u64);
-    let draw = |_| (SIGMA * crate::noise::gaussian(&mut rng)).round() as i64;
-    Zeroizing::new((0..ring.size).map(draw).collect())
+    leaving_nothing(|| {
+        let mut rng = ChaCha20Rng::from_seed(*seed);
+        rng.set_stream(i as u64);
+        let draw = |_| (SIGMA * crate::noise::gaussian(&mut rng)).round() as i64;
+        Zeroizing::new((0..ring.size).map(draw).collect())
+    })
 }

@@ -127,8 +127,8 @@ fn infer(args: &Args) -> Result<()> {
     if args.clear {
         return in_the_clear(args, (&network, summary.images), &params);
     }
-    if let Asked::Many(_, counts) = &asked {
-        many::earlier(args, (&many::hash(&path)?, &params.name), *counts)?;
+    if let Asked::Many(images, counts) = &asked {
+        many::earlier(args, (&many::hash(&path)?, &params.name, images), *counts)?;
     }
     let start = Instant::now();
     let parties = Parties::new(&params, &network, &summary, args.memory)?;

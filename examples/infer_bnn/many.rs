@@ -1,5 +1,6 @@
 //! Many encrypted images, one batch after another, beside the twins.
 
+use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,7 +23,20 @@ use crate::twins::Twins;
 
 /// What results call the weights by.
 pub(crate) fn hash(weights: &Path) -> Result<String> {
-    Ok(blake3::hash(&std::fs::read(weights)?).to_hex()[..16].to_owned())
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(File::open(weights)?)?;
+    Ok(hasher.finalize().to_hex()[..16].to_owned())
+}
+
+/// What results call a test set by: its images and labels.
+fn hash_of_images(images: &ImageSet) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(images.shape().to_string().as_bytes());
+    hasher.update(images.images());
+    for label in images.labels() {
+        hasher.update(&label.to_le_bytes());
+    }
+    hasher.finalize().to_hex()[..16].to_owned()
 }
 
 /// Encrypts the first images of the test set and compares with the twins.
@@ -39,7 +53,8 @@ pub(crate) fn run(
     let together = parties.together(batch)?;
     let hash = hash(weights)?;
     let mut provenance = fhe_examples::results::here();
-    let mut found = match earlier(args, (&hash, &parties.engine.params().name), (count, batch))? {
+    let set = &parties.engine.params().name;
+    let mut found = match earlier(args, (&hash, set, images), (count, batch))? {
         Some(earlier) => {
             output::note(format!("going on after {} images", earlier.images.len()))?;
             earlier
@@ -95,7 +110,7 @@ pub(crate) fn run(
 /// Reads the results of an interrupted run, if there are any.
 pub(crate) fn earlier(
     args: &Args,
-    (hash, set): (&str, &str),
+    (hash, set, images): (&str, &str, &ImageSet),
     (count, batch): (usize, usize),
 ) -> Result<Option<BnnResults>> {
     let Some(path) = args.results.as_deref().filter(|path| path.exists()) else {
@@ -104,6 +119,15 @@ pub(crate) fn earlier(
     let earlier: BnnResults = file::read_json(path, "results")?;
     let alike = (earlier.weights.as_str(), earlier.parameter_set.as_str(), earlier.batch)
         == (hash, set, batch);
+    // Older files do not say of which images they are.
+    if earlier.test_set != hash_of_images(images) || earlier.seed != args.seed {
+        bail!(
+            "{}: has images of another test set, or seed {} and not {}; move it away to begin anew",
+            path.display(),
+            earlier.seed,
+            args.seed
+        );
+    }
     if !alike || earlier.images.len() >= count {
         bail!(
             "{}: has {} images of weights {} with {} in batches of {}: expected fewer than \
@@ -144,6 +168,7 @@ fn begun(
         layers: (summary.layers.iter().filter(|layer| layer.lookups > 0))
             .map(|layer| (layer.name.clone(), layer.lookups, layer.noise))
             .collect(),
+        test_set: hash_of_images(images),
         test_images: images.len(),
         exact_accuracy: twins.exact_accuracy,
         noisy_accuracy: twins.noisy_accuracy,

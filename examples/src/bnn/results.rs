@@ -26,6 +26,9 @@ pub struct BnnResults {
     /// Of each layer with lookups: name, number of them, standard deviation of the reading's noise
     /// in integers.
     pub layers: Vec<(String, u64, f64)>,
+    /// blake3 hash of the test images and their labels; older files do not say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub test_set: String,
     /// Test images in the clear.
     pub test_images: usize,
     /// Share that the exact twin classifies rightly.

@@ -244,11 +244,10 @@ fn setup(args: &Args) -> Result<()> {
         output::note("making evaluation keys")?;
         owner.key().evaluation_keys().save(&server.keys())?;
     }
+    let noted = noted(&client, &server, &job)?;
     let train = encode(&client, &job, owner.key())?;
     job.data.forget_rows();
-    let recipe = settle(&server, &job, &train)?;
-    let training = Training { recipe: recipe.clone(), batch: job.batch };
-    client.write_json(&client.training(), &training)?;
+    let recipe = settle(&client, &server, &job, noted, &train)?;
     if server.dataset().exists() {
         Dataset::open(&server.dataset(), owner.params(), &owner.key().id())?;
     } else {
@@ -342,19 +341,37 @@ fn encode(client: &ClientFolder, job: &Job, key: &ClientKey) -> Result<Labelled>
     Ok(train)
 }
 
-/// Returns the recipe: that of an earlier call, the given one, or a linear classifier that is tuned
-/// here.
-fn settle(server: &ServerFolder, job: &Job, train: &Labelled) -> Result<Recipe> {
-    if server.recipe().exists() {
-        let (path, there) = (server.recipe(), server.read_recipe()?);
-        let same = job.recipe.as_ref().is_none_or(|recipe| *recipe == there);
-        ensure!(same, "{}: another recipe", path.display());
-        return Ok(there);
+/// Notes the recipe that is given, before anything is made for it. Returns what is noted: the
+/// client's own note, whatever the server has.
+fn noted(client: &ClientFolder, server: &ServerFolder, job: &Job) -> Result<Option<Recipe>> {
+    let path = client.training();
+    let there = path.exists().then(|| client.read_training()).transpose()?.map(|t| t.recipe);
+    let Some(recipe) = &job.recipe else { return Ok(there) };
+    if let Some(there) = there.filter(|there| there != recipe) {
+        // Samples are encoded once, for as many copies as the recipe takes. What the server has
+        // depends on all of it.
+        let open = !server.recipe().exists() && there.copies() == recipe.copies();
+        ensure!(open, "{}: another recipe", path.display());
     }
-    let recipe = match &job.recipe {
+    client.write_json(&path, &Training { recipe: recipe.clone(), batch: job.batch })?;
+    Ok(Some(recipe.clone()))
+}
+
+/// Returns the recipe: the one that is noted, or a linear classifier that is tuned here. Gives it to
+/// the server.
+fn settle(
+    client: &ClientFolder,
+    server: &ServerFolder,
+    job: &Job,
+    noted: Option<Recipe>,
+    train: &Labelled,
+) -> Result<Recipe> {
+    let recipe = match noted {
         Some(recipe) => {
-            warn_of_rates(job, recipe, train)?;
-            recipe.clone()
+            if !server.recipe().exists() {
+                warn_of_rates(job, &recipe, train)?;
+            }
+            recipe
         }
         None => {
             let passes = match job.params.batch {
@@ -371,10 +388,19 @@ fn settle(server: &ServerFolder, job: &Job, train: &Labelled) -> Result<Recipe> 
                 100.0 * report.accuracy,
                 report.held_out
             ))?;
+            client.write_json(
+                &client.training(),
+                &Training { recipe: recipe.clone(), batch: job.batch },
+            )?;
             recipe
         }
     };
-    file::write(&server.recipe(), &serde_json::to_vec_pretty(&recipe)?, Secrecy::Public)?;
+    if server.recipe().exists() {
+        let same = server.read_recipe()? == recipe;
+        ensure!(same, "{}: another recipe than the client's", server.recipe().display());
+    } else {
+        file::write(&server.recipe(), &serde_json::to_vec_pretty(&recipe)?, Secrecy::Public)?;
+    }
     Ok(recipe)
 }
 

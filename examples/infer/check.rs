@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use fhe_core::store::{EncryptedQuery, Message};
 use fhe_examples::checked::Checked;
-use fhe_examples::client::ClientFolder;
+use fhe_examples::client::{ClientFolder, Training};
 use fhe_examples::program;
 use fhe_examples::results::Results;
 use fhe_examples::server::ServerFolder;
@@ -21,13 +21,14 @@ use crate::checkpoint;
 
 /// Classifies so many test images encrypted, and compares with the decrypted model.
 pub(crate) fn run(
-    client: &ClientFolder,
-    folder: &ServerFolder,
+    (client, folder): (&ClientFolder, &ServerFolder),
+    training: &Training,
     count: usize,
     results: Option<&Path>,
 ) -> Result<()> {
     let (owner, test, engine) = (client.open()?, client.load("test")?, folder.open()?);
     let saved = checkpoint(&owner, &folder.model())?;
+    training.check_recipe(&saved.state)?;
     let model = owner.decrypt(&saved)?;
     let classes = model.predict(test.features.view())?;
     let noisy = model.with_noise(1).predict(test.features.view())?;

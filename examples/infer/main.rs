@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, Subcommand, value_parser};
 use fhe_core::store::{EncryptedQuery, Message, create_folder};
 use fhe_data::Selection;
@@ -53,6 +53,23 @@ struct Args {
     common: Common,
 }
 
+/// What the server was asked to train, where that is not what `setup` noted.
+#[derive(clap::Args)]
+struct Trained {
+    /// The recipe, if `train` was given another one than RUN/client/training.json has.
+    #[arg(long, value_name = "FILE")]
+    recipe: Option<PathBuf>,
+    /// The passes, if `train` was given other ones.
+    #[arg(long, value_name = "N")]
+    passes: Option<usize>,
+}
+
+impl Trained {
+    fn training(&self, client: &ClientFolder) -> Result<Training> {
+        client.read_training()?.asked(self.recipe.as_deref(), self.passes)
+    }
+}
+
 #[derive(Subcommand)]
 enum Command {
     /// Client: decrypt the model and classify the test set in the clear, beside the clear twin.
@@ -60,12 +77,8 @@ enum Command {
         /// Where to write the results, JSON.
         #[arg(long)]
         results: Option<PathBuf>,
-        /// The recipe, if `train` was given another one than RUN/client/training.json has.
-        #[arg(long, value_name = "FILE")]
-        recipe: Option<PathBuf>,
-        /// The passes, if `train` was given other ones.
-        #[arg(long, value_name = "N")]
-        passes: Option<usize>,
+        #[command(flatten)]
+        trained: Trained,
     },
     /// Client: encrypt a sample, or several in one query.
     Encrypt {
@@ -129,6 +142,8 @@ enum Command {
         /// The file; default: RUN/client/model.safetensors.
         #[arg(long)]
         out: Option<PathBuf>,
+        #[command(flatten)]
+        trained: Trained,
     },
     /// Both: encrypted inference of many test samples against the decrypted model.
     ///
@@ -141,6 +156,8 @@ enum Command {
         /// The results file of `decrypt` to add this to.
         #[arg(long)]
         results: Option<PathBuf>,
+        #[command(flatten)]
+        trained: Trained,
     },
 }
 
@@ -155,9 +172,8 @@ fn infer(args: &Args) -> Result<()> {
         if matches!(args.command, Command::Score { .. }) { server.keys() } else { client.key() };
     folders::needs_setup(&needed, run)?;
     match &args.command {
-        Command::Decrypt { results, recipe, passes } => {
-            let training = client.read_training()?.asked(recipe.as_deref(), *passes)?;
-            decrypt(&client, &server, &training, results.as_deref())
+        Command::Decrypt { results, trained } => {
+            decrypt(&client, &server, &trained.training(&client)?, results.as_deref())
         }
         Command::Encrypt {
             index,
@@ -190,12 +206,13 @@ fn infer(args: &Args) -> Result<()> {
         Command::Read { scores } => {
             read(&client, &scores.clone().unwrap_or_else(|| server.scores()))
         }
-        Command::Export { out } => {
+        Command::Export { out, trained } => {
             let default = || client.path().join("model.safetensors");
-            export(&client, &server, &out.clone().unwrap_or_else(default))
+            let out = out.clone().unwrap_or_else(default);
+            export(&client, &server, &trained.training(&client)?, &out)
         }
-        Command::Check { count, results } => {
-            check::run(&client, &server, *count, results.as_deref())
+        Command::Check { count, results, trained } => {
+            check::run((&client, &server), &trained.training(&client)?, *count, results.as_deref())
         }
     }
 }
@@ -237,10 +254,9 @@ fn decrypt(
     output::result("noisy twin", format!("noisy twin: {noisy_twin_accuracy:.4}"), &data)?;
 
     let path = server.path().join("report.json");
-    let text = std::fs::read_to_string(&path)
-        .with_context(|| format!("reading the training's report {}", path.display()))?;
-    let report: Report =
-        serde_json::from_str(&text).with_context(|| format!("{} is no report", path.display()))?;
+    let report: Report = file::read_json(&path, "report of the training")?;
+    let of = |state: &State| (state.recipe.clone(), state.dataset.clone(), state.images);
+    ensure!(of(&report.state) == of(&saved.state), "{}: not of this model", path.display());
     let found = Results {
         noisy_twin_accuracy: Some(noisy_twin_accuracy),
         test_images: test.labels.len(),
@@ -363,13 +379,24 @@ fn read(client: &ClientFolder, scores: &Path) -> Result<()> {
 }
 
 /// Writes the decrypted model, and the quantizer if there is one, for other programs.
-fn export(client: &ClientFolder, server: &ServerFolder, out: &Path) -> Result<()> {
+fn export(
+    client: &ClientFolder,
+    server: &ServerFolder,
+    training: &Training,
+    out: &Path,
+) -> Result<()> {
     let owner = client.open()?;
-    let model = owner.decrypt(&checkpoint(&owner, &server.model())?)?;
+    let saved = checkpoint(&owner, &server.model())?;
+    training.check_recipe(&saved.state)?;
+    let model = owner.decrypt(&saved)?;
     make_folder(out)?;
     model.save_safetensors(out)?;
+    let (step, steps) = (saved.state.step, saved.state.steps);
     let mut text = format!("exported: {}", out.display());
-    let mut data = json!({ "model": out.display().to_string() });
+    if step < steps {
+        text.push_str(&format!(", the model after step {step} of {steps}"));
+    }
+    let mut data = json!({ "model": out.display().to_string(), "step": step, "steps": steps });
     if client.load_encoder()?.is_quantizer() {
         let encoder = client.encoder();
         text.push_str(&format!("; its features are encoded by {}", encoder.display()));

@@ -97,6 +97,8 @@ impl BackboneArgs {
     /// `onnx`.
     pub fn open(&self, sizing: Sizing) -> Result<Option<Network>> {
         let Some(model) = &self.backbone else { return Ok(None) };
+        // It is noted as text for later images.
+        ensure!(model.to_str().is_some(), "{}: its name is no UTF-8", model.display());
         let both = self.backbone_mean.zip(self.backbone_scale);
         let normalisation = both.map(|(mean, scale)| [mean.0, scale.0]);
         let (size, output) = (self.backbone_size, self.backbone_output.clone());

@@ -84,6 +84,19 @@ impl Training {
     /// # Errors
     /// The first field that differs.
     pub fn check(&self, state: &State, samples: usize) -> Result<()> {
+        self.check_recipe(state)?;
+        let batches = samples / self.recipe.copies();
+        let steps = batches.div_ceil(self.batch.max(1)) * self.recipe.passes();
+        let said = state.steps;
+        ensure!(said == steps, "the server says that the training has {said} steps, not {steps}");
+        Ok(())
+    }
+
+    /// Refuses the state of a training of another recipe.
+    ///
+    /// # Errors
+    /// Both recipes.
+    pub fn check_recipe(&self, state: &State) -> Result<()> {
         let text = |recipe: &Recipe| serde_json::to_string(recipe);
         let (theirs, ours) = (text(&state.recipe)?, text(&self.recipe)?);
         ensure!(
@@ -91,10 +104,6 @@ impl Training {
             "the server trained another recipe than the client's: {theirs}, expected {ours}; if \
              `train` had --recipe or --passes, give the same here"
         );
-        let batches = samples / self.recipe.copies();
-        let steps = batches.div_ceil(self.batch.max(1)) * self.recipe.passes();
-        let said = state.steps;
-        ensure!(said == steps, "the server says that the training has {said} steps, not {steps}");
         Ok(())
     }
 }
@@ -236,10 +245,7 @@ impl ClientFolder {
     /// # Errors
     /// If the file is absent or says something else.
     pub fn read_setup(&self) -> Result<Setup> {
-        let path = self.setup();
-        let text = std::fs::read_to_string(&path)
-            .with_context(|| format!("reading {}", path.display()))?;
-        serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))
+        file::read_json(&self.setup(), "set-up")
     }
 
     /// Reads the secret key.

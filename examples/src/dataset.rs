@@ -58,7 +58,7 @@ enum Set {
 /// Fetches the official files and checks them; goes on with what an interrupted call left.
 #[cfg(feature = "download")]
 fn fetch(set: Set, folder: &Path) -> Result<()> {
-    std::fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
+    fhe_core::store::create_folder(folder)?;
     let show = crate::progress::stages("MiB");
     let mebibytes = |bytes: u64| bytes >> 20;
     let progress = |p: fhe_data::Progress| {

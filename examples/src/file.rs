@@ -1,19 +1,32 @@
 //! Small files that appear whole or not at all.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use fhe_core::store::{Secrecy, write_whole};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+/// Bytes at most of a file of JSON: recipes, reports and results have far fewer.
+const MOST_BYTES: u64 = 64 << 20;
+
 /// Reads JSON; `what` says in an error what the file should hold.
 ///
 /// # Errors
-/// If the file is absent or says something else.
+/// If the file is absent, says something else, or has more than 64 MiB.
 pub fn read_json<T: DeserializeOwned>(path: &Path, what: &str) -> Result<T> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    let reading = || format!("reading {}", path.display());
+    let mut text = String::new();
+    // One byte more than is taken tells that there are more.
+    let mut file = File::open(path).with_context(reading)?.take(MOST_BYTES + 1);
+    file.read_to_string(&mut text).with_context(reading)?;
+    ensure!(
+        text.len() as u64 <= MOST_BYTES,
+        "{} has more than {MOST_BYTES} bytes, expected a {what}",
+        path.display()
+    );
     serde_json::from_str(&text).with_context(|| format!("{} holds no {what}", path.display()))
 }
 

@@ -8,7 +8,7 @@ use fhe_core::server::EvaluationKeys;
 use fhe_core::store::{ChunkReader, Message};
 use fhe_train::{Recipe, Server};
 
-use crate::{folders, memory};
+use crate::{file, folders, memory};
 
 /// What the header of a file of evaluation keys calls it.
 const KEYS: &str = EvaluationKeys::KIND;
@@ -92,9 +92,6 @@ impl ServerFolder {
     /// # Errors
     /// If the file is absent or says something else.
     pub fn read_recipe(&self) -> Result<Recipe> {
-        let path = self.recipe();
-        let text = std::fs::read_to_string(&path)
-            .with_context(|| format!("reading the recipe {}", path.display()))?;
-        serde_json::from_str(&text).with_context(|| format!("{} is no recipe", path.display()))
+        file::read_json(&self.recipe(), "recipe")
     }
 }

@@ -63,7 +63,7 @@ fn the_clients_clear_files_are_checked() {
     flip(&copy.path().join("client/train.features"), 100);
     run("setup", copy.path(), &SETUP).fails(&["client/train.features", "checksum"]);
     change(&copy.path().join("client/setup.json"), |text| text.truncate(20));
-    run("setup", copy.path(), &SETUP).fails(&["client/setup.json", "damaged"]);
+    run("setup", copy.path(), &SETUP).fails(&["client/setup.json", "holds no set-up"]);
 }
 
 #[test]

@@ -195,7 +195,7 @@ fn a_recipe_of_your_own() {
     let fine = write("fine.toml", good);
     setup(&fine, &[]).succeeds();
     let other = write("other.toml", &good.replace("passes = 1", "passes = 2"));
-    setup(&other, &[]).fails(&["server/recipe.json", "another recipe"]);
+    setup(&other, &[]).fails(&["client/training.json", "another recipe"]);
     run("train", &folder.path().join("run"), &["--recipe", &absurd])
         .fails(&["absurd.toml", "passes is 0"]);
     let head =

@@ -88,6 +88,12 @@ fn the_client_keeps_its_own_recipe() {
     let decrypt = |more: &[&str]| run("infer", copy.path(), &[&["decrypt"], more].concat());
     decrypt(&[]).fails(&["another recipe", "\"passes\":3", "\"passes\":1"]);
     decrypt(&["--passes", "3"]).succeeds();
+    for use_of in [&["export"][..], &["check", "--count", "1"]] {
+        run("infer", copy.path(), use_of).fails(&["another recipe", "\"passes\":3"]);
+    }
+    run("infer", copy.path(), &["export", "--passes", "3"]).succeeds();
+    // Nor does another set-up take what the server says.
+    run("setup", copy.path(), &SETUP).fails(&["server/recipe.json", "another recipe"]);
     // A number of steps that the client's own samples do not have.
     let training = copy.path().join("client/training.json");
     change_json(&training, |training| training["batch"] = 4.into());

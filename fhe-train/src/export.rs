@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use fhe_core::store::{Secrecy, write_whole};
+use fhe_nn::Cells;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
@@ -20,11 +21,12 @@ impl ClearModel {
     /// | `LAYER.weight` | F64, `[outputs, inputs]` | pre-activations per integer of the input |
     /// | `LAYER.bias` | F64, `[outputs]` | pre-activations |
     ///
-    /// Weights of a convolution have the shape `[outputs, inputs, rows, columns]`.
+    /// Weights of a convolution have the shape `[outputs, inputs, rows, columns]`. A shortcut is
+    /// another layer, `shortcut`.
     ///
     /// The pre-activations of the last layer are logits. The metadata has `format`, and `network`.
-    /// The latter is JSON with the layers in order, their activations, and the `grid` on which
-    /// pre-activations are read, in steps a unit.
+    /// The latter is JSON with the layers in order, their activations, the `grid` on which
+    /// pre-activations are read, in steps a unit, and `shortcut` and `cells` if there are any.
     ///
     /// # Errors
     /// [`Error::Core`] names the file.
@@ -72,21 +74,26 @@ fn bytes<'a>(numbers: impl Iterator<Item = &'a f64>) -> Vec<u8> {
 
 /// What the numbers alone do not tell; lookups of activations read `slots` slots of the half torus.
 fn network(recipe: &Recipe, layers: &[ClearLayer], slots: usize) -> serde_json::Value {
-    let layer = |(i, layer): (usize, &ClearLayer)| match recipe {
-        Recipe::Head(_) => serde_json::json!({ "name": layer.name }),
-        Recipe::Deep(deep) => serde_json::json!(deep.network.layers[i]),
-    };
-    let layers: Vec<_> = layers.iter().enumerate().map(layer).collect();
     match recipe {
         Recipe::Head(recipe) => serde_json::json!({
             "input": { "channels": recipe.inputs, "height": 1, "width": 1 },
-            "layers": layers,
+            "layers": layers.iter().map(|l| serde_json::json!({ "name": l.name })).collect::<Vec<_>>(),
         }),
-        Recipe::Deep(deep) => serde_json::json!({
-            "input": deep.network.input,
-            "z_range": deep.network.z_range,
-            "grid": slots as f64 / (2.0 * deep.network.z_range),
-            "layers": layers,
-        }),
+        Recipe::Deep(deep) => {
+            let config = &deep.network;
+            let mut network = serde_json::json!({
+                "input": config.input,
+                "z_range": config.z_range,
+                "grid": slots as f64 / (2.0 * config.z_range),
+                "layers": config.layers,
+            });
+            if config.shortcut {
+                network["shortcut"] = true.into();
+            }
+            if config.cells != Cells::default() {
+                network["cells"] = serde_json::json!(config.cells);
+            }
+            network
+        }
     }
 }

@@ -88,4 +88,37 @@ fn a_linear_classifier_has_the_same_scores_in_numpy() {
 fn a_network_has_the_same_scores_in_numpy() {
     numpy_agrees(&Recipe::mlp(6, &[5], 3).with_passes(2));
     numpy_agrees(&Recipe::mlp(6, &[6, 4], 3).with_passes(2));
+    numpy_agrees(&with_shortcut());
+}
+
+/// A network whose scores also take the input itself.
+fn with_shortcut() -> Recipe {
+    let mut recipe = serde_json::to_value(Recipe::mlp(6, &[5], 3).with_passes(2)).unwrap();
+    recipe["network"]["shortcut"] = true.into();
+    let training = recipe["training"].as_array_mut().unwrap();
+    training.push(training.last().unwrap().clone());
+    serde_json::from_value(recipe).unwrap()
+}
+
+#[test]
+fn a_shortcut_is_a_layer_of_its_own() {
+    let (recipe, labels) = (with_shortcut(), [0, 1, 2, 0]);
+    let x = Array2::from_shape_fn((4, 6), |(i, j)| ((3 * i + 5 * j) % 13) as i8 - 6);
+    let params = recipe.params(4).unwrap();
+    let data = (x.view(), &labels[..]);
+    let model = ClearModel::twin(&params, &recipe, data, 4, None, |_, _| ()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    model.save_safetensors(&path).unwrap();
+    let bytes = fs::read(&path).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    for (name, shape) in [("shortcut.weight", vec![3, 6]), ("shortcut.bias", vec![3])] {
+        assert_eq!(tensors.tensor(name).unwrap().shape(), shape);
+    }
+    let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+    let network: serde_json::Value =
+        serde_json::from_str(&header.metadata().as_ref().unwrap()["network"]).unwrap();
+    assert_eq!(network["shortcut"], true);
+    assert_eq!(network["layers"].as_array().unwrap().len(), 2);
+    assert!(network.get("cells").is_none());
 }

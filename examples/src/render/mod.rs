@@ -20,6 +20,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use faults::Faults;
 use ranks::RankRuns;
+use serde_json::json;
 pub use twin::line;
 
 use crate::batch_lookup::results::BatchResults;
@@ -40,14 +41,17 @@ fn facts(name: &str, rows: &[(&str, String)]) -> String {
 }
 
 /// The trainings of the book.
-pub const RUNS: [&str; 6] = [
+pub const RUNS: [&str; 7] = [
     "head-cifar10",
     "head-cifar10-lite2",
     "head-tiny-imagenet",
+    DEEP,
     "deep-mnist",
     "deep-builtin",
     "deep-builtin-2048",
 ];
+/// The training of a convolutional network on CIFAR-10 of the book.
+const DEEP: &str = "deep-cifar10";
 /// The simulated training of a thousand classes of the book.
 pub const SCALE: &str = "head-imagenet";
 /// The training by several processes of the book.
@@ -74,32 +78,28 @@ pub const FUZZ: &str = "fuzz";
 /// The planted faults of the book.
 pub const FAULTS: &str = "faults";
 
-/// Returns what the simulated training would take encrypted, from the time of the measured step.
-fn price(step: &StepResults, twin: &FastResults) -> String {
-    let hours = twin.images as f64 * step.core_seconds_per_image / 3600.0;
-    let days = |cores: f64| match hours / cores {
-        hours if hours < 48.0 => format!("{hours:.1} hours"),
-        hours => format!("{:.1} days", hours / 24.0),
-    };
-    let of_another = match twin.recipe.get("network") == step.recipe.get("network") {
+/// Returns what a whole training takes at the pace of the measured step.
+fn price(step: &StepResults, run: &Results) -> String {
+    let (each, steps) = (step.core_seconds_per_image, run.images);
+    let hours = steps as f64 * each / 3600.0;
+    let took = run.wall_seconds * run.threads as f64 / 3600.0;
+    let of_another = match step.recipe.get("network") == Some(&json!(run.recipe)["network"]) {
         true => "",
-        false => "\nIt is of an earlier network than the step.",
+        false => "\nIt is of another network than the step.",
     };
     format!(
-        "## Price of the whole encrypted training\n\n\
-         The training of {TWIN} makes {} image-steps.{of_another}\n\
-         In {STEP} an image-step took {:.2} core-seconds,\n\
+        "## Price of the training on CIFAR-10\n\n\
+         In {STEP} an image-step took {each:.2} core-seconds,\n\
          in a mini-batch of {} images and with its updates.\n\
-         So as many of these would take {hours:.0} core-hours. They were not run.\n\n\
+         The training of {DEEP} makes {steps} image-steps: at that pace {hours:.1} core-hours.\n\
+         It took {took:.1} core-hours, beside other work of the machine.{of_another}\n\n\
          | on | time |\n|---|---|\n\
-         | {} cores of that machine | {} |\n\
-         | 192 such cores, if all keep that pace | {} |\n",
-        twin.images,
-        step.core_seconds_per_image,
+         | {} cores of that machine | {:.1} hours |\n\
+         | 192 such cores, if all keep that pace | {:.1} minutes |\n",
         step.images,
         step.threads,
-        days(step.threads as f64),
-        days(192.0),
+        hours / step.threads as f64,
+        60.0 * hours / 192.0,
     )
 }
 
@@ -114,8 +114,11 @@ pub fn page(folder: &Path) -> Result<String> {
          cargo run --release --example report\n",
     );
     let search: Search = file::read_json(&folder.join("parameter-search.json"), "search")?;
+    let read = |name: &str| -> Result<Results> {
+        file::read_json(&folder.join(format!("{name}.json")), "results")
+    };
     for name in RUNS {
-        let run: Results = file::read_json(&folder.join(format!("{name}.json")), "results")?;
+        let run = read(name)?;
         // Writing to a string cannot fail.
         let _ = write!(text, "\n{}", run.section(name));
     }
@@ -126,7 +129,7 @@ pub fn page(folder: &Path) -> Result<String> {
     let step: StepResults = file::read_json(&folder.join(format!("{STEP}.json")), "step")?;
     let twin: FastResults = file::read_json(&folder.join(format!("{TWIN}.json")), "twin")?;
     let (step_section, twin_section) = (step.section(STEP), twin.section(TWIN));
-    let _ = write!(text, "\n{step_section}\n{twin_section}\n{}", price(&step, &twin));
+    let _ = write!(text, "\n{step_section}\n{twin_section}\n{}", price(&step, &read(DEEP)?));
     for name in BNN {
         let found: BnnResults = file::read_json(&folder.join(format!("{name}.json")), "results")?;
         let _ = write!(text, "\n{}", found.section(name));

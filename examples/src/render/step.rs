@@ -57,12 +57,12 @@ impl StepResults {
         for l in &self.layers {
             let _ = writeln!(
                 text,
-                "| {} | {} | {:.2} | {:.2} | {:.2} | {:.4} | {:.4} |",
+                "| {} | {} | {} | {} | {} | {:.4} | {:.4} |",
                 l.name,
                 l.weights,
-                l.update.log2(),
-                l.measured_noise.log2(),
-                l.predicted_noise.log2(),
+                bits(l.update),
+                bits(l.measured_noise),
+                bits(l.predicted_noise),
                 l.correlation,
                 l.predicted_correlation
             );
@@ -77,7 +77,6 @@ impl StepResults {
              The differences are log2 of root mean squares, in fractions of the torus.\n\n\
              | move | numbers | measured | predicted |\n|---|---|---|---|\n"
         );
-        let bits = |x: f64| if x > 0.0 { format!("{:.2}", x.log2()) } else { "none".into() };
         for (name, noise) in &self.findings.noise {
             let _ = writeln!(
                 text,
@@ -98,4 +97,9 @@ impl StepResults {
             let _ = writeln!(text, "| {name} | {seconds:.0} | {share:.1} % |");
         }
     }
+}
+
+/// Returns the logarithm of a root mean square.
+fn bits(x: f64) -> String {
+    if x > 0.0 { format!("{:.2}", x.log2()) } else { "none".into() }
 }

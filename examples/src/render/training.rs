@@ -40,6 +40,7 @@ impl Results {
             ("lookups", self.lookups.to_string()),
             ("training, wall time", format!("{:.0} s", self.wall_seconds)),
             ("threads", self.threads.to_string()),
+            ("core-hours", format!("{:.1}", self.wall_seconds * self.threads as f64 / 3600.0)),
             ("wall time x threads / lookups", format!("{:.1} ms", per_lookup * 1e3)),
             ("raw key switch + bootstrap in the same run", format!("{:.1} ms", raw * 1e3)),
             ("efficiency", format!("{:.3}", self.efficiency)),

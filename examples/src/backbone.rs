@@ -254,3 +254,19 @@ impl Network {
         match self.never {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    use super::*;
+
+    #[test]
+    fn a_name_that_cannot_be_noted_is_refused_before_any_work() {
+        let path = PathBuf::from(OsStr::from_bytes(b"model-\xff.onnx"));
+        let args = BackboneArgs { backbone: Some(path), ..BackboneArgs::default() };
+        let error = args.open(Sizing::Whole).unwrap_err().to_string();
+        assert!(error.ends_with("its name is no UTF-8"), "{error}");
+    }
+}

@@ -47,3 +47,19 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
 pub fn write(path: &Path, bytes: &[u8], secrecy: Secrecy) -> Result<()> {
     Ok(write_whole(path, bytes, secrecy)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_many_bytes_is_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(MOST_BYTES + 1).unwrap();
+        let error = read_json::<u32>(file.path(), "number").unwrap_err().to_string();
+        assert!(error.ends_with("has more than 67108864 bytes, expected a number"), "{error}");
+        file.as_file().set_len(0).unwrap();
+        std::fs::write(file.path(), "7").unwrap();
+        assert_eq!(read_json::<u32>(file.path(), "number").unwrap(), 7);
+    }
+}

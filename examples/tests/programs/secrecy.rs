@@ -113,6 +113,10 @@ fn the_curve_is_of_the_training_that_is_decrypted() {
     let images = found["curve"].as_array().unwrap().iter().map(|point| point[0].as_u64().unwrap());
     assert_eq!(images.collect::<Vec<_>>(), [16, 32]);
     assert_eq!(found["reproducible_key"], true);
+    // Results are not made of what the server says of another training.
+    change_json(&copy.path().join("server/report.json"), |report| report["images"] = 33.into());
+    run("infer", copy.path(), &["decrypt", "--results", name])
+        .fails(&["report.json", "not of this model"]);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::{Parser, value_parser};
 use fhe_core::client::is_reproducible;
 use fhe_core::store::{Dataset, DatasetShape};
@@ -65,8 +65,7 @@ fn audit(args: &Args) -> Result<()> {
         folders::needs_setup(&file, &args.run)?;
     }
     let recipe = &client.read_training()?.recipe;
-    let same = server.read_recipe()? == *recipe;
-    ensure!(same, "{}: another recipe than the client's", server.recipe().display());
+    server.check_recipe(recipe)?;
     let (owner, train, setup) = (client.open()?, client.load("train")?, client.read_setup()?);
     let (key, service) = (owner.key(), server.open()?);
     let (engine, params) = (service.engine(), key.params().clone());

@@ -357,8 +357,8 @@ fn noted(client: &ClientFolder, server: &ServerFolder, job: &Job) -> Result<Opti
     Ok(Some(recipe.clone()))
 }
 
-/// Returns the recipe: the one that is noted, or a linear classifier that is tuned here. Gives it to
-/// the server.
+/// Returns the recipe, and gives it to the server: the one that is noted, or a linear classifier
+/// that is tuned here.
 fn settle(
     client: &ClientFolder,
     server: &ServerFolder,
@@ -388,16 +388,13 @@ fn settle(
                 100.0 * report.accuracy,
                 report.held_out
             ))?;
-            client.write_json(
-                &client.training(),
-                &Training { recipe: recipe.clone(), batch: job.batch },
-            )?;
-            recipe
+            let training = Training { recipe, batch: job.batch };
+            client.write_json(&client.training(), &training)?;
+            training.recipe
         }
     };
     if server.recipe().exists() {
-        let same = server.read_recipe()? == recipe;
-        ensure!(same, "{}: another recipe than the client's", server.recipe().display());
+        server.check_recipe(&recipe)?;
     } else {
         file::write(&server.recipe(), &serde_json::to_vec_pretty(&recipe)?, Secrecy::Public)?;
     }

@@ -239,6 +239,10 @@ fn decrypt(
     if step < steps {
         return Ok(output::note("(not finished: no twin, no figures, no results file)")?);
     }
+    let path = server.path().join("report.json");
+    let report: Report = file::read_json(&path, "report of the training")?;
+    let of = |state: &State| (state.recipe.clone(), state.dataset.clone(), state.images);
+    ensure!(of(&report.state) == of(&saved.state), "{}: not of this model", path.display());
     let setup = client.read_setup()?;
     let setup_seed = setup.seed;
     let (params, key_id) = (owner.params(), owner.key().id());
@@ -253,10 +257,6 @@ fn decrypt(
     let data = json!({ "accuracy": noisy_twin_accuracy });
     output::result("noisy twin", format!("noisy twin: {noisy_twin_accuracy:.4}"), &data)?;
 
-    let path = server.path().join("report.json");
-    let report: Report = file::read_json(&path, "report of the training")?;
-    let of = |state: &State| (state.recipe.clone(), state.dataset.clone(), state.images);
-    ensure!(of(&report.state) == of(&saved.state), "{}: not of this model", path.display());
     let found = Results {
         noisy_twin_accuracy: Some(noisy_twin_accuracy),
         test_images: test.labels.len(),

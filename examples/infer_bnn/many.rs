@@ -4,11 +4,11 @@ use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use fhe_core::Engine;
 use fhe_data::ImageSet;
-use fhe_examples::bnn::integers;
 use fhe_examples::bnn::results::{BnnResults, EncryptedImage};
+use fhe_examples::bnn::{hash_of_images, integers};
 use fhe_examples::program;
 use fhe_examples::signals::Stop;
 use fhe_examples::{file, output, progress};
@@ -26,17 +26,6 @@ pub(crate) fn hash(weights: &Path) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(File::open(weights)?)?;
     Ok(hasher.finalize().to_hex()[..16].to_owned())
-}
-
-/// What results call a test set by: its images and labels.
-fn hash_of_images(images: &ImageSet) -> String {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(images.shape().to_string().as_bytes());
-    hasher.update(images.images());
-    for label in images.labels() {
-        hasher.update(&label.to_le_bytes());
-    }
-    hasher.finalize().to_hex()[..16].to_owned()
 }
 
 /// Encrypts the first images of the test set and compares with the twins.
@@ -117,17 +106,20 @@ pub(crate) fn earlier(
         return Ok(None);
     };
     let earlier: BnnResults = file::read_json(path, "results")?;
+    let name = path.display();
+    // Older files do not say of which images they are.
+    ensure!(
+        earlier.test_set == hash_of_images(images),
+        "{name}: has images of another test set; move it away to begin anew"
+    );
+    ensure!(
+        earlier.seed == args.seed,
+        "{name}: has images of seed {}, expected {}; move it away to begin anew",
+        earlier.seed,
+        args.seed
+    );
     let alike = (earlier.weights.as_str(), earlier.parameter_set.as_str(), earlier.batch)
         == (hash, set, batch);
-    // Older files do not say of which images they are.
-    if earlier.test_set != hash_of_images(images) || earlier.seed != args.seed {
-        bail!(
-            "{}: has images of another test set, or seed {} and not {}; move it away to begin anew",
-            path.display(),
-            earlier.seed,
-            args.seed
-        );
-    }
     if !alike || earlier.images.len() >= count {
         bail!(
             "{}: has {} images of weights {} with {} in batches of {}: expected fewer than \

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use fhe_core::Params;
 use fhe_core::server::EvaluationKeys;
 use fhe_core::store::{ChunkReader, Message};
@@ -93,5 +93,15 @@ impl ServerFolder {
     /// If the file is absent or says something else.
     pub fn read_recipe(&self) -> Result<Recipe> {
         file::read_json(&self.recipe(), "recipe")
+    }
+
+    /// Refuses a recipe that is not the client's.
+    ///
+    /// # Errors
+    /// The file, if it says something else; those of reading.
+    pub fn check_recipe(&self, own: &Recipe) -> Result<()> {
+        let same = self.read_recipe()? == *own;
+        ensure!(same, "{}: another recipe than the client's", self.recipe().display());
+        Ok(())
     }
 }

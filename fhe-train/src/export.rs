@@ -74,10 +74,11 @@ fn bytes<'a>(numbers: impl Iterator<Item = &'a f64>) -> Vec<u8> {
 
 /// What the numbers alone do not tell; lookups of activations read `slots` slots of the half torus.
 fn network(recipe: &Recipe, layers: &[ClearLayer], slots: usize) -> serde_json::Value {
+    let named = |layer: &ClearLayer| serde_json::json!({ "name": layer.name });
     match recipe {
         Recipe::Head(recipe) => serde_json::json!({
             "input": { "channels": recipe.inputs, "height": 1, "width": 1 },
-            "layers": layers.iter().map(|l| serde_json::json!({ "name": l.name })).collect::<Vec<_>>(),
+            "layers": layers.iter().map(named).collect::<Vec<_>>(),
         }),
         Recipe::Deep(deep) => {
             let config = &deep.network;

@@ -159,6 +159,18 @@ pub fn check_network(
     Ok(())
 }
 
+/// Returns the blake3 hash of images, with their shape and labels.
+#[must_use]
+pub fn hash_of_images(images: &ImageSet) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(images.shape().to_string().as_bytes());
+    hasher.update(images.images());
+    for label in images.labels() {
+        hasher.update(&label.to_le_bytes());
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
 /// Returns the parameter set of encrypted inference: that of a name, or the usual one. The usual
 /// one for several images together has a batch part, if any layer's lookups then take batches.
 ///

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use fhe_data::ImageSet;
-use fhe_examples::bnn::{Recipe, Training};
+use fhe_examples::bnn::{Recipe, Training, hash_of_images};
 use fhe_nn::public::PublicNetworkConfig;
 use serde::{Deserialize, Serialize};
 
@@ -28,12 +28,6 @@ impl Origin {
         images: &ImageSet,
         from: Option<&Path>,
     ) -> Result<Self> {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(images.shape().to_string().as_bytes());
-        hasher.update(images.images());
-        images.labels().iter().for_each(|label| {
-            hasher.update(&label.to_le_bytes());
-        });
         let of_file = |path: &Path| {
             let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
             anyhow::Ok(blake3::hash(&bytes).to_hex().to_string())
@@ -42,7 +36,7 @@ impl Origin {
             network: recipe.network.clone(),
             training: recipe.training.clone(),
             seed,
-            images: hasher.finalize().to_hex().to_string(),
+            images: hash_of_images(images),
             from: from.map(of_file).transpose()?,
         })
     }

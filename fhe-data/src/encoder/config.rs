@@ -50,9 +50,9 @@ pub struct EncoderConfig {
     pub components_over: ComponentsOver,
     /// Channels after those of the components, whose places hold the first components of the whole
     /// image; only with [`ComponentsOver::Channels`]. The components are those of
-    /// [`EncoderConfig::head`] with the same dictionary: its pools, mirror images, damping, and mean
-    /// square of a coefficient, whatever this configuration says of these. There are 2047 at most,
-    /// and places beyond them are 0. An image is gone through three times in place of once.
+    /// [`EncoderConfig::head`] with the same dictionary: its pools, mirror images, damping, and
+    /// mean square of a coefficient, whatever this configuration says of these. There are 2047 at
+    /// most, and places beyond them are 0. An image is gone through three times in place of once.
     #[serde(default)]
     pub image_channels: usize,
     /// Principal components to keep. They give [`EncoderConfig::coefficients`] numbers, at most

@@ -7,6 +7,8 @@
 //! 2020) in the variance form of Chillotti, Ligier, Orfila, Tap (eprint 2021/729, section 2),
 //! written out for k = 1.
 
+#[cfg(test)]
+mod answers;
 mod batch;
 
 use rand::{Rng, RngExt};
@@ -137,6 +139,10 @@ impl Noise {
     /// A level adds two of what came before. Of a coefficient that is kept these are the same, so
     /// that its variance is four times what it was; of another they are two, and it is twice. What
     /// level j finds in a coefficient that is not kept cancels.
+    ///
+    /// The first automorphism adds less, as the row was divided by 2^k before: its first digits have
+    /// squares of 4 in 4^k of the others'. That is not counted: with three digits and many levels,
+    /// a coefficient that is kept has three quarters of the variance given here.
     #[must_use]
     pub fn expansion(&self, levels: u32, divided: u32) -> f64 {
         let Some(g) = self.params.lists.and_then(|lists| lists.expand) else { return 0.0 };

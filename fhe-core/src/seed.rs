@@ -11,6 +11,11 @@ use crate::{Error, Result};
 /// masks and noise of what is derived. Whatever draws otherwise must get another name. With the
 /// same one, a key file would give masks of former ciphertexts together with other noise, and the
 /// difference of two such ciphertexts gives the key away.
+///
+/// The keys of batches are drawn by rand 0.10 and `rand_chacha` 0.10, which keep their values for
+/// as long as their minor version stays: another one takes another name here. The hashes of keys
+/// and data in `tests/store.rs` and `tests/batch_keys.rs` tell when any of the three draws
+/// otherwise.
 const DERIVATION: &str = "fhe-core derivation 2, tfhe 1.8";
 
 /// Public names of keys of [`Seed::from_number`] begin with it.

@@ -59,6 +59,9 @@ pub struct State {
     pub dataset: String,
     /// Digest of what the data set holds, from its header.
     pub inputs: String,
+    /// Samples of a mini-batch; 0 in a checkpoint of an earlier version, which did not note it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub batch: usize,
     /// Steps made.
     pub step: usize,
     /// Parts made of the step that has begun; 0 between two steps.
@@ -75,13 +78,14 @@ pub struct State {
 }
 
 impl State {
-    /// Returns whether another state is of the same training: the same recipe, data set and number
-    /// of steps.
+    /// Returns whether another state is of the same training: the same recipe, data set,
+    /// mini-batches and number of steps.
     #[must_use]
     pub fn is_part_of(&self, other: &Self) -> bool {
         self.recipe == other.recipe
             && self.dataset == other.dataset
             && self.inputs == other.inputs
+            && self.batch == other.batch
             && self.steps == other.steps
     }
 }

@@ -107,9 +107,9 @@ impl std::fmt::Debug for Trainer<'_> {
 /// Returns numbers by which ranks tell whether they hold the same.
 fn digest(state: &State, model: &Model<Cpu>) -> [u64; 2] {
     let mut hash = std::hash::DefaultHasher::new();
-    let State { recipe, dataset, inputs, step, part, steps, images, lookups, .. } = state;
+    let State { recipe, dataset, inputs, batch, step, part, steps, images, lookups, .. } = state;
     serde_json::json!(recipe).to_string().hash(&mut hash);
-    (dataset, inputs, step, part, steps, images, lookups).hash(&mut hash);
+    (dataset, inputs, batch, step, part, steps, images, lookups).hash(&mut hash);
     let of_state = hash.finish();
     model.parts().iter().for_each(|rows| rows.elements().hash(&mut hash));
     [of_state, hash.finish()]
@@ -181,6 +181,10 @@ impl<'a> Trainer<'a> {
             }
             differs("data set", saved.state.dataset.clone(), name.clone())?;
             differs("data", saved.state.inputs.clone(), dataset.shape().inputs.clone())?;
+            let batch = dataset.shape().batch;
+            // An earlier version did not note it.
+            let noted = if saved.state.batch == 0 { batch } else { saved.state.batch };
+            differs("mini-batch", noted.to_string(), batch.to_string())?;
             differs("steps", saved.state.steps.to_string(), steps.to_string())?;
             (saved.state.clone(), saved.model(engine)?)
         } else {
@@ -188,6 +192,7 @@ impl<'a> Trainer<'a> {
                 recipe: recipe.clone(),
                 dataset: name.clone(),
                 inputs: dataset.shape().inputs.clone(),
+                batch: dataset.shape().batch,
                 step: 0,
                 part: 0,
                 steps,

@@ -105,6 +105,7 @@ proptest! {
             recipe,
             dataset,
             inputs,
+            batch: every,
             step: step as usize,
             part: part as usize,
             steps: steps as usize,

@@ -50,6 +50,7 @@ fn noted_trainings() -> Result<()> {
         recipe: training.recipe.clone(),
         dataset: "a set".into(),
         inputs: "digest".into(),
+        batch: 2,
         step: 0,
         part: 0,
         steps: 3,

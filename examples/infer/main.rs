@@ -352,10 +352,14 @@ fn score(folder: &ServerFolder, query: &Path, out: &Path) -> Result<()> {
     Ok(output::result("scored", text, &data)?)
 }
 
-fn read(client: &ClientFolder, scores: &Path) -> Result<()> {
+fn read(client: &ClientFolder, path: &Path) -> Result<()> {
     let owner = client.open()?;
     let setup = client.read_setup()?;
-    let logits = owner.read(&EncryptedScores::load(scores)?)?;
+    let logits = owner.read(&EncryptedScores::load(path)?)?;
+    // The number of classes is the client's to say, not the server's.
+    let (got, expected) = (logits.ncols(), client.read_training()?.recipe.classes());
+    let path = path.display();
+    ensure!(got == expected, "{path}: scores of {got} classes, expected {expected}");
     let name = |class: usize| setup.classes.get(class).map_or("?", String::as_str);
     for (sample, scores) in logits.outer_iter().enumerate() {
         let class = argmax(scores);

@@ -2,6 +2,9 @@
 
 use std::fs;
 
+use fhe_core::store::{Header, Message, write_to};
+use fhe_train::EncryptedScores;
+
 use crate::program::run;
 use crate::run::{SETUP, change, copy, empty, untrained};
 
@@ -120,4 +123,22 @@ fn files_of_another_key_are_refused() {
             run("train", copy.path(), &[]).fails(&words);
         }
     }
+}
+
+#[test]
+fn scores_of_other_classes_are_refused() {
+    let copy = copy(&[]);
+    run("infer", copy.path(), &["encrypt"]).succeeds();
+    run("infer", copy.path(), &["score"]).succeeds();
+    let path = copy.path().join("server/scores/scores.enc");
+    let scores = EncryptedScores::load(&path).unwrap();
+    assert_eq!((scores.samples(), scores.classes()), (1, 10));
+    // The same values as two samples of five classes.
+    let mut meta = scores.meta();
+    meta["classes"] = 5.into();
+    let mut bytes = Vec::new();
+    write_to(&mut bytes, Header { meta, ..scores.header() }, &scores.payload()).unwrap();
+    fs::write(&path, bytes).unwrap();
+    let words = ["server/scores/scores.enc", "scores of 5 classes, expected 10"];
+    run("infer", copy.path(), &["read"]).fails(&words);
 }

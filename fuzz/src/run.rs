@@ -82,7 +82,7 @@ impl Fuzz {
         }
         let (inputs, seconds) = (number("FUZZ_INPUTS", INPUTS)?, number("FUZZ_SECONDS", 0)?);
         let seed = number("FUZZ_SEED", 0)?;
-        let mut found = Found { reader: reader.into(), ..Found::default() };
+        let mut found = Found { reader: reader.into(), seed, ..Found::default() };
         let start = Instant::now();
         let mut failed = None;
         for next in 0.. {

@@ -9,13 +9,14 @@ impl Fuzzed {
     /// Returns the results as a section of the book.
     #[must_use]
     pub fn section(&self, name: &str) -> String {
-        let inputs: u64 = self.readers.iter().map(|found| found.inputs).sum();
-        let failures: u64 = self.readers.iter().map(|found| found.failures).sum();
+        let readers = self.of_readers();
+        let inputs: u64 = readers.iter().map(|found| found.inputs).sum();
+        let failures: u64 = readers.iter().map(|found| found.failures).sum();
         let mut text = facts(
             name,
             &[
                 ("what", "real files, changed at random, for every reader".into()),
-                ("readers", self.readers.len().to_string()),
+                ("readers", readers.len().to_string()),
                 ("inputs", inputs.to_string()),
                 ("panics, and inputs beyond their time or memory", failures.to_string()),
                 ("machine", self.provenance.machine.clone()),
@@ -29,7 +30,7 @@ impl Fuzzed {
              | reader | inputs | taken | failures | slowest, ms | memory, MB |\n\
              |---|---|---|---|---|---|\n",
         );
-        for found in &self.readers {
+        for found in &readers {
             // Writing to a string cannot fail.
             let _ = writeln!(
                 text,

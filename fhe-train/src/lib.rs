@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(test)]
+mod answers;
 mod checkpoint;
 mod clear_model;
 mod client;

@@ -60,6 +60,15 @@ pub(super) fn disturb(noise: &mut Option<Normal>, x: &mut [f32], variance: impl 
 mod tests {
     use super::*;
 
+    /// The first numbers of SplitMix64 from state 0 (reference implementation by Vigna).
+    #[test]
+    fn uniform_bits_are_those_of_split_mix() {
+        let first = [0xe220_a839_7b1d_cdaf, 0x6e78_9e6a_a1b9_65f4, 0x06c4_5d18_8009_454f];
+        for (i, bits) in (1..).zip(first) {
+            assert_eq!(mix(GOLDEN.wrapping_mul(i)), bits);
+        }
+    }
+
     #[test]
     fn moments_are_those_of_the_normal_distribution() {
         let mut x = vec![1.0; 200_001];

@@ -1,0 +1,97 @@
+#!/usr/bin/env python3
+"""Changes the arithmetic one operator or function at a time, and looks which tests notice.
+
+cargo-mutants makes the changes; .cargo/mutants.toml says in which files. A sample is every N-th of
+them, so that it is the same in every run of one commit. Each is given to the unit tests of its
+crate first, what these do not notice to all tests that are quick, and the rest to all tests of the
+crate. What is missed and cannot or need not be noticed has its reason in missed.toml.
+
+Run it at the root of a clean checkout with nothing else on the machine: a sample of a twentieth takes two
+hours. Each change is taken back after its tests. Install the tool first:
+cargo install cargo-mutants --locked --version 27.1.0
+
+Usage: faults/mutants.py [--sample K/N] [--results docs/results/mutants.json]
+"""
+import argparse, json, os, platform, re, subprocess, sys, tomllib
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+CRATES = ["-p", "fhe-core", "-p", "fhe-train"]
+# Tests on parameter sets of full size, and of whole trainings.
+SLOW = ["secure128", "tuned_networks", "a_binarized_residual", "a_step_that_is_stopped",
+        "a_network_of_two_layers"]
+PASSES = [
+    ("unit tests", ["--lib"]),
+    ("quick tests", ["--lib", "--tests", "--", *(word for s in SLOW for word in ("--skip", s))]),
+    ("all tests", ["--lib", "--tests"]),
+]
+OUTCOMES = {"CaughtMutant": "caught", "MissedMutant": "missed", "Timeout": "caught",
+            "Unviable": "does not build"}
+
+
+def git(*arguments):
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout
+
+
+def run(selection, test):
+    """Returns the outcome of each mutant of a selection."""
+    command = ["cargo", "mutants", "--in-place", *CRATES, *selection, "--", *test]
+    # It fails where a mutant is missed; what counts is in its file.
+    subprocess.run(command, check=False)
+    with open("mutants.out/outcomes.json") as file:
+        outcomes = json.load(file)["outcomes"]
+    baseline = [x for x in outcomes if x["scenario"] == "Baseline"]
+    if not baseline or baseline[0]["summary"] != "Success":
+        sys.exit("error: the tests fail without a mutant: see mutants.out/log/baseline.log")
+    return {x["scenario"]["Mutant"]["name"]: OUTCOMES[x["summary"]]
+            for x in outcomes if x["scenario"] != "Baseline"}
+
+
+def without_place(mutant):
+    """A mutant's name without its line and column, which move."""
+    return re.sub(r"^([^:]+):\d+:\d+:", r"\1:", mutant)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sample", default="0/20", help="every N-th mutant from K on: K/N")
+    parser.add_argument("--results", help="where to write what was found, JSON")
+    args = parser.parse_args()
+    if git("status", "--porcelain", "--untracked-files=no").strip():
+        sys.exit("error: the checkout has changes: mutants are made in a clean one")
+    with open(os.path.join(HERE, "missed.toml"), "rb") as file:
+        reasons = {x["mutant"]: x["reason"] for x in tomllib.load(file)["missed"]}
+    commit = git("rev-parse", "HEAD").strip()
+    found, caught_by = {}, []
+    left = ["--shard", args.sample, "--sharding", "round-robin"]
+    for name, test in PASSES:
+        outcomes = run(left, test)
+        # The tool (27.1.0) selects no fields of structures by --re: it makes others, too.
+        outcomes = {mutant: x for mutant, x in outcomes.items() if not found or mutant in found}
+        found.update(outcomes)
+        caught_by.append({"tests": name, "caught": sum(x == "caught" for x in outcomes.values())})
+        missed = [mutant for mutant, x in found.items() if x == "missed"]
+        if not missed:
+            break
+        left = ["--re", "^(" + "|".join(re.escape(mutant) for mutant in missed) + ")$"]
+        for path in sorted({mutant.split(":")[0] for mutant in missed}):
+            left += ["--file", path]
+    caught = sum(x["caught"] for x in caught_by)
+    print(f"{caught} of {caught + len(missed)} mutants are caught")
+    models = [line for line in open("/proc/cpuinfo") if line.startswith("model name")]
+    model = models[0].split(":")[1].strip() if models else platform.machine()
+    summary = {"sample": args.sample, "caught": caught, "caught_by": caught_by,
+               "missed": [{"mutant": mutant, "reason": reasons.get(without_place(mutant))}
+                          for mutant in sorted(missed)],
+               "not_built": sum(x == "does not build" for x in found.values()),
+               "machine": f"{model}, {os.cpu_count()} cores", "commit": commit,
+               "command": f"faults/mutants.py --sample {args.sample}"
+                          + (f" --results {args.results}" if args.results else "")}
+    if args.results:
+        with open(args.results, "w") as file:
+            json.dump(summary, file, indent=2)
+            file.write("\n")
+
+
+if __name__ == "__main__":
+    main()

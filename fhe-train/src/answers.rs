@@ -2,8 +2,6 @@
 //! that is changed changes answers.json with it; that they are right is what the twins of encrypted
 //! trainings and the audits of their steps say.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-
 use std::collections::BTreeMap;
 
 use fhe_core::Params;

@@ -1,8 +1,6 @@
 //! Known answers: what the formulas give for every set. A formula that is changed changes
 //! answers.json with it, and the measured variances of the conformance tests say whether rightly.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-
 use std::collections::BTreeMap;
 
 use super::{Noise, SelectorKind};

@@ -6,8 +6,8 @@ them, so that it is the same in every run of one commit. Each is given to the un
 crate first, what these do not notice to all tests that are quick, and the rest to all tests of the
 crate. What cannot or need not be noticed has its reason in missed.toml, and counts as missed.
 
-Run it at the root of a clean checkout with nothing else on the machine: a sample of a thirtieth takes an
-hour. Each change is taken back after its tests. Install the tool first:
+Run it at the root of a clean checkout with nothing else on the machine: a thirtieth takes an hour.
+Each change is taken back after its tests. Install the tool first:
 cargo install cargo-mutants --locked --version 27.1.0
 
 Usage: faults/mutants.py [--sample K/N] [--results docs/results/mutants.json]

@@ -10,7 +10,9 @@ Run it at the root of a clean checkout with nothing else on the machine: a thirt
 Each change is taken back after its tests. Install the tool first:
 cargo install cargo-mutants --locked --version 27.1.0
 
-Usage: faults/mutants.py [--sample K/N] [--results docs/results/mutants.json]
+Usage: faults/mutants.py [--sample K/N | --again] --results docs/results/mutants.json
+With --again, the mutants that the results file says were missed are given to all tests that there
+are now.
 """
 import argparse, json, os, platform, re, subprocess, sys, tomllib
 
@@ -51,48 +53,76 @@ def without_place(mutant):
     return re.sub(r"^([^:]+):\d+:\d+:", r"\1:", mutant)
 
 
+def machine():
+    models = [line for line in open("/proc/cpuinfo") if line.startswith("model name")]
+    model = models[0].split(":")[1].strip() if models else platform.machine()
+    return f"{model}, {os.cpu_count()} cores"
+
+
+def only(mutants):
+    """Selects mutants by their names."""
+    selection = ["--re", "^(" + "|".join(re.escape(mutant) for mutant in mutants) + ")$"]
+    for path in sorted({mutant.split(":")[0] for mutant in mutants}):
+        selection += ["--file", path]
+    return selection
+
+
+def sample(part, reasons):
+    """Returns what was found of a sample."""
+    found, left, caught_by = {}, [], []
+    for name, test in PASSES:
+        every = ["--shard", part, "--sharding", "round-robin"]
+        outcomes = run(only(left) if left else every, test)
+        # The tool (27.1.0) selects no fields of structures by --re: it makes others, too.
+        outcomes = {mutant: x for mutant, x in outcomes.items() if not left or mutant in left}
+        found.update(outcomes)
+        caught_by.append({"tests": name, "caught": sum(x == "caught" for x in outcomes.values())})
+        missed = [mutant for mutant, x in found.items() if x == "missed"]
+        left = [mutant for mutant in missed if without_place(mutant) not in reasons]
+        if not left:
+            break
+    return {"sample": part, "caught_by": caught_by, "missed": missed,
+            "not_built": sum(x == "does not build" for x in found.values()),
+            "machine": machine(), "commit": git("rev-parse", "HEAD").strip()}
+
+
+def again(before, reasons):
+    """Returns what was found before, and what is found now of the mutants that were missed."""
+    missed = [x["mutant"] for x in before["missed"]]
+    left = [mutant for mutant in missed if without_place(mutant) not in reasons]
+    outcomes = run(only(left), PASSES[-1][1]) if left else {}
+    caught = [mutant for mutant in left if outcomes[mutant] == "caught"]
+    since = {"tests": "all tests, at " + git("rev-parse", "--short=8", "HEAD").strip(),
+             "caught": len(caught)}
+    missed = [mutant for mutant in missed if mutant not in caught]
+    return {**before, "caught_by": before["caught_by"] + [since], "missed": missed}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sample", default="7/30", help="every N-th mutant from K on: K/N")
-    parser.add_argument("--results", help="where to write what was found, JSON")
+    parser.add_argument("--again", action="store_true",
+                        help="try those again that the results file says were missed")
+    parser.add_argument("--results", required=True, help="where to write what was found, JSON")
     args = parser.parse_args()
     if git("status", "--porcelain", "--untracked-files=no").strip():
         sys.exit("error: the checkout has changes: mutants are made in a clean one")
     with open(os.path.join(HERE, "missed.toml"), "rb") as file:
         reasons = {x["mutant"]: x["reason"] for x in tomllib.load(file)["missed"]}
-    commit = git("rev-parse", "HEAD").strip()
-    found, unexplained, caught_by = {}, [], []
-    left = ["--shard", args.sample, "--sharding", "round-robin"]
-    for name, test in PASSES:
-        outcomes = run(left, test)
-        # The tool (27.1.0) selects no fields of structures by --re: it makes others, too.
-        wanted = unexplained or outcomes
-        outcomes = {mutant: x for mutant, x in outcomes.items() if mutant in wanted}
-        found.update(outcomes)
-        caught_by.append({"tests": name, "caught": sum(x == "caught" for x in outcomes.values())})
-        missed = [mutant for mutant, x in found.items() if x == "missed"]
-        unexplained = [mutant for mutant in missed if without_place(mutant) not in reasons]
-        if not unexplained:
-            break
-        left = ["--re", "^(" + "|".join(re.escape(mutant) for mutant in unexplained) + ")$"]
-        for path in sorted({mutant.split(":")[0] for mutant in unexplained}):
-            left += ["--file", path]
-    caught = sum(x["caught"] for x in caught_by)
-    print(f"{caught} of {caught + len(missed)} mutants are caught")
-    models = [line for line in open("/proc/cpuinfo") if line.startswith("model name")]
-    model = models[0].split(":")[1].strip() if models else platform.machine()
-    summary = {"sample": args.sample, "caught": caught, "caught_by": caught_by,
-               "missed": [{"mutant": mutant, "reason": reasons.get(without_place(mutant))}
-                          for mutant in sorted(missed)],
-               "not_built": sum(x == "does not build" for x in found.values()),
-               "machine": f"{model}, {os.cpu_count()} cores", "commit": commit,
-               "command": f"faults/mutants.py --sample {args.sample}"
-                          + (f" --results {args.results}" if args.results else "")}
-    if args.results:
-        with open(args.results, "w") as file:
-            json.dump(summary, file, indent=2)
-            file.write("\n")
+    if args.again:
+        with open(args.results) as file:
+            found = again(json.load(file), reasons)
+    else:
+        found = sample(args.sample, reasons)
+    found["missed"] = [{"mutant": mutant, "reason": reasons.get(without_place(mutant))}
+                       for mutant in sorted(found["missed"])]
+    found["caught"] = sum(x["caught"] for x in found["caught_by"])
+    found["command"] = f"faults/mutants.py --sample {found['sample']} --results FILE"
+    print(f"{found['caught']} of {found['caught'] + len(found['missed'])} mutants are caught")
+    with open(args.results, "w") as file:
+        json.dump(found, file, indent=2)
+        file.write("\n")
 
 
 if __name__ == "__main__":

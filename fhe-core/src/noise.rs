@@ -250,6 +250,20 @@ mod tests {
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
 
+    /// Of n numbers the mean of `x^p` has a variance of `(E x^2p - (E x^p)^2) / n`: five standard
+    /// deviations are allowed, which is wrong once in 10^6 for another seed.
+    #[test]
+    fn numbers_have_the_moments_of_the_normal_distribution() {
+        let mut rng = ChaCha8Rng::seed_from_u64(6);
+        let numbers: Vec<f64> = (0..200_000).map(|_| gaussian(&mut rng)).collect();
+        let moments = [(1, 0.0, 1.0f64), (2, 1.0, 2.0), (3, 0.0, 15.0), (4, 3.0, 96.0)];
+        for (p, moment, variance) in moments {
+            let mean = numbers.iter().map(|x| x.powi(p)).sum::<f64>() / numbers.len() as f64;
+            let most = 5.0 * (variance / numbers.len() as f64).sqrt();
+            assert!((mean - moment).abs() < most, "the mean of x^{p} is {mean}");
+        }
+    }
+
     /// The switch to slots is exact over the integers, so that all it adds is the masks' rounding.
     #[test]
     fn a_batch_reads_with_the_noise_of_its_rounding() {

@@ -166,6 +166,11 @@ mod tests {
     }
 
     #[test]
+    fn the_largest_table_has_that_many_slots() {
+        assert_eq!(Table::new(MOST_SLOTS, |x| x).unwrap().slots(), 1 << 14);
+    }
+
+    #[test]
     fn the_smallest_table_has_one_slot() {
         let table = Table::new(1, |_| 0.125).unwrap();
         // Its middle is at -1/4.

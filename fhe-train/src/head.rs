@@ -145,3 +145,18 @@ pub(crate) fn unit(params: &Params, classes: usize) -> usize {
         false => (SINGLE / classes.max(1)).max(1),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_of_work_has_whole_batches_or_some_lookups() {
+        let single = Params::toy_insecure().unwrap();
+        for (classes, samples) in [(0, 64), (1, 64), (10, 6), (64, 1), (65, 1)] {
+            assert_eq!(unit(&single, classes), samples, "{classes} classes");
+        }
+        // A batch looks up 65,536 values.
+        assert_eq!(unit(&Params::secure128_head_v3().unwrap(), 1000), 65);
+    }
+}

@@ -86,6 +86,18 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_counts_its_slots_from_phase_zero_on() {
+        for (periodic, slots) in [(false, 128), (true, 64)] {
+            let reading = Reading::new(Grid { slots: 64, periodic }, |x| x);
+            assert_eq!(reading.slots(), slots);
+            for i in -64..64_i32 {
+                let slot = reading.slot(i as f32 / 128.0);
+                assert_eq!(reading.batch_slot(slot), i.rem_euclid(slots as i32) as usize, "{i}");
+            }
+        }
+    }
+
+    #[test]
     fn a_periodic_reading_is_that_of_a_batch() {
         let f = |x: f64| 0.1 * (7.0 * x).sin() + 0.01;
         let reading = Reading::new(Grid { slots: 64, periodic: true }, f);

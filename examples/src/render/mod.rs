@@ -6,6 +6,7 @@ mod batch;
 mod bnn;
 mod faults;
 mod fuzz;
+mod mutants;
 mod operations;
 pub mod ranks;
 mod scale;
@@ -19,6 +20,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use faults::Faults;
+use mutants::Mutants;
 use ranks::RankRuns;
 use serde_json::json;
 pub use twin::line;
@@ -77,6 +79,8 @@ pub const BATCH: &str = "batch-lookup";
 pub const FUZZ: &str = "fuzz";
 /// The planted faults of the book.
 pub const FAULTS: &str = "faults";
+/// The mutants of the book.
+pub const MUTANTS: &str = "mutants";
 
 /// Returns what a whole training takes at the pace of the measured step.
 fn price(step: &StepResults, run: &Results) -> String {
@@ -143,6 +147,8 @@ pub fn page(folder: &Path) -> Result<String> {
     let _ = write!(text, "\n{}", fuzzed.section(FUZZ));
     let faults: Faults = file::read_json(&folder.join(format!("{FAULTS}.json")), "faults")?;
     let _ = write!(text, "\n{}", faults.section(FAULTS));
+    let mutants: Mutants = file::read_json(&folder.join(format!("{MUTANTS}.json")), "mutants")?;
+    let _ = write!(text, "\n{}", mutants.section(MUTANTS));
     Ok(text)
 }
 

@@ -1,6 +1,8 @@
 //! What all programs have in common: their options, how they begin and how they end.
 
+use std::ffi::OsString;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -38,11 +40,32 @@ pub fn main<A: Parser>(common: fn(&A) -> &Common, run: fn(&A) -> Result<()>) -> 
     if let Err(error) = processor::check() {
         return failure::exit_code(Err(error));
     }
-    let args = match A::try_parse() {
+    let mut arguments: Vec<OsString> = std::env::args_os().collect();
+    let renamed = rename_images(&mut arguments);
+    let args = match A::try_parse_from(arguments) {
         Ok(args) => args,
         Err(error) => return said_by_parser(&error),
     };
-    failure::exit_code(begin::<A>(common(&args)).and_then(|()| run(&args)))
+    let all = || {
+        begin::<A>(common(&args))?;
+        if renamed {
+            output::warning("--images N is taken as --count N: it names a folder now")?;
+        }
+        run(&args)
+    };
+    failure::exit_code(all())
+}
+
+/// Makes `--images N` of scripts of before, a number that is no path, `--count N`; says whether
+/// there was one.
+fn rename_images(arguments: &mut [OsString]) -> bool {
+    let is_number = |x: &OsString| {
+        let digits = x.to_str().is_some_and(|x| x.bytes().all(|byte| byte.is_ascii_digit()));
+        digits && !x.is_empty() && !Path::new(x).exists()
+    };
+    let is_former = |pair: &[OsString]| pair[0] == "--images" && is_number(&pair[1]);
+    let found = arguments.windows(2).position(is_former);
+    found.inspect(|&at| arguments[at] = "--count".into()).is_some()
 }
 
 /// Ends a program whose arguments ask for help or are wrong.
@@ -74,4 +97,21 @@ fn begin<A: Parser>(common: &Common) -> Result<()> {
 /// [`signals::Stopped`].
 pub fn stopped(stop: &signals::Stop) -> Result<()> {
     stop.signal().map_or(Ok(()), |signal| Err(signal.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_images_are_counts_and_folders_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_str().unwrap();
+        for (given, renamed) in [("16", true), (path, false), ("16x", false), ("", false)] {
+            let mut arguments = ["setup", "--images", given, "--quiet"].map(OsString::from);
+            assert_eq!(rename_images(&mut arguments), renamed, "{given:?}");
+            assert_eq!(arguments[1] == "--count", renamed, "{given:?}");
+        }
+        assert!(!rename_images(&mut ["setup", "--images"].map(OsString::from)));
+    }
 }

@@ -14,7 +14,9 @@ Usage: faults/mutants.py [--sample K/N | --again] --results docs/results/mutants
 With --again, the mutants that the results file says were missed are given to all tests that there
 are now.
 """
-import argparse, json, os, platform, re, subprocess, sys, tomllib
+import argparse, json, os, re, subprocess, sys, tomllib
+
+from plant import git, machine
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 CRATES = ["-p", "fhe-core", "-p", "fhe-train"]
@@ -28,10 +30,6 @@ PASSES = [
 ]
 OUTCOMES = {"CaughtMutant": "caught", "MissedMutant": "missed", "Timeout": "caught",
             "Unviable": "does not build"}
-
-
-def git(*arguments):
-    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout
 
 
 def run(selection, test):
@@ -49,12 +47,6 @@ def run(selection, test):
 def without_place(mutant):
     """A mutant's name without its line and column, which move."""
     return re.sub(r"^([^:]+):\d+:\d+:", r"\1:", mutant)
-
-
-def machine():
-    models = [line for line in open("/proc/cpuinfo") if line.startswith("model name")]
-    model = models[0].split(":")[1].strip() if models else platform.machine()
-    return f"{model}, {os.cpu_count()} cores"
 
 
 def run_each(mutants, test):

@@ -23,15 +23,19 @@ def git(*arguments):
     return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout
 
 
+def machine():
+    models = [line for line in open("/proc/cpuinfo") if line.startswith("model name")]
+    model = models[0].split(":")[1].strip() if models else platform.machine()
+    return f"{model}, {os.cpu_count()} cores"
+
+
 def write(path, names, found):
     """Writes what was found, beside what the file has of other faults that are still listed."""
     before = json.load(open(path))["faults"] if os.path.exists(path) else []
     known = {fault["fault"]: fault for fault in before + found}
     faults = [known[name] for name in names if name in known]
-    models = [line for line in open("/proc/cpuinfo") if line.startswith("model name")]
-    model = models[0].split(":")[1].strip() if models else platform.machine()
     summary = {"noticed": sum(fault["outcome"] == "noticed" for fault in faults),
-               "faults": faults, "machine": f"{model}, {os.cpu_count()} cores",
+               "faults": faults, "machine": machine(),
                "command": "faults/plant.py --results docs/results/faults.json"}
     with open(path, "w") as file:
         json.dump(summary, file, indent=2)

@@ -5,14 +5,13 @@
 use std::collections::BTreeMap;
 
 use fhe_core::Params;
+use fhe_known_answers::{Answers, compare};
 use fhe_nn::activation::{Activation, Kind};
 use fhe_nn::{Cells, LayerConfig, NetworkConfig, Shape};
 
 use crate::layer_noise::LayerNoise;
 use crate::training_plan::TrainingPlan;
 use crate::{Binary, DeepRecipe, LayerTraining, OneVsAll};
-
-type Answers = BTreeMap<String, f64>;
 
 fn recipe(input: Shape, cells: Cells, layers: Vec<LayerConfig>) -> DeepRecipe {
     let hidden = |rate: f64| LayerTraining { rate, clip: 7.8, ..layer() };
@@ -152,20 +151,5 @@ fn recipes_have_known_numbers() {
         ("convolutional", answers(&convolutional(), &deep, [512, 3])),
         ("binarized", answers(&binarized(), &toy, [32, 3])),
     ]);
-    let known: BTreeMap<String, Answers> =
-        serde_json::from_str(include_str!("answers.json")).unwrap();
-    let text = || serde_json::to_string_pretty(&got).unwrap();
-    for (recipe, got) in &got {
-        let known = known.get(*recipe).cloned().unwrap_or_default();
-        assert!(got.keys().eq(known.keys()), "{recipe}: answers.json would be {}", text());
-        for (name, &value) in got {
-            let apart = (value - known[name]).abs();
-            assert!(
-                apart <= 1e-11 * known[name].abs(),
-                "{recipe}, {name}: {value:e}, known is {:e}; answers.json would be {}",
-                known[name],
-                text()
-            );
-        }
-    }
+    compare(&got, include_str!("answers.json")).unwrap();
 }

@@ -1,12 +1,10 @@
 //! Known answers: what the formulas give for every set. A formula that is changed changes
 //! answers.json with it, and the measured variances of the conformance tests say whether rightly.
 
-use std::collections::BTreeMap;
+use fhe_known_answers::{Answers, compare};
 
 use super::{Noise, SelectorKind};
 use crate::{IntegerTable, Params, Table, TestPolynomial};
-
-type Answers = BTreeMap<String, f64>;
 
 fn sets() -> [Params; 10] {
     [
@@ -95,22 +93,7 @@ fn answers(params: &Params) -> Answers {
 
 #[test]
 fn formulas_give_known_answers() {
-    let got: BTreeMap<_, _> = sets().map(|set| (set.name.clone(), answers(&set))).into();
-    let known: BTreeMap<String, Answers> =
-        serde_json::from_str(include_str!("answers.json")).unwrap();
-    let text = || serde_json::to_string_pretty(&got).unwrap();
-    assert!(got.keys().eq(known.keys()), "the sets are others; answers.json would be {}", text());
-    for (set, got) in &got {
-        let known = &known[set];
-        assert!(got.keys().eq(known.keys()), "{set}: answers.json would be {}", text());
-        for (name, &variance) in got {
-            let apart = (variance - known[name]).abs();
-            assert!(
-                apart <= 1e-11 * known[name].abs(),
-                "{set}, {name}: {variance:e}, known is {:e}; answers.json would be {}",
-                known[name],
-                text()
-            );
-        }
-    }
+    let sets = sets();
+    let got = sets.iter().map(|set| (set.name.as_str(), answers(set))).collect();
+    compare(&got, include_str!("answers.json")).unwrap();
 }
